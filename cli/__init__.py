@@ -1,0 +1,1 @@
+"""The ``scenelake`` command: read the options, call the library once, print."""

@@ -1,0 +1,1 @@
+"""Outside formats, one file each: ``read(path) -> Iterator[Log]`` and ``write(…, folder)``."""

@@ -1,0 +1,189 @@
+"""Every format that Scenelake reads or writes, and how a path is recognised.
+
+A reader is a module with three functions (see :class:`Reader`); a writer one (see
+:class:`Writer`). Modules are named as strings so that listing formats loads none of them. Other
+distributions add theirs under the entry-point group ``scenelake.formats``: name → module path.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from schemas.errors import UnknownName, UnreadableFile
+from schemas.records import Log, Note
+from schemas.scene import Scene
+
+
+class Reader(Protocol):
+    """What a reading module offers.
+
+    A *source* is what one log or one file of logs is kept in: a file, or a folder such as an
+    Argoverse log. Units of resuming and of fingerprints.
+    """
+
+    def sources(self, path: Path) -> Iterator[Path]:
+        """Every source of this format at or under a path, sorted; none if there is none.
+
+        Must be cheap (names and a few first bytes), must not raise for foreign files.
+        """
+
+    def files(self, source: Path) -> Iterator[Path]:
+        """The files of a source whose content makes its log (not sensor payloads)."""
+
+    def read(self, source: Path) -> Iterator[Log | Rejected]:
+        """The logs of one source; a record that cannot be used is yielded as ``Rejected``.
+
+        Raises:
+            UnreadableFile: The whole source is of no use.
+        """
+
+
+class Writer(Protocol):
+    """What a writing module offers."""
+
+    def write(self, scenes: Sequence[Scene], folder: Path) -> WriteReport:
+        """Scenes to files; what the format cannot carry is refused, with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A record of a source that cannot become a log.
+
+    Attributes:
+        record: Which one.
+        reason: Why, in a sentence.
+        notes: Anything else worth the ledger.
+    """
+
+    record: str
+    reason: str
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReport:
+    """What a writer wrote.
+
+    Attributes:
+        files: Every file, in the order of the scenes.
+        refused: (scene id, reason) for what the format cannot carry.
+    """
+
+    files: Sequence[Path]
+    refused: Sequence[tuple[int, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One line of the registry.
+
+    Attributes:
+        name: As on the command line.
+        title: For people.
+        reader: Module that reads it, or None.
+        writer: Module that writes scenes in it, or None.
+        modalities: What it carries.
+    """
+
+    name: str
+    title: str
+    reader: str | None = None
+    writer: str | None = None
+    modalities: tuple[str, ...] = ()
+
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format(
+            name="argoverse2_sensor",
+            title="Argoverse 2 sensor log (folder)",
+            reader="formats.argoverse2_sensor",
+            modalities=("tracks", "map", "ego", "camera", "lidar", "calibration"),
+        ),
+        Format(
+            name="argoverse2_motion",
+            title="Argoverse 2 motion-forecasting scenario (folder)",
+            reader="formats.argoverse2_motion",
+            modalities=("tracks", "map"),
+        ),
+        Format(
+            name="waymo_motion",
+            title="Waymo Open Motion Scenario (TFRecord)",
+            reader="formats.waymo_motion",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
+            name="gpudrive",
+            title="GPUDrive / Nocturne scenario (JSON)",
+            reader="formats.gpudrive",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
+            name="commonroad",
+            title="CommonRoad scenario (XML 2017a-2020a)",
+            reader="formats.commonroad",
+            modalities=("tracks", "map", "signals"),
+        ),
+        Format(
+            name="openscenario",
+            title="OpenSCENARIO 1.2 with OpenDRIVE 1.7 (XML)",
+            writer="formats.openscenario",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+    )
+}
+"""In the order a person would list them."""
+
+
+def known_formats() -> dict[str, Format]:
+    """Ours, then those that other distributions add."""
+    found = dict(FORMATS)
+    for point in sorted(entry_points(group="scenelake.formats"), key=lambda p: p.name):
+        found.setdefault(
+            point.name, Format(name=point.name, title=point.value, reader=point.value)
+        )
+    return found
+
+
+def reader(name: str) -> Reader:
+    """The reading module of a format.
+
+    Raises:
+        UnknownName: No format of that name can be read.
+    """
+    readable = {n: f.reader for n, f in known_formats().items() if f.reader}
+    if name not in readable:
+        raise UnknownName("readable format", name, readable)
+    return cast(Reader, importlib.import_module(str(readable[name])))
+
+
+def writer(name: str) -> Writer:
+    """The writing module of a format.
+
+    Raises:
+        UnknownName: No format of that name can be written.
+    """
+    writable = {n: f.writer for n, f in known_formats().items() if f.writer}
+    if name not in writable:
+        raise UnknownName("writable format", name, writable)
+    return cast(Writer, importlib.import_module(str(writable[name])))
+
+
+def detect(path: Path) -> Iterator[tuple[str, Path]]:
+    """(format, source) for everything readable at or under a path.
+
+    Raises:
+        UnreadableFile: There is nothing at the path.
+    """
+    if not path.exists():
+        raise UnreadableFile(path, "does not exist", hint="Check the spelling of the path.")
+    for name, entry in known_formats().items():
+        if entry.reader:
+            for source in reader(name).sources(path):
+                yield name, source

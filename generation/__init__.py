@@ -1,0 +1,1 @@
+"""The diffusion scenario generator: noise, denoiser, sampler, guidance, gates."""

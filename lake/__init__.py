@@ -1,0 +1,1 @@
+"""The ``Lake``: driving data as Lance tables, with ingest, SQL and verification."""

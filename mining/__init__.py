@@ -1,0 +1,1 @@
+"""Finding things in the lake: predicates, similarity, clusters, rarity, coverage."""

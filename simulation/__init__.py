@@ -1,0 +1,1 @@
+"""The procedural world, the closed-loop engine, planners, scores and suites."""
