@@ -1,0 +1,98 @@
+"""Files as users bring them: plain or ``.gz``, whole or broken.
+
+Every way in which bytes can be missing ends in one error, :class:`~schemas.errors.UnreadableFile`,
+which names the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from schemas.errors import UnreadableFile
+
+GZIP_SUFFIX = ".gz"
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """A file's content to read, unpacked on the way if its name ends in ``.gz``.
+
+    A packed file that turns out to be cut off or damaged while the block reads it is reported in
+    the same way as one that is not there.
+
+    Raises:
+        UnreadableFile: Missing, a folder, empty, not permitted, cut off, or not gzip at all.
+    """
+    _refuse_what_holds_nothing(path)
+    try:
+        with path.open("rb") as raw:
+            if path.suffix == GZIP_SUFFIX:
+                with gzip.GzipFile(fileobj=raw) as unpacked:
+                    yield cast(BinaryIO, unpacked)
+            else:
+                yield raw
+    except PermissionError as error:
+        raise UnreadableFile(path, "may not be read", hint="Check its permissions.") from error
+    except EOFError as error:
+        raise UnreadableFile(path, "ends too early", hint="Fetch the file again.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadableFile(
+            path, f"is not sound gzip ({error})", hint="Fetch the file again."
+        ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file, unpacked if its name ends in ``.gz``.
+
+    Raises:
+        UnreadableFile: As :func:`open_binary`, or the packed file holds nothing.
+    """
+    with open_binary(path) as file:
+        content = file.read()
+    if not content:
+        raise UnreadableFile(path, "is empty", hint="Fetch the file again.")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, unpacked if its name ends in ``.gz``.
+
+    Raises:
+        UnreadableFile: As :func:`read_bytes`, or the content is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UnreadableFile(path, f"is not JSON ({error})") from error
+
+
+def plain_name(path: Path) -> str:
+    """The file's name without ``.gz``, by which a format recognises it."""
+    return path.name.removesuffix(GZIP_SUFFIX)
+
+
+def present(path: Path) -> Path | None:
+    """The file, or its packed twin ``<name>.gz``, whichever is there; None if neither is."""
+    for candidate in (path, path.with_name(path.name + GZIP_SUFFIX)):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _refuse_what_holds_nothing(path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise UnreadableFile(path, "does not exist", hint="Check the spelling.") from error
+    except PermissionError as error:
+        raise UnreadableFile(path, "may not be read", hint="Check its permissions.") from error
+    if path.is_dir():
+        raise UnreadableFile(path, "is a folder, not a file")
+    if status.st_size == 0:
+        raise UnreadableFile(path, "is empty", hint="Fetch the file again.")

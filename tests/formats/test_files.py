@@ -1,0 +1,75 @@
+"""Files are read plain or packed, and every broken one is named."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from formats.files import open_binary, plain_name, present, read_bytes, read_json
+from schemas.errors import UnreadableFile
+
+
+def test_plain_and_packed_give_the_same_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40
+    (tmp_path / "a.bin").write_bytes(content)
+    (tmp_path / "b.bin.gz").write_bytes(gzip.compress(content))
+    assert read_bytes(tmp_path / "a.bin") == read_bytes(tmp_path / "b.bin.gz") == content
+
+
+@pytest.mark.parametrize("name", ["x.bin", "x.bin.gz"])
+def test_empty_files_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UnreadableFile, match=name.replace(".", r"\.")):
+        read_bytes(tmp_path / name)
+
+
+def test_a_packed_file_of_nothing_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(UnreadableFile, match="is empty"):
+        read_bytes(tmp_path / "x.gz")
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="does not exist"):
+        read_bytes(tmp_path / "none")
+    with pytest.raises(UnreadableFile, match="folder"):
+        read_bytes(tmp_path)
+
+
+def test_cut_off_gzip(tmp_path: Path) -> None:
+    whole = gzip.compress(bytes(range(256)) * 4000)
+    (tmp_path / "x.gz").write_bytes(whole[: len(whole) // 2])
+    with (
+        pytest.raises(UnreadableFile, match="ends too early"),
+        open_binary(tmp_path / "x.gz") as f,
+    ):
+        f.read()
+
+
+def test_foreign_gzip(tmp_path: Path) -> None:
+    (tmp_path / "x.gz").write_bytes(b"not packed at all")
+    with pytest.raises(UnreadableFile, match="not sound gzip"):
+        read_bytes(tmp_path / "x.gz")
+
+
+def test_damaged_gzip(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(bytes(range(256)) * 4000))
+    whole[12:40] = b"\xff" * 28
+    (tmp_path / "x.gz").write_bytes(bytes(whole))
+    with pytest.raises(UnreadableFile, match="not sound gzip"):
+        read_bytes(tmp_path / "x.gz")
+
+
+def test_json(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text('{"a": 1}')
+    (tmp_path / "bad.json").write_text('{"a": ')
+    assert read_json(tmp_path / "good.json") == {"a": 1}
+    with pytest.raises(UnreadableFile, match="not JSON"):
+        read_json(tmp_path / "bad.json")
+
+
+def test_names(tmp_path: Path) -> None:
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(b"{}"))
+    assert plain_name(tmp_path / "b.json.gz") == "b.json" == plain_name(tmp_path / "b.json")
+    assert present(tmp_path / "b.json") == tmp_path / "b.json.gz"
+    assert present(tmp_path / "c.json") is None
