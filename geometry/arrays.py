@@ -1,7 +1,10 @@
 """The array type that shapes are written on: ``Float[Array, "agents steps 2"]``."""
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    Array: TypeAlias = np.ndarray[Any, Any]
+else:
+    Array: TypeAlias = np.ndarray  # the run-time shape checker wants it bare

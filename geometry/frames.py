@@ -117,7 +117,7 @@ def quaternion_from_rotation(rotation: Float[Array, "3 3"]) -> Float[Array, 4]:
 def yaw_from_quaternion(wxyz: Float[Array, "*batch 4"]) -> Float[Array, "*batch"]:
     """Heading about z of unit quaternions, scalar first [rad]."""
     w, x, y, z = (wxyz[..., i] for i in range(4))
-    return np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return np.asarray(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
 
 
 def quaternion_from_yaw(yaw: Float[Array, "*batch"]) -> Float[Array, "*batch 4"]:

@@ -110,11 +110,11 @@ SENSORS = _table("sensors", "A sensor of a log, with its calibration.", "log_id 
     model str pinhole, fisheye or none
     intrinsics [f64]? fx, fy, cx, cy [px]
     distortion [f64]? As the model defines
-    width i32? [px]
-    height i32? [px]
+    width i32? Likewise [px]
+    height i32? Likewise [px]
     ext_x f64? Sensor in the source's ego frame [m]
-    ext_y f64? [m]
-    ext_z f64? [m]
+    ext_y f64? Likewise [m]
+    ext_z f64? Likewise [m]
     ext_qw f64? Rotation, scalar first
     ext_qx f64? Rotation
     ext_qy f64? Rotation
@@ -123,8 +123,8 @@ SENSORS = _table("sensors", "A sensor of a log, with its calibration.", "log_id 
 
 _STATE = """
     x f32? Box centre in the log's frame [m]
-    y f32? [m]
-    z f32? [m]
+    y f32? Likewise [m]
+    z f32? Likewise [m]
     yaw f32? Heading, counter-clockwise from x [rad]
     vx_map f32? Velocity along the frame's x; derived where `tracks.velocity_source` says so [m/s]
     vy_map f32? Along y [m/s]
@@ -155,9 +155,9 @@ AGENTS = _table("agents", "Another road user at one time.", "log_id track_id t_n
     cls str Normalised class: vehicle, truck, bus, motorcycle, cyclist, pedestrian, …
     valid bool Whether it was observed; if not, the state is null
 """ + _STATE + """
-    length f32? [m]
-    width f32? [m]
-    height f32? [m]
+    length f32? Likewise [m]
+    width f32? Likewise [m]
+    height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
     lane_s f32? Distance along that lane [m]
     lane_d f32? Offset to the left of its centre line [m]
@@ -188,7 +188,7 @@ LIGHTS = _table("lights", "What a signal shows to a lane, at one time.", "log_id
     flashing bool Whether it flashes
     source_state str The source's own word
     stop_x f32? Where to stop, log's frame [m]
-    stop_y f32? [m]
+    stop_y f32? Likewise [m]
 """)  # fmt: skip
 
 MAP_FEATURES = _table("map_features", "A lane, line, area or sign of a map.", "map_id feature_id", """
@@ -199,15 +199,15 @@ MAP_FEATURES = _table("map_features", "A lane, line, area or sign of a map.", "m
     source_type str The source's own word for it
     lane_type str? vehicle, freeway, bike, bus, …; null for what is no lane
     xmin f32 Bounding box, in the frame of the map's logs [m]
-    ymin f32 [m]
-    xmax f32 [m]
-    ymax f32 [m]
+    ymin f32 Likewise [m]
+    xmax f32 Likewise [m]
+    ymax f32 Likewise [m]
     polyline [f32] x, y, z, x, y, z, …: centre line, outline or point [m]
     left_boundary [f32]? Likewise, of a lane, in its direction of travel [m]
     right_boundary [f32]? Likewise
     wkb bin The polyline as WKB (LINESTRING, POLYGON or POINT, 2-D), for spatial libraries
     length_m f32 Of the line, or round the area [m]
-    speed_limit f32? [m/s]
+    speed_limit f32? Likewise [m/s]
     in_intersection bool? Null where the source does not say
     turn str? left, right, straight or u_turn, from a lane's geometry
     has_z bool Whether z means anything
@@ -249,9 +249,9 @@ SCENES = _table("scenes", "A stretch of a log: the unit that is searched, genera
     ego_v_mean f32? Mean speed of the ego [m/s]
     ego_distance_m f32? Driven by the ego [m]
     xmin f32? Bounding box of everyone, log's frame [m]
-    ymin f32? [m]
-    xmax f32? [m]
-    ymax f32? [m]
+    ymin f32? Likewise [m]
+    xmax f32? Likewise [m]
+    ymax f32? Likewise [m]
     weather str? clear, cloudy, rain, snow or fog
     daylight str? day, dusk or night
     road_type str straight, curve, highway, merge, intersection, signalled_intersection, roundabout, unknown
@@ -344,7 +344,7 @@ CASES = _table("cases", "One closed-loop test: scene, goal, criteria, provenance
     start_step i32 Step at which the planner takes over
     horizon_steps i32 How long it drives, in steps of 0.1 s
     goal_x f32 Where the ego should get, log's frame [m]
-    goal_y f32 [m]
+    goal_y f32 Likewise [m]
     agents str How the others move: log, idm or constant_velocity
     criteria str Name to bound of every pass criterion, JSON
     tags [str] Why the scene is in the suite
