@@ -136,6 +136,12 @@ FORMATS: dict[str, Format] = {
             writer="formats.openscenario",
             modalities=("tracks", "map", "signals", "ego"),
         ),
+        Format(
+            name="picture",
+            title="PNG, one a scene",
+            writer="formats.picture",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
     )
 }
 """In the order a person would list them."""
