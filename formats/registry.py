@@ -87,6 +87,7 @@ class Format:
         title: For people.
         reader: Module that reads it, or None.
         writer: Module that writes scenes in it, or None.
+        log_writer: Module whose ``write_log`` or ``write_logs`` writes whole logs, or None.
         modalities: What it carries.
     """
 
@@ -94,6 +95,7 @@ class Format:
     title: str
     reader: str | None = None
     writer: str | None = None
+    log_writer: str | None = None
     modalities: tuple[str, ...] = ()
 
 
@@ -104,6 +106,7 @@ FORMATS: dict[str, Format] = {
             name="argoverse2_sensor",
             title="Argoverse 2 sensor log (folder)",
             reader="formats.argoverse2_sensor",
+            log_writer="formats.argoverse2_sensor",
             modalities=("tracks", "map", "ego", "camera", "lidar", "calibration"),
         ),
         Format(
@@ -116,6 +119,7 @@ FORMATS: dict[str, Format] = {
             name="waymo_motion",
             title="Waymo Open Motion Scenario (TFRecord)",
             reader="formats.waymo_motion",
+            log_writer="formats.waymo_motion",
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
