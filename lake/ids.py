@@ -1,0 +1,28 @@
+"""Keys that come out the same on every machine and in every run."""
+
+from __future__ import annotations
+
+import hashlib
+
+_SEPARATOR = b"\x1f"
+
+
+def stable_id(*parts: object) -> int:
+    """A positive int64 that depends on nothing but the parts' text.
+
+    63 bits of BLAKE2b: among ten million keys the chance of any collision is about 5e-6. Parts
+    are told apart by type too, so that ``1`` and ``"1"`` are different parts.
+
+    Args:
+        *parts: Strings, integers, floats, bytes or None; the order matters.
+
+    Returns:
+        A number in [1, 2⁶³).
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        text = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(f"{type(part).__name__}:{len(text)}:".encode())
+        digest.update(text)
+        digest.update(_SEPARATOR)
+    return max(int.from_bytes(digest.digest(), "big") >> 1, 1)
