@@ -65,10 +65,10 @@ class SE3:
     """
 
     rotation: Float[Array, "3 3"]
-    translation: Float[Array, 3]
+    translation: Float[Array, "3"]
 
     @classmethod
-    def from_quaternion(cls, wxyz: Float[Array, 4], translation: Float[Array, 3]) -> SE3:
+    def from_quaternion(cls, wxyz: Float[Array, "4"], translation: Float[Array, 3]) -> SE3:
         """Build from a unit quaternion, scalar first."""
         return cls(rotation_from_quaternion(wxyz), np.asarray(translation, dtype=np.float64))
 
@@ -89,7 +89,7 @@ class SE3:
         return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
 
     @property
-    def quaternion(self) -> Float[Array, 4]:
+    def quaternion(self) -> Float[Array, "4"]:
         """Unit quaternion (w, x, y, z) with w ≥ 0."""
         return quaternion_from_rotation(self.rotation)
 
@@ -106,7 +106,7 @@ def rotation_from_quaternion(wxyz: Float[Array, "*batch 4"]) -> Float[Array, "*b
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def quaternion_from_rotation(rotation: Float[Array, "3 3"]) -> Float[Array, 4]:
+def quaternion_from_rotation(rotation: Float[Array, "3 3"]) -> Float[Array, "4"]:
     """Unit quaternion (w, x, y, z), w ≥ 0, of one rotation matrix."""
     from scipy.spatial.transform import Rotation
 

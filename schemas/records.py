@@ -203,7 +203,7 @@ class Sensor:
 
     channel: str
     kind: str
-    ego_from_sensor: Float[Array, 7] | None = None
+    ego_from_sensor: Float[Array, "7"] | None = None
     model: str = "none"
     intrinsics: Sequence[float] = ()
     distortion: Sequence[float] = ()

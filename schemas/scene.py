@@ -142,7 +142,7 @@ class Scene:
     has_ego: bool
     has_map: bool
     has_signals: bool
-    origin: Float[Array, 3]
+    origin: Float[Array, "3"]
     weather: Weather | None = None
     daylight: Daylight | None = None
     road_type: RoadType = RoadType.UNKNOWN
