@@ -1,0 +1,297 @@
+"""A source's map in the log's own frame, with the lane conflicts that its geometry implies.
+
+The origin follows from the map alone, so that logs which share a map share its rows. Conflicts
+are found where centre lines cross, or end together, without one succeeding the other; no public
+format states them, and every predicate about right of way needs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from geometry.angles import difference
+from geometry.arrays import Array
+from geometry.polylines import headings, without_repeats
+from lake.ids import stable_id
+from schemas.labels import EdgeKind, MapLayer
+from schemas.records import MapFeature, Note, RoadMap
+
+OFF_THE_EDGE = 0.0013
+"""Added before rounding an origin to whole metres: maps told in centimetres often have a centre at
+exactly half a metre, where the last bit would decide which way it is rounded [m]."""
+
+QUANTUM_M = 1e-4  # [m] maps whose points differ by less are one map
+CROSSING_ANGLE = 0.15  # [rad] lines that meet at less run along each other
+MERGE_ANGLE = 1.0  # [rad] lanes that end together at more come from opposite sides
+END_M = 0.5  # [m] a crossing nearer than this to an end of a lane is a junction of ends
+STOREY_M = 3.0  # [m] lanes farther apart in height pass over each other
+TURN_ANGLE = np.radians(30.0)  # [rad] what a lane must bend to count as a turn
+U_TURN_ANGLE = np.radians(150.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalMap:
+    """A map in the log's frame.
+
+    Attributes:
+        map: Points relative to the origin, float32; edges of the source first, then ours.
+        derived: Of each edge, whether it was found here.
+        map_id: Hash of content and origin; None where there is no map.
+        notes: What of the map could not be kept.
+    """
+
+    map: RoadMap
+    derived: Bool[Array, " edges"]
+    map_id: int | None
+    notes: Sequence[Note]
+
+
+def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
+    """Centre of the map's bounding box in whole metres, None where it has no points [m].
+
+    The height is that of the features that have one, else 0.
+    """
+    points = [feature.points for feature in road_map.features if len(feature.points)]
+    if not points:
+        return None
+    xyz = np.concatenate(points)
+    flat = xyz[np.isfinite(xyz[:, :2]).all(axis=1), :2]
+    if not len(flat):
+        return None
+    heights = [f.points[:, 2] for f in road_map.features if f.has_z and len(f.points)]
+    z = np.concatenate(heights) if heights else np.zeros(0)
+    z = z[np.isfinite(z)]
+    centre = [
+        (flat[:, 0].min() + flat[:, 0].max()) / 2.0,
+        (flat[:, 1].min() + flat[:, 1].max()) / 2.0,
+        (z.min() + z.max()) / 2.0 if len(z) else 0.0,
+    ]
+    return whole_metres(np.array(centre))
+
+
+def whole_metres(xyz: Float[Array, 3]) -> Float[Array, 3]:
+    """Rounded to metres, away from the edge at which centimetre data would tip over."""
+    return np.floor(xyz + OFF_THE_EDGE + 0.5)
+
+
+def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
+    """The map relative to an origin, without points that are not finite, with its conflicts."""
+    kept: list[MapFeature] = []
+    new_id: dict[int, int] = {}
+    bad_points = bad_lines = 0
+    for feature in road_map.features:
+        points, lost = _local_line(feature.points, origin, has_z=feature.has_z)
+        bad_points += lost
+        if not len(points):
+            bad_lines += 1
+            continue
+        left, lost_left = _local_boundary(feature.left, origin, has_z=feature.has_z)
+        right, lost_right = _local_boundary(feature.right, origin, has_z=feature.has_z)
+        bad_points += lost_left + lost_right
+        new_id[feature.feature_id] = len(kept)
+        limit = feature.speed_limit
+        kept.append(
+            replace(
+                feature,
+                feature_id=len(kept),
+                points=points,
+                left=left,
+                right=right,
+                speed_limit=None if limit is None or not np.isfinite(limit) else _f32(limit),
+            )
+        )
+    edges, lost_edges = _renumbered(road_map.edges, new_id)
+    ours = _conflicts(kept, edges)
+    every = np.concatenate([edges, ours])
+    derived = np.arange(len(every)) >= len(edges)
+    local = RoadMap(source_map_id=road_map.source_map_id, features=tuple(kept), edges=every)
+    notes = [
+        Note(kind=kind, reason=reason, count=count)
+        for kind, reason, count in (
+            ("clipped", "map points are not finite", bad_points),
+            ("dropped", "map features have no usable point", bad_lines),
+            ("dropped", "map edges repeat or lead to features that the map lacks", lost_edges),
+        )
+        if count
+    ]
+    return LocalMap(
+        map=local,
+        derived=derived,
+        map_id=_content_id(local, origin) if kept else None,
+        notes=notes,
+    )
+
+
+def turn_of(line: Float[Array, "points dims"]) -> str | None:
+    """``left``, ``right``, ``straight`` or ``u_turn``, by how far a lane bends from end to end."""
+    line = without_repeats(line)
+    if len(line) < 2:
+        return None
+    yaw = np.unwrap(headings(line))
+    bend = float(yaw[-1] - yaw[0])
+    if abs(bend) >= U_TURN_ANGLE:
+        return "u_turn"
+    if abs(bend) < TURN_ANGLE:
+        return "straight"
+    return "left" if bend > 0.0 else "right"
+
+
+def _f32(value: float) -> float:
+    """The float that a float32 column gives back."""
+    return float(np.float32(value))
+
+
+def _local_line(points: Array, origin: Array, *, has_z: bool) -> tuple[Array, int]:
+    local = np.asarray(points, dtype=np.float64).reshape(-1, 3) - origin
+    if not has_z:
+        local[:, 2] = 0.0
+    finite = np.isfinite(local).all(axis=1)
+    return local[finite].astype(np.float32), int((~finite).sum())
+
+
+def _local_boundary(
+    points: Array | None, origin: Array, *, has_z: bool
+) -> tuple[Array | None, int]:
+    if points is None or not len(points):
+        return None, 0
+    line, lost = _local_line(points, origin, has_z=has_z)
+    return (line if len(line) else None), lost
+
+
+def _renumbered(edges: Array, new_id: dict[int, int]) -> tuple[Array, int]:
+    kept = dict.fromkeys(
+        (new_id[int(a)], int(kind), new_id[int(b)])
+        for a, kind, b in edges
+        if int(a) in new_id and int(b) in new_id
+    )
+    made = np.array(list(kept), dtype=np.int64).reshape(-1, 3)
+    return made, len(edges) - len(made)
+
+
+def _content_id(local: RoadMap, origin: Array) -> int:
+    """Hash of points to a tenth of a millimetre, of attributes and of the source's edges.
+
+    Conflicts are left out: they follow from the points, and a map that went out with them should
+    come back as itself.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.asarray(origin, dtype="<f8").tobytes())
+    for feature in local.features:
+        digest.update(
+            repr(
+                (
+                    feature.source_id, int(feature.layer), int(feature.lane_type),
+                    feature.source_type, feature.speed_limit, feature.in_intersection,
+                    feature.has_z,
+                )
+            ).encode()
+        )  # fmt: skip
+        for line in (feature.points, feature.left, feature.right):
+            if line is None:
+                digest.update(b"-")
+            else:
+                grid = np.floor(line.astype(np.float64) / QUANTUM_M + 0.637).astype("<i8")
+                digest.update(f"{len(grid)}:".encode())
+                digest.update(grid.tobytes())
+    edges = local.edges[local.edges[:, 1] != EdgeKind.CONFLICT]
+    digest.update(edges.astype("<i8").tobytes())
+    return stable_id("map", digest.digest())
+
+
+def _conflicts(features: Sequence[MapFeature], edges: Array) -> Int[Array, "edges 3"]:
+    """Both directions of every pair of lanes that cross or merge and that the source lacks."""
+    lanes = [
+        f for f in features if f.layer == MapLayer.LANE and len(without_repeats(f.points)) > 1
+    ]
+    if len(lanes) < 2:
+        return np.zeros((0, 3), dtype=np.int64)
+    pairs = _crossing_pairs(lanes) | _merging_pairs(lanes, edges)
+    known = {(int(a), int(b)) for a, kind, b in edges if kind in (EdgeKind.CONFLICT,)}
+    succession = {
+        frozenset((int(a), int(b)))
+        for a, kind, b in edges
+        if kind in (EdgeKind.SUCCESSOR, EdgeKind.PREDECESSOR)
+    }
+    rows = [
+        (a, int(EdgeKind.CONFLICT), b)
+        for first, second in sorted(pairs)
+        if frozenset((first, second)) not in succession
+        for a, b in ((first, second), (second, first))
+        if (a, b) not in known
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def _crossing_pairs(lanes: Sequence[MapFeature]) -> set[tuple[int, int]]:
+    """Pairs of feature ids whose lines cross within, at an angle, on one storey."""
+    import shapely
+
+    lines = np.array([shapely.LineString(without_repeats(f.points)[:, :2]) for f in lanes])
+    tree = shapely.STRtree(lines)
+    first, second = tree.query(lines, predicate="intersects")
+    ordered = first < second
+    first, second = first[ordered], second[ordered]
+    met = shapely.intersection(lines[first], lines[second])
+    # An overlap is a line, not a point: those lanes run along each other there.
+    points, pair = shapely.get_parts(met, return_index=True)
+    isolated = shapely.get_type_id(points) == shapely.GeometryType.POINT
+    points, pair = points[isolated], pair[isolated]
+    a, b = first[pair], second[pair]
+    crosses = np.ones(len(points), dtype=bool)
+    yaw, z, has_z = [], [], []
+    for side in (a, b):
+        s = shapely.line_locate_point(lines[side], points)
+        length = shapely.length(lines[side])
+        crosses &= (s > END_M) & (s < length - END_M)
+        before = shapely.line_interpolate_point(lines[side], np.maximum(s - 0.5, 0.0))
+        after = shapely.line_interpolate_point(lines[side], s + 0.5)
+        step = shapely.get_coordinates(after) - shapely.get_coordinates(before)
+        yaw.append(np.arctan2(step[:, 1], step[:, 0]))
+        z.append(np.array([_height(lanes[i], p) for i, p in zip(side, points, strict=True)]))
+        has_z.append(np.array([lanes[i].has_z for i in side], dtype=bool))
+    angle = np.abs(difference(yaw[0], yaw[1]))
+    crosses &= np.minimum(angle, np.pi - angle) > CROSSING_ANGLE
+    crosses &= ~(has_z[0] & has_z[1] & (np.abs(z[0] - z[1]) > STOREY_M))
+    return {
+        (lanes[i].feature_id, lanes[j].feature_id)
+        for i, j in zip(a[crosses], b[crosses], strict=True)
+    }
+
+
+def _height(lane: MapFeature, point: object) -> float:
+    """Height of a lane at its nearest vertex [m]."""
+    import shapely
+
+    xy = np.array([shapely.get_x(point), shapely.get_y(point)])
+    nearest = int(np.square(lane.points[:, :2] - xy).sum(axis=1).argmin())
+    return float(lane.points[nearest, 2])
+
+
+def _merging_pairs(lanes: Sequence[MapFeature], edges: Array) -> set[tuple[int, int]]:
+    """Pairs of feature ids that share a successor, or whose lines end together in one direction."""
+    from scipy.spatial import cKDTree
+
+    ends = np.array([f.points[-1] for f in lanes], dtype=np.float64)
+    yaw = np.array([headings(without_repeats(f.points))[-1] for f in lanes])
+    found = cKDTree(ends).query_pairs(END_M, output_type="ndarray")
+    together = np.abs(difference(yaw[found[:, 0]], yaw[found[:, 1]])) < MERGE_ANGLE
+    pairs = {_sorted_pair(lanes[i].feature_id, lanes[j].feature_id) for i, j in found[together]}
+    is_lane = {lane.feature_id for lane in lanes}
+    into: dict[int, list[int]] = {}
+    for a, kind, b in edges:
+        if kind == EdgeKind.SUCCESSOR and int(a) in is_lane and int(b) in is_lane:
+            into.setdefault(int(b), []).append(int(a))
+    for sources in into.values():
+        pairs |= {
+            _sorted_pair(a, b) for n, a in enumerate(sources) for b in sources[n + 1 :] if a != b
+        }
+    return pairs
+
+
+def _sorted_pair(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)
