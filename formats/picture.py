@@ -173,7 +173,9 @@ class _Canvas:
                 if len(outline) > 2:
                     pen.polygon(self._points(outline), fill=SURFACE)
             elif len(lane.points) > 1:
-                pen.line(self._points(lane.points), fill=SURFACE, width=self._metres(3.6))
+                pen.line(
+                    self._points(lane.points), fill=SURFACE, width=self._metres(3.6), joint="curve"
+                )
         for lane in lanes:
             for side in (lane.left, lane.right):
                 if side is not None and len(side) > 1 and not lane.in_intersection:
