@@ -43,7 +43,7 @@ class LaneMatch:
 class LaneIndex:
     """Centre lines prepared for matching; build once for a map, ask often."""
 
-    def __init__(self, lines: Sequence[Float[Array, "points dims"]]) -> None:
+    def __init__(self, lines: Sequence[Float[Array, "_ _"]]) -> None:
         """Sample the lines at 1 m.
 
         Args:
