@@ -366,7 +366,7 @@ def _pieces(line: Array, longest: float) -> list[Array]:
     length = float(arc_length(line)[-1])
     if length <= 0.0:
         return []
-    count = max(math.ceil(length / longest), 1)
+    count = max(math.ceil(length / longest - 1e-3), 1)  # 30 m stay one piece in any frame
     ends = np.linspace(0.0, length, count + 1)
     stations = np.linspace(ends[:-1], ends[1:], POINTS, axis=1)
     return list(at(line, stations.ravel()).reshape(count, POINTS, 2))

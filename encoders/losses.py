@@ -35,7 +35,7 @@ class LossConfig:
         lights: Of the cross entropy of signal states.
         barlow: Of the Barlow Twins term.
         redundancy: Of that term's off-diagonal part.
-        huber_m: Error from which the track loss grows linearly [m].
+        huber: Error from which the track loss grows linearly, in units of the guess's scale.
     """
 
     tracks: float = 1.0
@@ -43,7 +43,7 @@ class LossConfig:
     lights: float = 0.25
     barlow: float = 0.01
     redundancy: float = 0.005
-    huber_m: float = 1.0
+    huber: float = 1.0
 
 
 def hidden_steps(batch: Batch, masks: Masks, guess: Guess) -> Bool[Tensor, "windows agents steps"]:
@@ -52,10 +52,17 @@ def hidden_steps(batch: Batch, masks: Masks, guess: Guess) -> Bool[Tensor, "wind
 
 
 def track_loss(
-    answer: Reconstruction, batch: Batch, hidden: Tensor, *, huber_m: float
+    answer: Reconstruction, batch: Batch, guess: Guess, hidden: Tensor, *, huber: float
 ) -> Float[Tensor, ""]:
-    """Huber loss of the distance at hidden steps [m]."""
-    error = functional.huber_loss(answer.xy, batch.state[..., XY], reduction="none", delta=huber_m)
+    """Huber loss of positions at hidden steps, in units of how far kinematics commonly errs.
+
+    Without the units, an agent that is hidden throughout, whose speed nobody can know, would
+    outweigh everything that can be learnt.
+    """
+    scale = guess.scale[..., None]
+    error = functional.huber_loss(
+        answer.xy / scale, batch.state[..., XY] / scale, reduction="none", delta=huber
+    )
     return _mean_where(error.sum(dim=-1), hidden)
 
 

@@ -8,7 +8,8 @@ what is masked, a learned token of its modality, and answers with one head per t
 arXiv 2308.09882; JointMotion, arXiv 2403.05489).
 
 A masked patch must not betray its pose. It stands where kinematics alone would put it, and the head
-says how far that guess is off (:mod:`encoders.extrapolate`). A masked road piece keeps its middle
+says how far that guess is off, in units of how far such guesses commonly are
+(:mod:`encoders.extrapolate`). A masked road piece keeps its middle
 point, but not its direction or shape.
 
 The scene's vector is read from what the encoder says without masks: [SCENE], mean of the focus
@@ -222,7 +223,7 @@ class SceneEncoder(nn.Module):
             [cos * off[..., 0] - sin * off[..., 1], sin * off[..., 0] + cos * off[..., 1]], dim=-1
         )
         return Reconstruction(
-            xy=guess.xy + turned.flatten(2, 3),
+            xy=guess.xy + turned.flatten(2, 3) * guess.scale[..., None],
             road=self.road_head(road).float().view(*road.shape[:2], POINTS, 2) * ROAD_SCALE_M,
             light=self.light_head(lights)
             .float()

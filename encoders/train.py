@@ -328,7 +328,7 @@ class _Run:
         both = tokens.tracks_visible.flatten(1).any(dim=1) & tokens.road_visible.any(dim=1)
         hidden = hidden_steps(batch, masks, guess)
         return (
-            weights.tracks * track_loss(answer, batch, hidden, huber_m=weights.huber_m)
+            weights.tracks * track_loss(answer, batch, guess, hidden, huber=weights.huber)
             + weights.road * road_loss(answer, batch, masks)
             + weights.lights * light_loss(answer, batch, masks)
             + weights.barlow

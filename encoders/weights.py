@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,9 @@ SHIPPED = Path(__file__).parent / "weights" / "scene_encoder_s.safetensors"
 """Trained on the procedural world alone."""
 
 
+KEY = "scene_encoder"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedEncoder:
     """An encoder that is ready for use.
@@ -35,13 +39,13 @@ class LoadedEncoder:
         id: Name and hash of the weights.
         net: In evaluation mode.
         features: The input that it was trained on.
-        metadata: Command, hash of the data, and figures, as they stand in the file.
+        metadata: Shapes, command, hash of the data and figures, as they stand in the file.
     """
 
     id: str
     net: SceneEncoder
     features: FeatureConfig
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, Any]
 
 
 def save_encoder(
@@ -67,14 +71,14 @@ def save_encoder(
     partial = path.with_suffix(".part")
     tensors = {name: t.detach().cpu().half().contiguous() for name, t in net.state_dict().items()}
     metadata = {
-        "config": json.dumps(
-            {"model": dataclasses.asdict(net.config), "features": dataclasses.asdict(features)}
-        ),
+        "model": dataclasses.asdict(net.config),
+        "features": dataclasses.asdict(features),
         "command": command,
         "data": data,
-        "figures": json.dumps(figures),
+        "figures": figures,
     }
-    save_file(tensors, partial, metadata=metadata)
+    # One key, because safetensors writes several in no fixed order, and the id is a hash.
+    save_file(tensors, partial, metadata={KEY: json.dumps(metadata)})
     partial.replace(path)
 
 
@@ -94,7 +98,7 @@ def _load(path: Path, device: str) -> LoadedEncoder:
     try:
         content = path.read_bytes()
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise UnreadableFile(
@@ -102,10 +106,10 @@ def _load(path: Path, device: str) -> LoadedEncoder:
         ) from error
     except SafetensorError as error:
         raise UnreadableFile(path, f"is not a safetensors file: {error}") from error
-    if "config" not in metadata:
+    if KEY not in header:
         raise UnreadableFile(path, "holds tensors, but not those of a scene encoder")
-    shape = json.loads(metadata["config"])
-    model = config.build(ModelConfig, shape["model"], where=str(path))
+    metadata = json.loads(header[KEY])
+    model = config.build(ModelConfig, metadata["model"], where=str(path))
     net = SceneEncoder(model)
     try:
         net.load_state_dict(tensors)
@@ -114,6 +118,6 @@ def _load(path: Path, device: str) -> LoadedEncoder:
     return LoadedEncoder(
         id=f"{model.name}-{hashlib.sha256(content).hexdigest()[:8]}",
         net=net.to(device).eval(),
-        features=config.build(FeatureConfig, shape["features"], where=str(path)),
+        features=config.build(FeatureConfig, metadata["features"], where=str(path)),
         metadata=metadata,
     )
