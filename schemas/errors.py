@@ -13,7 +13,8 @@
     │   ├── NoLake           there is none at this place
     │   ├── LakeTooNew       written by a newer Scenelake
     │   └── StorageFull      the disk is full or read-only
-    └── ExportRefused        a scene that the target format cannot carry faithfully
+    ├── ExportRefused        a scene that the target format cannot carry faithfully
+    └── PlannerFailed        a user's planner raised while it was driving
 
 Each keeps its facts as fields, says what was asked and what is there, and carries a ``hint``: what
 to do. The command line prints them; nothing else catches them.
@@ -112,3 +113,14 @@ class ExportRefused(ScenelakeError):
     def __init__(self, scene: str, target: str, reason: str) -> None:
         self.scene, self.target, self.reason = scene, target, reason
         super().__init__(f"Scene {scene} cannot be written as {target}: {reason}")
+
+
+class PlannerFailed(ScenelakeError):
+    """A planner raised while it was driving."""
+
+    def __init__(self, planner: str, error: BaseException) -> None:
+        self.planner, self.error = planner, f"{type(error).__name__}: {error}"
+        super().__init__(
+            f"Planner {planner} raised {self.error}",
+            hint="The traceback above this error shows where.",
+        )

@@ -1,0 +1,185 @@
+"""A closed-loop test case, what it demands, and how it ended: the records beside three tables.
+
+A case is a scene, the step at which a planner takes the wheel, how long it drives, where it should
+get, how the others move, what must hold, and where all this comes from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from geometry.arrays import Array
+
+AT_MOST = "<="
+AT_LEAST = ">="
+
+AgentsMode = Literal["log", "idm", "constant_velocity"]
+AGENTS_MODES: tuple[AgentsMode, ...] = ("log", "idm", "constant_velocity")
+
+DONE = "done"
+"""Status of a case that ran to its end; anything else is the error that stopped it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One thing that a case may demand of the ego's drive.
+
+    Attributes:
+        name: As in ``cases.criteria``.
+        doc: What is measured.
+        unit: Of value and bound; empty for counts and ratios.
+        sense: ``<=`` if the value must not exceed the bound, ``>=`` if it must reach it.
+        bound: Used where the case names no other.
+        source: Whose threshold it is.
+    """
+
+    name: str
+    doc: str
+    unit: str
+    sense: str
+    bound: float
+    source: str
+
+    def holds(self, value: float, bound: float) -> bool:
+        """Whether a measured value satisfies a bound."""
+        return value <= bound if self.sense == AT_MOST else value >= bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A criterion, measured.
+
+    Attributes:
+        value: None where it cannot be known, as when there is no map.
+        bound: What the case demands.
+        passed: None where the value is not known: such a criterion has no say in the verdict.
+        detail: Why it is unknown, or what decided it.
+    """
+
+    value: float | None
+    bound: float
+    passed: bool | None
+    detail: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As kept in ``results.criteria``."""
+        made: dict[str, Any] = {"value": self.value, "bound": self.bound, "passed": self.passed}
+        return {**made, "detail": self.detail} if self.detail else made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One closed-loop test.
+
+    Attributes:
+        case_id: Stable hash of suite and scene.
+        suite: To which it belongs.
+        scene_id: Where it takes place.
+        start_step: Step of the scene at which the planner takes over.
+        horizon_steps: How long it drives, in steps of 0.1 s.
+        goal: Where the ego should get, log's frame [m].
+        agents: How the others move.
+        criteria: Name to bound; see :data:`simulation.criteria.CRITERIA`.
+        ego_track_id: Who is driven: 0 is the recording vehicle, another is a stand-in for it.
+        tags: Why the scene is in the suite.
+        provenance: Log, gap, generator run, …, as JSON values.
+    """
+
+    case_id: int
+    suite: str
+    scene_id: int
+    start_step: int
+    horizon_steps: int
+    goal: tuple[float, float]
+    agents: AgentsMode
+    criteria: Mapping[str, float]
+    ego_track_id: int = 0
+    tags: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """As a row of ``cases``."""
+        return {
+            "case_id": self.case_id,
+            "suite": self.suite,
+            "scene_id": self.scene_id,
+            "start_step": self.start_step,
+            "horizon_steps": self.horizon_steps,
+            "goal_x": self.goal[0],
+            "goal_y": self.goal[1],
+            "agents": self.agents,
+            "criteria": json.dumps(dict(self.criteria)),
+            "tags": list(self.tags),
+            "provenance": json.dumps({**self.provenance, "ego_track_id": self.ego_track_id}),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Case:
+        """The case of a row of ``cases``."""
+        provenance = json.loads(row["provenance"])
+        return cls(
+            case_id=int(row["case_id"]),
+            suite=row["suite"],
+            scene_id=int(row["scene_id"]),
+            start_step=int(row["start_step"]),
+            horizon_steps=int(row["horizon_steps"]),
+            goal=(float(row["goal_x"]), float(row["goal_y"])),
+            agents=row["agents"],
+            criteria=json.loads(row["criteria"]),
+            ego_track_id=int(provenance.pop("ego_track_id", 0)),
+            tags=tuple(row["tags"] or ()),
+            provenance=provenance,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """How one case ended.
+
+    Attributes:
+        case: Which one.
+        planner: Who drove.
+        passed: Whether every criterion that could be known held.
+        score: In [0, 1], as nuPlan weighs it.
+        status: :data:`DONE`, or the error that stopped the case.
+        criteria: Name to measurement.
+        steps: Simulated.
+        trajectory: x, y, yaw, speed of the ego's box centre, from the start on [m, m, rad, m/s].
+    """
+
+    case: Case
+    planner: str
+    passed: bool
+    score: float
+    status: str
+    criteria: Mapping[str, Measured]
+    steps: int
+    trajectory: Float[Array, "states 4"]
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the criteria that did not hold."""
+        return [name for name, measured in self.criteria.items() if measured.passed is False]
+
+    def row(self, *, run_id: int) -> dict[str, Any]:
+        """As a row of ``results``."""
+        return {
+            "run_id": run_id,
+            "suite": self.case.suite,
+            "case_id": self.case.case_id,
+            "scene_id": self.case.scene_id,
+            "planner": self.planner,
+            "passed": self.passed,
+            "score": self.score,
+            "status": self.status,
+            "criteria": json.dumps({name: m.as_json() for name, m in self.criteria.items()}),
+            "failed": self.failed,
+            "steps": self.steps,
+            "trajectory": self.trajectory.astype(np.float32).tobytes(),
+        }

@@ -1,0 +1,162 @@
+"""A case from a scene: who drives, from when, how far, towards what, and what must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from geometry.arrays import Array
+from geometry.boxes import overlap
+from lake.ids import stable_id
+from schemas.case import AgentsMode, Case
+from schemas.labels import AgentClass
+from schemas.scene import DT, Scene
+from simulation.criteria import criteria_for
+
+HISTORY_STEPS = 10
+HORIZON_MIN = 30  # steps: under 3 s nothing can be said about a drive
+HORIZON_MAX = 200
+JUMP = 60.0  # [m/s] an ego whose positions jump faster is not one that can be driven after
+PROXY_PATH_M = 5.0
+CARS = frozenset({AgentClass.VEHICLE, AgentClass.TRUCK, AgentClass.BUS})
+
+
+def make_case(
+    scene: Scene,
+    *,
+    suite: str,
+    agents: AgentsMode = "log",
+    tags: Sequence[str] = (),
+    criteria: Mapping[str, float] | None = None,
+    start: int | None = None,
+    allow_proxy: bool = True,
+    provenance: Mapping[str, Any] | None = None,
+) -> Case | str:
+    """The case of a scene, or why there can be none.
+
+    The planner takes over at the scene's "now" where that leaves 3 s to drive, else after one
+    second. It drives as long as the recorded ego is known, 20 s at most, towards where that was.
+
+    Args:
+        scene: Where it takes place.
+        suite: To which the case belongs.
+        agents: How the others move.
+        tags: Why it is in the suite; they decide on the criteria.
+        criteria: More criteria, or other bounds.
+        start: Step at which the planner takes over, if chosen by the caller.
+        allow_proxy: Where the scene names no ego, let the vehicle with the longest way stand in.
+        provenance: Where the scene comes from.
+    """
+    ego, first = 0, 0
+    if not scene.has_ego:
+        if not allow_proxy:
+            return "the scene has no ego"
+        found = _proxy(scene, start)
+        if found is None:
+            return "the scene has no ego, and no vehicle is seen long enough to stand in for it"
+        ego, first = found
+    tracks = scene.tracks
+    valid = tracks.valid[ego]
+    if start is not None:
+        first = start
+    elif scene.has_ego:
+        first = _start(valid, scene.anchor)
+    if first >= scene.steps or not valid[first]:
+        return f"the ego is not observed at step {first}"
+    last = first + int(np.flatnonzero(valid[first:])[-1])
+    horizon = min(last - first, HORIZON_MAX)
+    if horizon < HORIZON_MIN:
+        return f"only {horizon * DT:.1f} s are left to drive; {HORIZON_MIN * DT:.0f} s are needed"
+    if tracks.cls[ego] not in {int(c) for c in CARS} and not scene.has_ego:
+        return "the one to drive is no motor vehicle"
+    seen = first + np.flatnonzero(valid[first : first + horizon + 1])
+    xy = tracks.xy[ego, seen].astype(np.float64)
+    if not np.isfinite(xy).all():
+        return "the ego's positions are not finite"
+    rate = np.hypot(*np.diff(xy, axis=0).T) / (np.diff(seen) * DT)
+    if len(rate) and rate.max() > JUMP:
+        return f"the ego's position jumps at {rate.max():.0f} m/s"
+    length, width = tracks.size[ego, :2]
+    if not (1.0 <= length <= 30.0 and 0.4 <= width <= 4.0):
+        return f"an ego of {length:.1f} m × {width:.1f} m cannot be driven"
+    inside = _overlapping(scene, ego, first)
+    track_id = int(tracks.track_id[ego])
+    known: dict[str, Any] = {
+        "dataset": scene.dataset,
+        "log_id": str(scene.log_id),
+        "scene": scene.name,
+        "source": scene.source,
+        **(provenance or {}),
+    }
+    if not scene.has_ego:
+        known["proxy_ego"] = track_id
+    if inside:
+        known["overlaps_at_start"] = inside
+    return Case(
+        case_id=stable_id(suite, scene.scene_id),
+        suite=suite,
+        scene_id=scene.scene_id,
+        start_step=int(first),
+        horizon_steps=int(horizon),
+        goal=(float(xy[-1, 0]), float(xy[-1, 1])),
+        agents=agents,
+        criteria=criteria_for(tags, criteria),
+        ego_track_id=track_id,
+        tags=tuple(tags),
+        provenance=known,
+    )
+
+
+def _start(valid: Bool[Array, " steps"], anchor: int) -> int:
+    """The step to take over at: "now" if the drive is known for 3 s from there, else 1 s in."""
+    last = int(np.flatnonzero(valid)[-1]) if valid.any() else 0
+    for step in (anchor, HISTORY_STEPS, 0):
+        if step < len(valid) and valid[step] and last - step >= HORIZON_MIN:
+            return step
+    return min(anchor, len(valid) - 1)
+
+
+def _proxy(scene: Scene, start: int | None) -> tuple[int, int] | None:
+    """(agent, start step) of the car with the longest way from its start on."""
+    best: tuple[float, int, int] | None = None
+    cars = np.isin(scene.tracks.cls, [int(c) for c in CARS])
+    for agent in np.flatnonzero(cars).tolist():
+        valid = scene.tracks.valid[agent]
+        if not valid.any():
+            continue
+        steps = [start] if start is not None else _starts(valid, scene.anchor)
+        for step in steps:
+            if not valid[step] or _driven_steps(valid, step) < HORIZON_MIN:
+                continue
+            way = _way(scene.tracks.xy[agent], valid, step)
+            if way >= PROXY_PATH_M and (best is None or way > best[0]):
+                best = (way, agent, step)
+            break
+    return None if best is None else (best[1], best[2])
+
+
+def _starts(valid: Bool[Array, " steps"], anchor: int) -> list[int]:
+    """"Now", else one second after the agent comes into view."""
+    later = int(valid.argmax()) + HISTORY_STEPS
+    return [step for step in (anchor, later) if step < len(valid)]
+
+
+def _driven_steps(valid: Bool[Array, " steps"], start: int) -> int:
+    return int(np.flatnonzero(valid[start:])[-1])
+
+
+def _way(xy: Float[Array, "steps 2"], valid: Bool[Array, " steps"], start: int) -> float:
+    seen = start + np.flatnonzero(valid[start:])
+    return float(np.hypot(*np.diff(xy[seen].astype(np.float64), axis=0).T).sum())
+
+
+def _overlapping(scene: Scene, ego: int, step: int) -> list[int]:
+    """Track ids of those whose box overlaps the ego's already at the start."""
+    boxes = scene.tracks.boxes[:, step].astype(np.float64)
+    there = scene.tracks.valid[:, step] & (np.arange(len(boxes)) != ego)
+    who = np.flatnonzero(there)
+    hit = overlap(boxes[who], np.broadcast_to(boxes[ego], (len(who), 5)))
+    return [int(i) for i in scene.tracks.track_id[who[hit]]]

@@ -1,0 +1,179 @@
+"""The planners that come with Scenelake, from the dumbest to the one that knows the future.
+
+====================  =============================================================================
+constant_velocity     Straight on at the speed it had: what a case must not let pass (NAVSIM)
+idm                   Follows the route's centre line behind leaders and signals: nuPlan's baseline
+pdm                   Fifteen IDM proposals, simulated and scored: PDM-Closed (Dauner et al. 2023)
+log_replay            The recorded drive, exactly: the human reference
+oracle                Like pdm, with many more proposals and the others' logged future
+====================  =============================================================================
+
+A planner of one's own is named ``module:Class``; :mod:`simulation.protocol` says what it sees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from geometry.angles import difference
+from geometry.arrays import Array
+from simulation.batch import NOW
+from simulation.engine import Reference
+from simulation.following import (
+    bend_limited,
+    leader_braking,
+    signal_braking,
+    steering_towards,
+)
+from simulation.idm import BRAKE_MAX, EGO, Idm, free
+from simulation.protocol import CaseBatchView, Observation, Plan, Planner, load_planner
+
+PLANNERS: dict[str, str] = {
+    "constant_velocity": "simulation.planners:ConstantVelocity",
+    "idm": "simulation.planners:IdmPlanner",
+    "pdm": "simulation.proposals:Pdm",
+    "log_replay": "simulation.planners:LogReplay",
+    "oracle": "simulation.proposals:Oracle",
+}
+
+DEFAULT_SPEED_LIMIT = 13.4  # [m/s] where the map tells none: 30 mph, or what the ego drove
+
+
+def planner(name: str) -> Planner:
+    """A planner by name, or one's own by ``module:Class``.
+
+    Raises:
+        UnknownName: There is no such planner, module or class.
+        BadInput: The class is no planner.
+    """
+    return load_planner(name, built_in=PLANNERS)
+
+
+class ConstantVelocity:
+    """No steering, no pedals."""
+
+    name = "constant_velocity"
+
+    def start(self, cases: CaseBatchView) -> None:
+        """Nothing to remember."""
+
+    def plan(self, obs: Observation) -> Plan:
+        """Zeros."""
+        nothing = np.zeros(len(obs.cases))
+        return Plan(acceleration=nothing, steering=nothing)
+
+
+class LogReplay(Reference):
+    """The recorded drive; where it was not observed, the last state seen is held."""
+
+    name = "log_replay"
+
+    def start(self, cases: CaseBatchView) -> None:
+        """Find the last observed step before each."""
+        valid = self.batch.valid[:, :, 0]
+        index = np.where(valid, np.arange(len(valid))[:, None], 0)
+        self._held = np.maximum.accumulate(index, axis=0)
+        self._rows = np.arange(len(cases))
+
+    def plan(self, obs: Observation) -> Plan:
+        """The next logged state."""
+        following = self._held[NOW + obs.step + 1]
+        rows = self._rows
+        xy = self.batch.xy[following, rows, 0]
+        yaw = np.ascontiguousarray(self.batch.yaw[following, rows, 0])
+        velocity = self.batch.velocity[following, rows, 0]
+        speed = velocity[:, 0] * np.cos(yaw) + velocity[:, 1] * np.sin(yaw)
+        state = np.concatenate([xy, yaw[:, None], speed[:, None]], axis=-1)
+        return Plan(trajectory=state[:, None], exact=True)
+
+
+class IdmPlanner:
+    """Steers along the route's centre line; keeps its distance by the Intelligent Driver Model."""
+
+    name = "idm"
+
+    def __init__(self, idm: Idm = EGO) -> None:
+        """Drive with other parameters than the default, if wanted."""
+        self.idm = idm
+
+    def start(self, cases: CaseBatchView) -> None:
+        """Begin at the start of each route."""
+        self._s = cases.start_s.copy()
+        self._desired: Array | None = None
+
+    def plan(self, obs: Observation) -> Plan:
+        """Controls for the next step."""
+        paths, count = obs.cases.paths, len(obs.cases)
+        rows = np.arange(count)
+        if self._desired is None:
+            self._desired = desired_speed(obs)
+        pose = rear_axle(obs)
+        self._s, _, _ = paths.locate(rows, np.ascontiguousarray(obs.ego.xy[:, -1]), self._s)
+        speed = np.maximum(pose[:, 3], 0.0)
+        braking = np.maximum(
+            self._leaders(obs, rows, speed),
+            signal_braking(
+                obs.signals.case,
+                obs.signals.s,
+                obs.signals.state,
+                self._s,
+                speed,
+                obs.ego.length,
+                self.idm,
+            ),
+        )
+        desired = self._desired[paths.index(rows, self._s)]
+        acceleration = np.clip(
+            free(speed, desired, self.idm) - braking, -BRAKE_MAX, self.idm.acceleration
+        )
+        return Plan(acceleration=acceleration, steering=lane_steering(obs, rows, self._s, pose))
+
+    def _leaders(self, obs: Observation, rows: Array, speed: Array) -> Array:
+        others = obs.others
+        row, other = np.nonzero(others.valid[..., -1])
+        box = np.concatenate(
+            [
+                others.xy[row, other, -1],
+                others.yaw[row, other, -1][:, None],
+                others.size[row, other],
+            ],
+            axis=-1,
+        )
+        size = np.stack([obs.ego.length, obs.ego.width], axis=-1)
+        return leader_braking(
+            obs.cases.paths, rows, self._s, speed, size, row, box,
+            others.velocity[row, other, -1], self.idm,
+        )  # fmt: skip
+
+
+def rear_axle(obs: Observation) -> Float[Array, "cases 4"]:
+    """x, y, yaw, speed of each ego's rear axle now."""
+    yaw = np.ascontiguousarray(obs.ego.yaw[:, -1])
+    back = obs.ego.rear_to_centre[:, None] * np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
+    centre = obs.ego.xy[:, -1]
+    return np.concatenate([centre - back, yaw[:, None], obs.ego.speed[:, -1:]], axis=-1)
+
+
+def lane_steering(
+    obs: Observation,
+    rows: Int[Array, " cases"],
+    s: Float[Array, " cases"],
+    pose: Float[Array, "cases 4"],
+) -> Float[Array, " cases"]:
+    """Front wheel angle that keeps each rear axle on its route [rad]."""
+    paths, xy = obs.cases.paths, np.ascontiguousarray(pose[:, :2])
+    axle_s, offset, point = paths.locate(rows, xy, s - obs.ego.rear_to_centre)
+    _, heading = paths.pose(rows, axle_s)
+    turned = difference(np.ascontiguousarray(pose[:, 2]), heading)
+    return steering_towards(offset, turned, paths.curvature[point], pose[:, 3], obs.ego.wheelbase)
+
+
+def desired_speed(obs: Observation) -> Float[Array, " points"]:
+    """At each point of all routes: the limit, or where none is known a usual one, less in bends.
+
+    The usual one is 30 mph, or the speed at which the ego came along if that was higher [m/s].
+    """
+    cases, paths = obs.cases, obs.cases.paths
+    usual = np.repeat(np.maximum(obs.ego.speed[:, -1], DEFAULT_SPEED_LIMIT), paths.count)
+    return bend_limited(paths, np.where(cases.limit_known, cases.speed_limit, usual))

@@ -1,0 +1,141 @@
+"""Where one may drive: how far outside the drivable surface is a point, and which way do lanes run?
+
+The surface is what the map says it is, by the best that it has:
+
+1. drivable areas, intersections, parking and driveways as polygons, with
+2. lanes between their boundaries, or 2 m to either side of a bare centre line;
+3. where the map has road edges, a point beside the lanes is still on the road as long as no edge
+   lies between it and the nearest lane, at most 8 m away.
+
+A map without lanes and areas says nothing, and whoever asks is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from jaxtyping import Bool, Float
+
+from geometry.arrays import Array
+from geometry.lanes import LaneIndex, LaneMatch
+from schemas.labels import LaneType, MapLayer
+from schemas.records import MapFeature, RoadMap
+from simulation.routes import FOR_CARS
+
+HALF_LANE_M = 2.0
+BESIDE_LANES_M = 8.0
+SURFACES = (
+    MapLayer.DRIVABLE_AREA,
+    MapLayer.INTERSECTION,
+    MapLayer.PARKING,
+    MapLayer.DRIVEWAY,
+)
+ON_WHEELS = FOR_CARS | {LaneType.BIKE, LaneType.SHOULDER}
+
+
+class Surface:
+    """The drivable surface of a map within a rectangle."""
+
+    def __init__(self, road_map: RoadMap, low: Float[Array, 2], high: Float[Array, 2]) -> None:
+        """Take what lies in the rectangle.
+
+        Args:
+            road_map: The whole map.
+            low: Least x and y of interest [m].
+            high: Greatest [m].
+        """
+        near = [f for f in road_map.features if _meets(f, low, high)]
+        lanes = [f for f in near if f.layer == MapLayer.LANE and len(f.points) >= 2]
+        areas = [f for f in near if f.layer in SURFACES and len(f.points) >= 3]
+        edges = [f for f in near if f.layer == MapLayer.ROAD_EDGE and len(f.points) >= 2]
+        drivable = [lane for lane in lanes if lane.lane_type in ON_WHEELS]
+        shapes = [_polygon(f.points) for f in areas] + [_lane_shape(f) for f in drivable]
+        self.known = bool(shapes)
+        self._shapes = shapely.STRtree(shapes)
+        self._lanes = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in drivable])
+        self._edges = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in edges])
+        self.lanes = [lane for lane in lanes if lane.lane_type in FOR_CARS]
+        self._index = LaneIndex([lane.points for lane in self.lanes])
+        self.half_width = np.array([_half_width(lane) for lane in self.lanes])
+        self.in_intersection = np.array([bool(lane.in_intersection) for lane in self.lanes])
+
+    def outside(self, xy: Float[Array, "points 2"]) -> Float[Array, " points"]:
+        """Distance from each point to the surface, 0 on it [m]."""
+        depth = np.zeros(len(xy))
+        points = shapely.points(xy)
+        covered = np.zeros(len(xy), dtype=bool)
+        covered[self._shapes.query(points, predicate="intersects")[0]] = True
+        off = np.flatnonzero(~covered)
+        if len(off) == 0:
+            return depth
+        (which, _), distance = self._shapes.query_nearest(
+            points[off], return_distance=True, all_matches=False
+        )
+        depth[off[which]] = distance
+        if len(self._edges.geometries) and len(self._lanes.geometries):
+            (which, lane), distance = self._lanes.query_nearest(
+                points[off], return_distance=True, all_matches=False
+            )
+            bridge = shapely.shortest_line(points[off[which]], self._lanes.geometries[lane])
+            fenced = np.zeros(len(which), dtype=bool)
+            crossing, edge = self._edges.query(bridge, predicate="intersects")
+            fenced[crossing] = True
+            open_road = ~fenced & (distance <= BESIDE_LANES_M)
+            depth[off[which[open_road]]] = 0.0
+            # Beyond an edge, what counts is how far beyond.
+            if len(crossing):
+                past = shapely.distance(points[off[which[crossing]]], self._edges.geometries[edge])
+                depth[off[which[fenced]]] = np.inf
+                np.minimum.at(depth, off[which[crossing]], past)
+        return depth
+
+    def match(self, xy: Float[Array, "poses 2"], yaw: Float[Array, " poses"]) -> LaneMatch:
+        """The lane for motor vehicles under each pose, whichever way the pose points."""
+        return self._index.match(xy, yaw, max_offset=4.0)
+
+    def in_one_lane(
+        self, match: LaneMatch, width: float, *, slack: float = 0.2
+    ) -> Bool[Array, " poses"]:
+        """Whether a box so wide keeps within the lane that it is matched to."""
+        if not self.lanes:
+            return np.zeros(len(match.lane), dtype=bool)
+        room = self.half_width[match.lane] + slack
+        return np.asarray(match.matched & (np.abs(match.d) + width / 2.0 <= room))
+
+
+def _meets(feature: MapFeature, low: Array, high: Array) -> bool:
+    xy = feature.points[:, :2]
+    if len(xy) == 0:
+        return False
+    return bool((xy.min(axis=0) <= high).all() and (xy.max(axis=0) >= low).all())
+
+
+def _polygon(points: Array) -> shapely.Polygon:
+    shape = shapely.Polygon(points[:, :2])
+    return shape if shape.is_valid else shapely.make_valid(shape)
+
+
+def _lane_shape(lane: MapFeature) -> shapely.Geometry:
+    if (
+        lane.left is not None
+        and lane.right is not None
+        and min(len(lane.left), len(lane.right)) > 1
+    ):
+        outline = np.concatenate([lane.left[:, :2], lane.right[::-1, :2]])
+        # A centre line within its own boundaries shows that these are whole.
+        shape = _polygon(outline)
+        if shape.area > 0.0:
+            return shape
+    return shapely.LineString(lane.points[:, :2]).buffer(HALF_LANE_M, quad_segs=4)
+
+
+def _half_width(lane: MapFeature) -> float:
+    """Half the typical distance between a lane's boundaries [m]."""
+    if lane.left is None or lane.right is None or min(len(lane.left), len(lane.right)) < 2:
+        return HALF_LANE_M
+    left, right = (shapely.LineString(side[:, :2]) for side in (lane.left, lane.right))
+    middle = shapely.points(lane.points[:, :2])
+    across: Sequence[float] = shapely.distance(middle, left) + shapely.distance(middle, right)
+    return float(np.median(across)) / 2.0
