@@ -9,10 +9,12 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
 
 from schemas.errors import UnreadableFile
 
@@ -70,6 +72,36 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UnreadableFile(path, f"is not JSON ({error})") from error
+
+
+def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
+    """An Arrow table from a ``.feather`` or ``.parquet`` file, packed or not.
+
+    Args:
+        path: Its name without ``.gz`` says which of the two it is.
+        columns: Those that must be there; others are kept as well.
+
+    Raises:
+        UnreadableFile: As :func:`read_bytes`, or the content is no such table, or lacks a column.
+    """
+    from pyarrow import feather, parquet
+
+    load = parquet.read_table if plain_name(path).endswith(".parquet") else feather.read_table
+    try:
+        table = load(pa.BufferReader(read_bytes(path)))
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "not understood"
+        raise UnreadableFile(
+            path, f"is no table that can be read ({reason})", hint="Fetch the file again."
+        ) from error
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UnreadableFile(
+            path,
+            f"lacks the columns {', '.join(missing)}",
+            hint=f"It has {', '.join(table.column_names) or 'none'}.",
+        )
+    return table
 
 
 def plain_name(path: Path) -> str:
