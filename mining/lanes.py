@@ -1,0 +1,320 @@
+"""The lanes of a map as a graph: what lies downstream, where ways cross, merge and circle.
+
+Where a source gives no topology (GPUDrive) it is found from the geometry: a lane continues another
+that begins where it ends and points its way. Where a source does not say which lanes lie in an
+intersection (Waymo, GPUDrive), those do that cross another, and the turning lanes beside them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from geometry.angles import difference
+from geometry.arrays import Array
+from geometry.polylines import arc_length, at, headings
+from schemas.labels import EdgeKind, LaneType, MapLayer
+from schemas.records import MapFeature, RoadMap
+
+SPACING_M = 1.0
+JOIN_M = 1.5
+"""[m] Lanes whose end and start lie nearer than this are taken to join, if nothing says so."""
+JOIN_TURN = np.pi / 4
+"""[rad] Greatest kink at such a joint."""
+CROSS_TURN = np.radians(20.0)
+"""[rad] Least angle at which two lanes count as crossing."""
+LEVELS_M = 2.5
+"""[m] Lanes farther apart in height do not meet (bridges)."""
+HALF_WIDTH_M = 1.75
+"""[m] Of a lane whose boundaries are not known."""
+REACH_M = 150.0
+"""[m] How far downstream a lane looks."""
+TURN_LANE = np.radians(40.0)
+"""[rad] A connecting lane that bends by this much turns left or right."""
+RING_M = 320.0
+"""[m] Longest way round a roundabout."""
+RING_BEND = 1.0 / 60.0
+"""[1/m] Least mean curvature of a lane of a roundabout."""
+NO_CARS = (LaneType.BIKE, LaneType.SIDEWALK)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Every lane as points 1 m apart.
+
+    Attributes:
+        xy: [m].
+        yaw: Direction of travel [rad].
+        lane: Index of the lane.
+        first: Of each lane, the index of its first point.
+        count: Of each lane, how many points.
+    """
+
+    xy: Float[Array, "points 2"]
+    yaw: Float[Array, " points"]
+    lane: Int[Array, " points"]
+    first: Int[Array, " lanes"]
+    count: Int[Array, " lanes"]
+
+
+class LaneGraph:
+    """Lanes by index; ``feature[i]`` is the feature id of lane ``i``."""
+
+    def __init__(self, road_map: RoadMap) -> None:
+        """Sample the lanes and join them."""
+        self.lanes: list[MapFeature] = [
+            f for f in road_map.of_layer(MapLayer.LANE) if arc_length(f.points)[-1] > 0.1
+        ]
+        self.feature = np.array([f.feature_id for f in self.lanes], dtype=np.int64)
+        size = max((f.feature_id for f in road_map.features), default=-1) + 1
+        self.index_of = np.full(size, -1, dtype=np.int64)
+        self.index_of[self.feature] = np.arange(len(self.lanes))
+        self.length = np.array([arc_length(f.points)[-1] for f in self.lanes])
+        self.for_cars = np.array([f.lane_type not in NO_CARS for f in self.lanes], dtype=bool)
+        self.limit = np.array(
+            [np.nan if f.speed_limit is None else f.speed_limit for f in self.lanes]
+        )
+        self.half_width = np.array([_half_width(f) for f in self.lanes])
+        self.samples = _sample(self.lanes)
+        self._successor_edges = road_map.edges[road_map.edges[:, 1] == EdgeKind.SUCCESSOR]
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    def indices(self, feature_ids: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+        """Lane indices of feature ids; −1 for what is no lane."""
+        if self.index_of.size == 0:
+            return np.full(feature_ids.shape, -1, dtype=np.int64)
+        inside = (feature_ids >= 0) & (feature_ids < self.index_of.size)
+        return np.where(inside, self.index_of[np.where(inside, feature_ids, 0)], -1)
+
+    @cached_property
+    def successors(self) -> list[list[int]]:
+        """Lanes that continue each lane."""
+        found: list[list[int]] = [[] for _ in self.lanes]
+        if len(self._successor_edges):
+            for begin, _, end in self._successor_edges.tolist():
+                a, b = int(self.index_of[begin]), int(self.index_of[end])
+                if a >= 0 and b >= 0 and b not in found[a]:
+                    found[a].append(b)
+            return found
+        if not self.lanes:
+            return found
+        starts = self.samples.xy[self.samples.first]
+        last = self.samples.first + self.samples.count - 1
+        ends, end_yaw = self.samples.xy[last], self.samples.yaw[last]
+        start_yaw = self.samples.yaw[self.samples.first]
+        for a, near in enumerate(cKDTree(starts).query_ball_point(ends, JOIN_M)):
+            found[a] = [
+                b
+                for b in sorted(near)
+                if b != a and abs(difference(start_yaw[b], end_yaw[a])) < JOIN_TURN
+            ]
+        return found
+
+    @cached_property
+    def predecessors(self) -> list[list[int]]:
+        """Lanes that each lane continues."""
+        found: list[list[int]] = [[] for _ in self.lanes]
+        for a, following in enumerate(self.successors):
+            for b in following:
+                found[b].append(a)
+        return found
+
+    @cached_property
+    def turn(self) -> Float[Array, " lanes"]:
+        """How far each lane bends from its start to its end, left positive [rad]."""
+        bends = np.zeros(len(self.lanes))
+        for i, (first, count) in enumerate(
+            zip(self.samples.first.tolist(), self.samples.count.tolist(), strict=True)
+        ):
+            yaw = np.unwrap(self.samples.yaw[first : first + count])
+            bends[i] = yaw[-1] - yaw[0]
+        return bends
+
+    @cached_property
+    def crossings(self) -> list[list[int]]:
+        """Lanes that cut across each lane at the same level."""
+        import shapely
+
+        found: list[list[int]] = [[] for _ in self.lanes]
+        if len(self.lanes) < 2:
+            return found
+        lines = shapely.linestrings(self.samples.xy, indices=self.samples.lane)
+        tree = shapely.STRtree(lines)
+        a, b = tree.query(lines, predicate="crosses")
+        for i, j in zip(a.tolist(), b.tolist(), strict=True):
+            if i < j and self._cut(i, j, shapely.get_coordinates(lines[i].intersection(lines[j]))):
+                found[i].append(j)
+                found[j].append(i)
+        return found
+
+    def _cut(self, i: int, j: int, points: Float[Array, "points 2"]) -> bool:
+        for point in points:
+            yaw, z = [], []
+            for lane in (i, j):
+                first, count = self.samples.first[lane], self.samples.count[lane]
+                line = self.samples.xy[first : first + count]
+                near = int(np.hypot(*(line - point).T).argmin())
+                yaw.append(self.samples.yaw[first + near])
+                source = self.lanes[lane].points
+                close = int(np.hypot(*(source[:, :2] - point).T).argmin())
+                z.append(float(source[close, 2]) if self.lanes[lane].has_z else np.nan)
+            apart = abs(z[0] - z[1])
+            turn = abs(float(difference(np.asarray(yaw[0]), np.asarray(yaw[1]))))
+            if min(turn, np.pi - turn) > CROSS_TURN and not apart > LEVELS_M:
+                return True
+        return False
+
+    @cached_property
+    def in_intersection(self) -> Bool[Array, " lanes"]:
+        """Which lanes lie in an intersection; the source's word where it has one."""
+        flags = [f.in_intersection for f in self.lanes]
+        if any(flag is not None for flag in flags):
+            return np.array([bool(flag) for flag in flags], dtype=bool)
+        inside = np.array([bool(c) for c in self.crossings], dtype=bool)
+        beside = inside.copy()
+        for lane in np.flatnonzero(inside).tolist():
+            for before in self.predecessors[lane]:
+                for sibling in self.successors[before]:
+                    beside[sibling] |= abs(self.turn[sibling]) > TURN_LANE
+        return beside
+
+    @cached_property
+    def in_ring(self) -> Bool[Array, " lanes"]:
+        """Which lanes are part of a roundabout: a short circle of lanes that all bend one way."""
+        bend = np.where(self.length > 0, self.turn / np.maximum(self.length, 1e-9), 0.0)
+        ring = np.zeros(len(self.lanes), dtype=bool)
+        for start in np.flatnonzero(np.abs(bend) > RING_BEND).tolist():
+            if ring[start]:
+                continue
+            side = np.sign(bend[start])
+            stack: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, ())]
+            seen: set[int] = set()
+            while stack:
+                lane, way, path = stack.pop()
+                way += self.length[lane]
+                if way > RING_M:
+                    continue
+                for following in self.successors[lane]:
+                    if following == start:
+                        ring[[*path, lane]] = True
+                        stack.clear()
+                        break
+                    # Short straight stretches between entries belong to the circle.
+                    bends = side * self.turn[following] > -np.radians(5.0)
+                    if bends and following not in seen:
+                        seen.add(following)
+                        stack.append((following, way, (*path, lane)))
+        return ring
+
+    @cached_property
+    def merges(self) -> Bool[Array, " lanes"]:
+        """Lanes that run into another lane's continuation (outside intersections and circles)."""
+        joins = np.zeros(len(self.lanes), dtype=bool)
+        for after, before in enumerate(self.predecessors):
+            cars = [lane for lane in before if self.for_cars[lane]]
+            if len(cars) > 1 and not self.in_ring[after]:
+                for lane in cars:
+                    joins[lane] = not self.in_intersection[lane] and not self.in_ring[lane]
+        return joins
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the sample points of the lanes that cars may use."""
+        return cKDTree(self.samples.xy[self.for_cars[self.samples.lane]].reshape(-1, 2))
+
+    @cached_property
+    def junction_tree(self) -> cKDTree | None:
+        """Of the sample points of lanes in intersections; None if there are none."""
+        inside = self.in_intersection[self.samples.lane] & self.for_cars[self.samples.lane]
+        return cKDTree(self.samples.xy[inside]) if inside.any() else None
+
+    def yaw_at(
+        self, lane: Int[Array, "*shape"], s: Float[Array, "*shape"]
+    ) -> Float[Array, "*shape"]:
+        """Direction of travel at a distance along a lane [rad]."""
+        step = self.length[lane] / np.maximum(self.samples.count[lane] - 1, 1)
+        offset = np.rint(s / np.maximum(step, 1e-9)).astype(np.int64)
+        offset = np.clip(offset, 0, self.samples.count[lane] - 1)
+        return self.samples.yaw[self.samples.first[lane] + offset]
+
+    def downstream(self, chosen: Sequence[int]) -> Float[Array, "chosen chosen"]:
+        """Distance from the start of each chosen lane to the start of each other downstream.
+
+        0 on the diagonal, ∞ where the other is not downstream within ``REACH_M`` [m].
+        """
+        place = {lane: k for k, lane in enumerate(chosen)}
+        away = np.full((len(chosen), len(chosen)), np.inf)
+        for k, lane in enumerate(chosen):
+            away[k, k] = 0.0
+            best: dict[int, float] = defaultdict(lambda: np.inf)
+            queue = [(float(self.length[lane]), b) for b in self.successors[lane]]
+            heapq.heapify(queue)
+            limit = float(self.length[lane]) + REACH_M
+            while queue:
+                distance, here = heapq.heappop(queue)
+                if distance >= best[here] or distance > limit:
+                    continue
+                best[here] = distance
+                if here in place and place[here] != k:
+                    away[k, place[here]] = distance
+                for following in self.successors[here]:
+                    heapq.heappush(queue, (distance + float(self.length[here]), following))
+        return away
+
+
+_LATEST: list[tuple[RoadMap, LaneGraph]] = []
+
+
+def lane_graph(road_map: RoadMap) -> LaneGraph:
+    """The graph of a map; that of the last few maps is kept, as scenes of a log share theirs."""
+    for known, graph in _LATEST:
+        if known is road_map:
+            return graph
+    graph = LaneGraph(road_map)
+    _LATEST.insert(0, (road_map, graph))
+    del _LATEST[4:]
+    return graph
+
+
+def _half_width(lane: MapFeature) -> float:
+    if lane.left is None or lane.right is None or len(lane.left) < 2 or len(lane.right) < 2:
+        return HALF_WIDTH_M
+    middle = lane.points[len(lane.points) // 2, :2]
+    sides = [np.hypot(*(_dense(side) - middle).T).min() for side in (lane.left, lane.right)]
+    return float(np.clip(np.mean(sides), 1.0, 3.5))
+
+
+def _dense(line: Float[Array, "points dims"]) -> Float[Array, "dense 2"]:
+    length = arc_length(line)[-1]
+    return at(line[:, :2].astype(np.float64), np.linspace(0.0, length, int(length) + 2))
+
+
+def _sample(lanes: Sequence[MapFeature]) -> Samples:
+    xy, yaw, lane, count = [], [], [], []
+    for i, feature in enumerate(lanes):
+        length = arc_length(feature.points)[-1]
+        stations = np.linspace(0.0, length, max(int(np.ceil(length / SPACING_M)) + 1, 2))
+        points = at(feature.points[:, :2].astype(np.float64), stations)
+        xy.append(points)
+        yaw.append(headings(points))
+        lane.append(np.full(len(points), i))
+        count.append(len(points))
+    counts = np.array(count, dtype=np.int64)
+    return Samples(
+        xy=np.concatenate(xy) if xy else np.zeros((0, 2)),
+        yaw=np.concatenate(yaw) if yaw else np.zeros(0),
+        lane=np.concatenate(lane).astype(np.int64) if lane else np.zeros(0, dtype=np.int64),
+        first=np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+        if len(counts)
+        else np.zeros(0, dtype=np.int64),
+        count=counts,
+    )

@@ -1,0 +1,698 @@
+"""Everything that predicates look at, computed once for a scene.
+
+`Motion` turns a scene's tracks into smooth speeds, accelerations and turn rates; says who is where
+on the lanes, behind whom, before which signal; and finds lane changes, turns and crossings of
+ways. All of it is worked out on first use and kept, so that asking sixty predicates costs little
+more than asking one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from geometry.angles import difference, wrap
+from geometry.arrays import Array
+from geometry.boxes import CORNER_SIGNS, clearance
+from geometry.polylines import inside, project
+from mining.criticality import encroachment, shared_ground
+from mining.intervals import above, spells, steps_of
+from mining.lanes import LaneGraph, lane_graph
+from mining.smoothing import fit_lines, half_windows, median3, noise
+from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState, MapLayer
+from schemas.records import MapFeature
+from schemas.scene import DT, Scene
+
+FOCUS_M = 60.0
+"""[m] Others matter while they have been this near to the ego; without an ego everyone does."""
+CLEARANCE_M = 40.0
+"""[m] Beyond this distance of centres, clearance is bounded by the boxes' diagonals."""
+OTHERS_M = 15.0
+"""[m] Two agents beside the ego form a pair if they come this near to each other."""
+LEAD_M = 80.0
+"""[m] Farthest leader."""
+ACCELERATION_ERROR = 0.2
+"""[m/s²] Standard error that smoothing leaves in accelerations."""
+YAW_RATE_ERROR = 0.02
+"""[rad/s] Likewise in turn rates."""
+PARKED_SPAN_M = 3.0
+PARKED_SPEED = 2.0
+TURN_RATE = np.radians(5.0)
+"""[rad/s] Slower changes of heading are no turn."""
+DRIFT = 0.15
+"""[m/s] Lateral speed at which a lane change begins and ends."""
+SIGNAL_M = 80.0
+"""[m] Signals farther ahead do not concern an agent yet."""
+CROSSING_ANGLE = np.radians(25.0)
+"""[rad] Ways that meet at less follow or oppose each other; they do not cross."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Ordered pairs of agents near each other, at every step.
+
+    Attributes:
+        a: Index of the first agent.
+        b: Index of the second.
+        with_ego: Whether one of them is the ego; everywhere if the scene has none.
+        seen: Whether both are observed.
+        x: Where b's centre lies ahead of a's, in a's frame [m].
+        y: To a's left [m].
+        distance: Of their centres [m].
+        clearance: Between their outlines; ∞ where not both are seen [m].
+    """
+
+    a: Int[Array, " pairs"]
+    b: Int[Array, " pairs"]
+    with_ego: Bool[Array, " pairs"]
+    seen: Bool[Array, "pairs steps"]
+    x: Float[Array, "pairs steps"]
+    y: Float[Array, "pairs steps"]
+    distance: Float[Array, "pairs steps"]
+    clearance: Float[Array, "pairs steps"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leads:
+    """Followers with their leaders: the nearest agent ahead on the follower's own way.
+
+    Attributes:
+        a: Index of the follower.
+        b: Index of the leader.
+        on: Whether b leads a at the step.
+        gap: From a's front to b's rear along the lanes; ∞ where not leading [m].
+    """
+
+    a: Int[Array, " leads"]
+    b: Int[Array, " leads"]
+    on: Bool[Array, "leads steps"]
+    gap: Float[Array, "leads steps"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneChange:
+    """One agent's move into a neighbouring lane; ``side`` is +1 to the left, −1 to the right."""
+
+    agent: int
+    begin: int
+    cross: int
+    end: int
+    side: int
+    from_lane: int
+    to_lane: int
+    shift: float
+    speed_lateral: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A stretch of steady turning; the angle is positive to the left [rad], the way in metres."""
+
+    agent: int
+    begin: int
+    end: int
+    angle: float
+    way: float
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Two agents whose ways cross: who was there first, and when each came and went (steps)."""
+
+    first: int
+    second: int
+    first_enters: int
+    first_leaves: int
+    second_enters: int
+    second_leaves: int
+    pet: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalView:
+    """The signal that concerns each agent at each step.
+
+    Attributes:
+        distance: From the agent's front to where it must stop; negative once past; ∞ if none [m].
+        state: Codes of :class:`LightState`; UNKNOWN if the candidates disagree or none is seen.
+        lane: Lane index that the signal controls, −1 if none.
+    """
+
+    distance: Float[Array, "agents steps"]
+    state: Int[Array, "agents steps"]
+    lane: Int[Array, "agents steps"]
+
+
+class Motion:
+    """A scene as predicates see it; indices of agents are rows of ``scene.tracks``."""
+
+    def __init__(self, scene: Scene) -> None:
+        """Smooth the tracks; all else waits until it is asked for."""
+        self.scene = scene
+        tracks = scene.tracks
+        self.agents, self.steps = tracks.valid.shape
+        self.seen = tracks.valid
+        self.cls = tracks.cls.astype(np.int64)
+        self.size = np.where(np.isfinite(tracks.size), tracks.size, 1.0).astype(np.float64)
+        self.length, self.width = self.size[:, 0], self.size[:, 1]
+        self.xy = np.where(tracks.valid[..., None], tracks.xy, 0.0).astype(np.float64)
+        self.yaw = _continuous(np.where(tracks.valid, tracks.yaw, 0.0), tracks.valid)
+        self.is_vehicle = np.isin(self.cls, [int(c) for c in VEHICLES])
+        self.is_vru = np.isin(self.cls, [int(c) for c in VULNERABLE])
+        self.is_pedestrian = self.cls == AgentClass.PEDESTRIAN
+        self.is_cyclist = self.cls == AgentClass.CYCLIST
+        self.is_thing = self.cls == AgentClass.OBSTACLE
+        self.drives = self.is_vehicle | self.is_cyclist
+        self._differentiate()
+
+    def _differentiate(self) -> None:
+        seen = self.seen
+        velocity = np.where(seen[..., None], self.scene.tracks.velocity, 0.0).astype(np.float64)
+        vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
+        sigma = np.maximum(noise(vx, seen), noise(vy, seen))
+        half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
+        vx, ax, known = fit_lines(vx, seen, half)
+        vy, ay, _ = fit_lines(vy, seen, half)
+        self.velocity = np.stack([vx, vy], axis=-1)
+        self.speed = np.hypot(vx, vy)
+        raw_yaw = self.yaw
+        yaw, yaw_rate, turn_known = fit_lines(
+            raw_yaw, seen, half_windows(noise(raw_yaw, seen), slope_error=YAW_RATE_ERROR)
+        )
+        moves = self.speed > 0.3
+        course = np.arctan2(vy, vx)
+        facing = np.where(self.drives[:, None] | ~moves, yaw, course)
+        cos, sin = np.cos(facing), np.sin(facing)
+        self.course = np.where(moves, course, wrap(np.asarray(facing)))
+        self.forward = cos * vx + sin * vy
+        self.acceleration = cos * ax + sin * ay
+        self.lateral_acceleration = cos * ay - sin * ax
+        self.acceleration_known = known
+        self.yaw_rate, self.yaw_smooth = yaw_rate, yaw
+        self.turn_known = turn_known & (np.abs(self.forward) > 0.5)
+        _, self.jerk, self.jerk_known = fit_lines(self.acceleration, known, half + 2)
+
+    # -- who matters ---------------------------------------------------------------------------
+
+    @cached_property
+    def track_id(self) -> list[int]:
+        """Track ids as plain integers."""
+        return [int(i) for i in self.scene.tracks.track_id]
+
+    @cached_property
+    def focus(self) -> Bool[Array, " agents"]:
+        """Who is asked about: the ego and whoever came near it; everyone if there is no ego."""
+        lives = self.seen.sum(axis=1) >= 3
+        if not self.scene.has_ego:
+            return lives
+        both = self.seen & self.seen[:1]
+        distance = np.hypot(*np.moveaxis(self.xy - self.xy[:1], -1, 0))
+        near = np.asarray((np.where(both, distance, np.inf) <= FOCUS_M).any(axis=1))
+        near[0] = True
+        return lives & near
+
+    @cached_property
+    def span(self) -> Float[Array, " agents"]:
+        """Diagonal of the region in which each agent's centre was seen [m]."""
+        high = np.where(self.seen[..., None], self.xy, -np.inf).max(axis=1)
+        low = np.where(self.seen[..., None], self.xy, np.inf).min(axis=1)
+        reach = np.hypot(*(np.where(np.isfinite(high), high - low, 0.0)).T)
+        return np.asarray(reach)
+
+    @cached_property
+    def parked(self) -> Bool[Array, " agents"]:
+        """Who never went anywhere: seen within 3 m and below 2 m/s throughout."""
+        slow = np.where(self.seen, self.speed, 0.0).max(axis=1) < PARKED_SPEED
+        return (self.span < PARKED_SPAN_M) & slow
+
+    @cached_property
+    def first_seen(self) -> Int[Array, " agents"]:
+        """First observed step of each agent."""
+        return self.seen.argmax(axis=1)
+
+    @cached_property
+    def last_seen(self) -> Int[Array, " agents"]:
+        """Last observed step of each agent."""
+        return self.steps - 1 - self.seen[:, ::-1].argmax(axis=1)
+
+    @cached_property
+    def lost(self) -> Bool[Array, "agents steps"]:
+        """Steps within an agent's life at which it was not observed, for half a second or more."""
+        steps = np.arange(self.steps)
+        within = (steps > self.first_seen[:, None]) & (steps < self.last_seen[:, None])
+        gone = np.zeros_like(self.seen)
+        for row, begin, end in spells(within & ~self.seen, bridge_s=0.0):
+            gone[row, begin : end + 1] = True
+        return gone
+
+    @cached_property
+    def boxes(self) -> Float[Array, "agents steps 5"]:
+        """Oriented boxes, see :mod:`geometry.boxes`."""
+        extent = np.repeat(self.size[:, None, :2], self.steps, axis=1)
+        return np.concatenate([self.xy, self.yaw[..., None], extent], axis=-1)
+
+    # -- pairs ---------------------------------------------------------------------------------
+
+    @cached_property
+    def distances(self) -> Float[Array, "agents agents"]:
+        """Least distance of every two agents' centres while both are seen; ∞ if never [m]."""
+        least = np.full((self.agents, self.agents), np.inf)
+        for i in range(self.agents):
+            both = self.seen & self.seen[i]
+            apart = np.hypot(*np.moveaxis(self.xy - self.xy[i], -1, 0))
+            least[i] = np.where(both, apart, np.inf).min(axis=1)
+        return least
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The ego with everyone who matters, and others among each other where they come close.
+
+        Pairs of which neither ever moves, or neither drives, are left out.
+        """
+        focus = np.flatnonzero(self.focus)
+        i, j = np.triu_indices(len(focus), k=1)
+        i, j = focus[i], focus[j]
+        ego = (i == 0) & self.scene.has_ego
+        near = self.distances[i, j] <= np.where(ego, FOCUS_M, OTHERS_M)
+        moves = ~(self.parked[i] & self.parked[j])
+        drives = self.drives[i] | self.drives[j]
+        keep = near & (ego | (moves & drives))
+        i, j, ego = i[keep], j[keep], ego[keep]
+        seen = self.seen[i] & self.seen[j]
+        apart = self.xy[j] - self.xy[i]
+        distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
+        reach = np.hypot(self.length, self.width) / 2
+        gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
+        rows, steps = np.nonzero(distance < CLEARANCE_M)
+        gap[rows, steps] = clearance(self.boxes[i[rows], steps], self.boxes[j[rows], steps])
+        a, b = np.concatenate([i, j]), np.concatenate([j, i])
+        both = np.concatenate([apart, -apart])
+        cos, sin = np.cos(self.yaw[a]), np.sin(self.yaw[a])
+        return Pairs(
+            a=a,
+            b=b,
+            with_ego=np.concatenate([ego, ego]) | (not self.scene.has_ego),
+            seen=np.concatenate([seen, seen]),
+            x=cos * both[..., 0] + sin * both[..., 1],
+            y=cos * both[..., 1] - sin * both[..., 0],
+            distance=np.concatenate([distance, distance]),
+            clearance=np.concatenate([gap, gap]),
+        )
+
+    # -- lanes ---------------------------------------------------------------------------------
+
+    @cached_property
+    def graph(self) -> LaneGraph:
+        """The lanes of the map."""
+        return lane_graph(self.scene.map)
+
+    @cached_property
+    def lane(self) -> Int[Array, "agents steps"]:
+        """Lane index of each agent; −1 where it is on none."""
+        tracks = self.scene.tracks
+        index = self.graph.indices(tracks.lane.astype(np.int64))
+        return np.where(tracks.on_lane & tracks.valid, index, -1)
+
+    @cached_property
+    def on_lane(self) -> Bool[Array, "agents steps"]:
+        """Whether the agent is on a lane."""
+        return self.lane >= 0
+
+    @cached_property
+    def lane_s(self) -> Float[Array, "agents steps"]:
+        """Distance along the lane [m]."""
+        return np.where(self.on_lane, self.scene.tracks.lane_s, 0.0).astype(np.float64)
+
+    @cached_property
+    def lane_d(self) -> Float[Array, "agents steps"]:
+        """Offset to the left of the lane's centre line [m]."""
+        return np.where(self.on_lane, self.scene.tracks.lane_d, 0.0).astype(np.float64)
+
+    @cached_property
+    def heading_error(self) -> Float[Array, "agents steps"]:
+        """Heading minus the lane's direction; 0 where on no lane [rad]."""
+        if not len(self.graph):
+            return np.zeros(self.seen.shape)
+        direction = self.graph.yaw_at(np.maximum(self.lane, 0), self.lane_s)
+        return np.where(self.on_lane, difference(wrap(np.asarray(self.yaw)), direction), 0.0)
+
+    @cached_property
+    def used(self) -> tuple[list[int], Int[Array, " lanes"], Float[Array, "used used"]]:
+        """Lanes that anyone is on or a signal controls; where each stands; distances downstream."""
+        lanes = set(np.unique(self.lane[self.on_lane]).tolist())
+        lanes |= {int(i) for i in self.graph.indices(self.scene.signals.lane.astype(np.int64))}
+        chosen = sorted(lanes - {-1})
+        place = np.full(len(self.graph) + 1, -1, dtype=np.int64)
+        place[chosen] = np.arange(len(chosen))
+        return chosen, place, self.graph.downstream(chosen)
+
+    @cached_property
+    def place(self) -> Int[Array, "agents steps"]:
+        """Each agent's lane as an index into ``used``; −1 where it is on none."""
+        return np.where(self.on_lane, self.used[1][self.lane], -1)
+
+    @cached_property
+    def on_way(self) -> Bool[Array, "agents used"]:
+        """Whether a used lane lies on the way that each agent takes.
+
+        That is: lanes that it drives during the scene, and all that lie downstream of its last.
+        """
+        chosen, _, away = self.used
+        way = np.zeros((self.agents, len(chosen)), dtype=bool)
+        for i in range(self.agents):
+            own = self.place[i][self.place[i] >= 0]
+            if len(own):
+                way[i] = np.isfinite(away[own[-1]])
+                way[i, own] = True
+        return way
+
+    def ahead(self, i: int) -> Float[Array, "agents steps"]:
+        """How far ahead of agent i, along its way, the centre of each other is; ∞ if not [m]."""
+        away = self.used[2]
+        if not away.size:
+            return np.full((self.agents, self.steps), np.inf)
+        own, theirs = self.place[i], self.place
+        both = (own >= 0) & (theirs >= 0)
+        distance = away[np.maximum(own, 0), np.maximum(theirs, 0)]
+        distance = distance + self.lane_s - self.lane_s[i]
+        usable = both & self.on_way[i][np.maximum(theirs, 0)]
+        return np.where(usable & (distance >= 0.0), distance, np.inf)
+
+    @cached_property
+    def leads(self) -> Leads:
+        """Every follower with each of its leaders."""
+        size = (self.agents, self.steps)
+        leader, gap = np.full(size, -1), np.full(size, np.inf)
+        eligible = ~self.is_pedestrian[:, None] & self.on_lane
+        along = np.abs(self.heading_error) < np.pi / 2
+        for i in np.flatnonzero(self.focus & self.drives & ~self.parked).tolist():
+            distance = self.ahead(i)
+            side = np.abs(self.lane_d - self.lane_d[i])
+            blocks = side < (self.width + self.width[i])[:, None] / 2 + 0.2
+            # Things and standing vehicles block whichever way they point; oncoming ones do not lead.
+            faces = along | self.is_thing[:, None] | (self.speed < 0.3)
+            ok = eligible & blocks & faces & along[i]
+            ok[i] = False
+            distance = np.where(ok, distance, np.inf)
+            nearest = distance.argmin(axis=0)
+            room = distance[nearest, np.arange(self.steps)]
+            bumper = room - (self.length[nearest] + self.length[i]) / 2
+            found = bumper <= LEAD_M
+            leader[i], gap[i] = np.where(found, nearest, -1), np.where(found, bumper, np.inf)
+        a, b = [], []
+        for i in np.flatnonzero((leader >= 0).any(axis=1)).tolist():
+            for j in np.unique(leader[i][leader[i] >= 0]).tolist():
+                a.append(i)
+                b.append(j)
+        ia, ib = np.array(a, dtype=np.int64), np.array(b, dtype=np.int64)
+        on = leader[ia] == ib[:, None]
+        return Leads(ia, ib, on, np.where(on, gap[ia], np.inf))
+
+    @cached_property
+    def in_intersection(self) -> Bool[Array, "agents steps"]:
+        """Whether each agent's centre is in an intersection: by its lane, or by an area."""
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        if len(self.graph):
+            mask = self.on_lane & self.graph.in_intersection[np.maximum(self.lane, 0)]
+        for area in self.areas(MapLayer.INTERSECTION):
+            mask = mask | (self.seen & self.within(area))
+        return mask
+
+    def areas(self, layer: MapLayer) -> list[MapFeature]:
+        """Areas of one layer that come within reach of anyone."""
+        if not self.seen.any():
+            return []
+        low = self.xy[self.seen].min(axis=0) - 20.0
+        high = self.xy[self.seen].max(axis=0) + 20.0
+        return [
+            f
+            for f in self.scene.map.of_layer(layer)
+            if len(f.points) >= 3
+            and (f.points[:, :2].max(axis=0) >= low).all()
+            and (f.points[:, :2].min(axis=0) <= high).all()
+        ]
+
+    def within(
+        self, area: MapFeature, *, margin: float = 0.0, whole: bool = False
+    ) -> Bool[Array, "agents steps"]:
+        """Whether an agent's centre (or any part of it, if ``whole``) is in or near an area."""
+        outline = area.points[:, :2].astype(np.float64)
+        reach = margin + (np.hypot(self.length, self.width).max() / 2 if whole else 0.0)
+        low, high = outline.min(axis=0) - reach, outline.max(axis=0) + reach
+        near = self.seen & ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        agents, steps = np.nonzero(near)
+        if not len(agents):
+            return mask
+        points = self.xy[agents, steps][:, None, :]
+        if whole:
+            points = self.outline_points(agents, steps)
+        hit = np.asarray(inside(points, outline).any(axis=1))
+        if margin > 0.0:
+            closed = np.concatenate([outline, outline[:1]])
+            rest = np.flatnonzero(~hit)
+            _, d, _ = project(points[rest].reshape(-1, 2), closed)
+            hit[rest] = (np.abs(d).reshape(len(rest), -1) <= margin).any(axis=1)
+        mask[agents, steps] = hit
+        return mask
+
+    def outline_points(
+        self, agents: Int[Array, " many"], steps: Int[Array, " many"]
+    ) -> Float[Array, "many points 2"]:
+        """Corners, centre and side points of boxes, for tests against areas [m]."""
+        spots = np.concatenate(
+            [CORNER_SIGNS, [[0, 0], [0.5, 1], [-0.5, 1], [0.5, -1], [-0.5, -1], [1, 0], [-1, 0]],
+             [[0, 1], [0, -1]]]
+        )  # fmt: skip
+        half = spots[None] * self.size[agents][:, None, :2] / 2
+        cos, sin = np.cos(self.yaw[agents, steps]), np.sin(self.yaw[agents, steps])
+        x = cos[:, None] * half[..., 0] - sin[:, None] * half[..., 1]
+        y = sin[:, None] * half[..., 0] + cos[:, None] * half[..., 1]
+        return self.xy[agents, steps][:, None, :] + np.stack([x, y], axis=-1)
+
+    @cached_property
+    def at_crosswalk(self) -> Bool[Array, "agents steps"]:
+        """Whether any part of an agent is within 1 m of a crosswalk."""
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        for area in self.areas(MapLayer.CROSSWALK):
+            mask |= self.within(area, margin=1.0, whole=True)
+        return mask
+
+    @cached_property
+    def off_centre(self) -> Float[Array, "agents steps"]:
+        """Distance from each agent's centre to the nearest centre line for cars [m]."""
+        out = np.full(self.seen.shape, np.inf)
+        if self.graph.for_cars.any():
+            out[self.seen] = self.graph.tree.query(self.xy[self.seen])[0]
+        return out
+
+    # -- signals -------------------------------------------------------------------------------
+
+    @cached_property
+    def signal(self) -> SignalView:
+        """The signal ahead of each driving agent, along the way that it takes."""
+        size = (self.agents, self.steps)
+        distance = np.full(size, np.inf)
+        state = np.full(size, int(LightState.UNKNOWN))
+        controlled = np.full(size, -1)
+        signals = self.scene.signals
+        lanes = self.graph.indices(signals.lane.astype(np.int64))
+        _, place, away = self.used
+        usable = self.focus[:, None] & self.drives[:, None] & (self.place >= 0)
+        own = np.maximum(self.place, 0)
+        for row, lane in enumerate(lanes.tolist()):
+            if lane < 0:
+                continue
+            here = int(place[lane])
+            to_stop = away[own, here] + self._stop_s(row, lane) - self.lane_s
+            past = away[here, own] + self.lane_s - self._stop_s(row, lane)
+            to_stop = np.where(np.isfinite(to_stop), to_stop, -past) - self.length[:, None] / 2
+            ok = usable & self.on_way[:, here][:, None] & np.isfinite(to_stop)
+            ok &= (to_stop <= SIGNAL_M) & (to_stop > -30.0)
+            shown = np.broadcast_to(signals.state[row], size)
+            same_stop = ok & (np.abs(to_stop - distance) < 3.0)
+            unlike = same_stop & (shown != state)
+            # The nearest stop ahead counts; one already passed counts until another comes up.
+            nearer = ok & ~same_stop & (_rank(to_stop) < _rank(distance))
+            state = np.where(nearer, shown, np.where(unlike, int(LightState.UNKNOWN), state))
+            controlled = np.where(nearer, lane, controlled)
+            distance = np.where(nearer, to_stop, distance)
+        return SignalView(distance, state, controlled)
+
+    def _stop_s(self, row: int, lane: int) -> float:
+        """Where along a lane its signal's stop line lies [m]."""
+        signals = self.scene.signals
+        if bool(signals.has_stop[row]):
+            line = self.graph.lanes[lane].points
+            stop = signals.stop_xy[row : row + 1].astype(np.float64)
+            s, _, _ = project(stop, line)
+            return float(s[0])
+        if self.graph.in_intersection[lane]:
+            return 0.0
+        return float(self.graph.length[lane])
+
+    # -- events --------------------------------------------------------------------------------
+
+    @cached_property
+    def lateral(
+        self,
+    ) -> tuple[
+        Float[Array, "agents steps"], Float[Array, "agents steps"], Bool[Array, "agents steps"]
+    ]:
+        """Lateral position that runs on over lane boundaries [m], its rate [m/s], where known."""
+        raw = self.lane_d.copy()
+        for i, t, before in self._lane_steps:
+            raw[i, t:] -= raw[i, t] - raw[i, before]
+        half = half_windows(noise(raw, self.on_lane), slope_error=0.05)
+        level, rate, known = fit_lines(raw, self.on_lane, half)
+        return level, rate, known
+
+    @cached_property
+    def _lane_steps(self) -> list[tuple[int, int, int]]:
+        """(agent, step, step before) of every change of lane index."""
+        found = []
+        for i in np.flatnonzero(self.drives & self.focus).tolist():
+            on = np.flatnonzero(self.on_lane[i])
+            changed = np.flatnonzero(self.lane[i, on[1:]] != self.lane[i, on[:-1]])
+            found += [(i, int(on[k + 1]), int(on[k])) for k in changed]
+        return found
+
+    @cached_property
+    def lane_changes(self) -> list[LaneChange]:
+        """Moves into a neighbouring lane that runs the same way."""
+        level, rate, known = self.lateral
+        found: list[LaneChange] = []
+        for i, t, before in self._lane_steps:
+            a, b = int(self.lane[i, before]), int(self.lane[i, t])
+            jump = self.lane_d[i, t] - self.lane_d[i, before]
+            side = -int(np.sign(jump))
+            turn = abs(float(self.heading_error[i, t] - self.heading_error[i, before]))
+            if not (1.5 <= abs(jump) <= 6.0 and turn < np.radians(20.0) and t - before <= 10):
+                continue
+            if abs(self.heading_error[i, t]) > np.radians(60.0) or self._forks(a, b, i, t):
+                continue
+            back = self.lane[i, t : t + steps_of(0.5)] == a
+            early = self.lane[i, max(before - steps_of(0.5), 0) : before] == b
+            if back.sum() > 1 or early.sum() > 1:
+                continue
+            moving = known[i] & (side * rate[i] >= DRIFT)
+            begin = end = t
+            while begin > max(0, t - steps_of(4.0)) and moving[begin - 1]:
+                begin -= 1
+            while end < min(self.steps - 1, t + steps_of(4.0)) and moving[end + 1]:
+                end += 1
+            shift = float(side * (level[i, end] - level[i, begin]))
+            if shift < 1.0 or any(c.agent == i and c.begin <= t <= c.end for c in found):
+                continue
+            found.append(
+                LaneChange(
+                    agent=i,
+                    begin=begin,
+                    cross=t,
+                    end=end,
+                    side=side,
+                    from_lane=a,
+                    to_lane=b,
+                    shift=shift,
+                    speed_lateral=float(np.abs(rate[i, begin : end + 1]).max()),
+                )
+            )
+        return found
+
+    def _forks(self, a: int, b: int, i: int, t: int) -> bool:
+        """Whether b continues a, or both spring from one lane just behind: no change of lane."""
+        after = self.graph.successors
+        if b in after[a] or a in after[b] or any(b in after[k] for k in after[a]):
+            return True
+        common = set(self.graph.predecessors[a]) & set(self.graph.predecessors[b])
+        return bool(common) and float(self.lane_s[i, t]) < 25.0
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """Stretches in which a driving agent turns steadily to one side."""
+        found = []
+        known = self.turn_known & (self.drives & self.focus)[:, None]
+        for side in (1.0, -1.0):
+            mask = above(side * self.yaw_rate, TURN_RATE, known=known)
+            for i, begin, end in spells(mask):
+                angle = float(self.yaw_smooth[i, end] - self.yaw_smooth[i, begin])
+                way = float(np.abs(self.forward[i, begin : end + 1]).sum() * DT)
+                cut = begin <= self.first_seen[i] + 1 or end >= self.last_seen[i] - 1
+                found.append(
+                    Turn(agent=i, begin=begin, end=end, angle=angle, way=way, truncated=bool(cut))
+                )
+        return sorted(found, key=lambda turn: (turn.agent, turn.begin))
+
+    @cached_property
+    def conflicts(self) -> list[Conflict]:
+        """Crossings of ways that both agents really drove or walked, at most 6 s apart."""
+        pairs = self.pairs
+        moved = (self.span > 2.0) & (np.where(self.seen, self.speed, 0.0).max(axis=1) > 0.5)
+        half = len(pairs.a) // 2
+        found = []
+        for i, j in zip(pairs.a[:half].tolist(), pairs.b[:half].tolist(), strict=True):
+            if not (moved[i] and moved[j]):
+                continue
+            meeting = shared_ground(
+                self.boxes[i],
+                self.boxes[j],
+                self.seen[i] & (self.speed[i] > 0.3),
+                self.seen[j] & (self.speed[j] > 0.3),
+                course_a=self.course[i],
+                course_b=self.course[j],
+                least_angle=CROSSING_ANGLE,
+                within_s=6.0,
+            )
+            if meeting is None:
+                continue
+            at_i, at_j = meeting
+            pet, _, _, order = encroachment(at_i, at_j)
+            first, second = (i, j) if order > 0 else (j, i)
+            early, late = (at_i, at_j) if order > 0 else (at_j, at_i)
+            found.append(
+                Conflict(
+                    first=first,
+                    second=second,
+                    first_enters=int(early.min()),
+                    first_leaves=int(early.max()),
+                    second_enters=int(late.min()),
+                    second_leaves=int(late.max()),
+                    pet=pet,
+                )
+            )
+        return found
+
+
+def _continuous(
+    yaw: Float[Array, "agents steps"], valid: Bool[Array, "agents steps"]
+) -> Float[Array, "agents steps"]:
+    """Headings without jumps of 2π, nor of π where a box was fitted back to front.
+
+    No road user turns by more than a right angle from one step to the next; where the whole track
+    disagrees about front and back, the majority is followed.
+    """
+    out = np.zeros(yaw.shape)
+    steps = yaw.shape[1]
+    index = np.where(valid, np.arange(steps), 0)
+    held_at = np.maximum.accumulate(index, axis=1)
+    first = valid.argmax(axis=1)
+    held_at = np.maximum(held_at, first[:, None])
+    held = np.take_along_axis(yaw.astype(np.float64), held_at, axis=1)
+    step = np.diff(held, axis=1)
+    gap = np.diff(held_at, axis=1)
+    half_turn = step - np.pi * np.rint(step / np.pi)
+    whole_turn = step - 2 * np.pi * np.rint(step / (2 * np.pi))
+    out[:, 0] = held[:, 0]
+    out[:, 1:] = held[:, :1] + np.cumsum(np.where(gap <= 5, half_turn, whole_turn), axis=1)
+    flipped = valid & (np.cos(out - yaw) < 0.0)
+    most = 2 * flipped.sum(axis=1) > valid.sum(axis=1)
+    return out + np.pi * most[:, None]
+
+
+def _rank(distance: Array) -> Array:
+    """Order of stops: those ahead by distance, then those passed by."""
+    return np.where(distance >= -2.0, distance, 1000.0 - distance)

@@ -1,0 +1,261 @@
+"""All that can be said of a scene by rule: the registry of predicates, and how to ask them.
+
+Who is asked about: the ego and everyone who came within 60 m of it; everyone if there is no ego.
+Relations with a leader are told of all of these; relations of place (`near`, `closing`, …) of the
+ego alone, if there is one; other relations of the ego with anyone, and of others that come within
+15 m of each other.
+
+What cannot be known is told once for a scene and predicate, as one UNKNOWN interval: because the
+scene has no map, no recorded signals, no weather, …, or because somebody in question was lost from
+sight for half a second or more. What has no interval is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from mining.intervals import Interval
+from mining.lanes import lane_graph
+from mining.motion import Motion
+from mining.predicates import (
+    attributes,
+    environment,
+    geometry,
+    interaction,
+    lateral,
+    longitudinal,
+    map_relation,
+    risk,
+    signals,
+)
+from mining.predicates.predicate import Parameter, Predicate, Span
+from schemas.errors import UnknownName
+from schemas.labels import MapLayer, Truth
+from schemas.scene import Scene
+
+PREDICATES: dict[str, Predicate] = {
+    predicate.name: predicate
+    for predicate in (
+        attributes.VRU,
+        attributes.LONG_VEHICLE,
+        attributes.PARKED,
+        attributes.POORLY_OBSERVED,
+        longitudinal.STOPPED,
+        longitudinal.LOW_SPEED,
+        longitudinal.MEDIUM_SPEED,
+        longitudinal.HIGH_SPEED,
+        longitudinal.ACCELERATING,
+        longitudinal.BRAKING,
+        longitudinal.HARD_BRAKE,
+        longitudinal.HARSH_ACCEL,
+        longitudinal.STARTING,
+        longitudinal.STOPPING,
+        longitudinal.REVERSING,
+        longitudinal.OVER_LIMIT,
+        longitudinal.JERK_HIGH,
+        lateral.TURNING_LEFT,
+        lateral.TURNING_RIGHT,
+        lateral.U_TURN,
+        lateral.LAT_ACCEL_HIGH,
+        lateral.YAW_RATE_HIGH,
+        lateral.LANE_CHANGE_LEFT,
+        lateral.LANE_CHANGE_RIGHT,
+        lateral.CUT_IN,
+        lateral.CUT_OUT,
+        lateral.OVERTAKE,
+        lateral.NUDGE,
+        lateral.SWERVE,
+        lateral.WRONG_WAY,
+        map_relation.ON_ROAD,
+        map_relation.OFF_DRIVABLE,
+        map_relation.IN_INTERSECTION,
+        map_relation.NEAR_INTERSECTION,
+        map_relation.AT_CROSSWALK,
+        map_relation.AT_STOP_SIGN,
+        map_relation.ROUNDABOUT,
+        map_relation.MERGE_ZONE,
+        map_relation.LANE_STRADDLING,
+        map_relation.SAME_LANE,
+        signals.APPROACHING_RED,
+        signals.RED_LIGHT_RUNNING,
+        signals.STATIONARY_AT_LIGHT,
+        signals.DILEMMA_YELLOW,
+        signals.PROTECTED_TURN,
+        signals.UNPROTECTED_TURN,
+        geometry.NEAR,
+        geometry.HEADING_TOWARD,
+        geometry.CLOSING,
+        geometry.COUNT_NEAR,
+        geometry.BEHIND_LONG,
+        interaction.FOLLOWING,
+        interaction.SLOW_LEAD,
+        interaction.QUEUING,
+        interaction.TAILGATING,
+        interaction.CROSSED_BY,
+        interaction.CROSSES_IN_FRONT,
+        interaction.ONCOMING_TURN_CONFLICT,
+        interaction.YIELDS_TO,
+        interaction.BLOCKED_BY,
+        interaction.JAYWALKING,
+        interaction.WAITING_FOR_PEDESTRIAN,
+        risk.TTC,
+        risk.TTC_2D,
+        risk.THW,
+        risk.PET,
+        risk.DRAC,
+        risk.A_REQ,
+        risk.RSS_VIOLATION,
+        risk.COLLISION,
+        risk.NEAR_MISS,
+        environment.WEATHER,
+        environment.ILLUMINATION,
+        environment.TRAFFIC_DENSITY,
+        environment.VRU_DENSITY,
+    )
+}
+"""By name, in the order in which a person would list them."""
+
+WHY_UNKNOWN = {
+    "ego": "the scene has no ego",
+    "map": "the scene has no map with lanes",
+    "limits": "the map has no speed limits",
+    "surface": "the map has neither drivable areas nor road edges",
+    "signals": "signals were not recorded",
+    "weather": "the weather was not recorded",
+    "daylight": "the time of day was not recorded",
+}
+
+
+def chosen(only: Iterable[str] | None) -> list[Predicate]:
+    """The predicates of those names; all if there are none.
+
+    Raises:
+        UnknownName: No predicate is called so.
+    """
+    if only is None:
+        return list(PREDICATES.values())
+    wanted = list(dict.fromkeys(only))
+    for name in wanted:
+        if name not in PREDICATES:
+            raise UnknownName("predicate", name, PREDICATES)
+    return [PREDICATES[name] for name in wanted]
+
+
+def tag_scene(scene: Scene, only: Iterable[str] | None = None) -> list[Interval]:
+    """Every interval in which a predicate holds in a scene, or cannot be known.
+
+    Args:
+        scene: On its 10 Hz clock.
+        only: Names of predicates; all by default.
+
+    Returns:
+        Intervals by predicate in the registry's order, then by begin, actor and other.
+
+    Raises:
+        UnknownName: No predicate is called so.
+    """
+    predicates = chosen(only)
+    if scene.steps == 0 or scene.tracks.valid.shape[0] == 0:
+        return []
+    motion = Motion(scene)
+    lacking = _lacking(scene)
+    found: list[Interval] = []
+    for predicate in predicates:
+        found += _ask(predicate, motion, lacking)
+    return found
+
+
+def _ask(predicate: Predicate, motion: Motion, lacking: frozenset[str]) -> list[Interval]:
+    params = {
+        p.name: {"value": p.value, "unit": p.unit, "source": p.source}
+        for p in predicate.parameters
+    }
+    missing = [need for need in predicate.needs if need in lacking]
+    if missing:
+        evidence = {"reason": "; ".join(WHY_UNKNOWN[need] for need in missing)}
+        return [
+            Interval(
+                name=predicate.name,
+                begin_step=0,
+                end_step=motion.steps - 1,
+                truth=Truth.UNKNOWN,
+                evidence=evidence,
+                params=params,
+            )
+        ]
+    told: list[Interval] = []
+    doubts: list[Span] = list(_lost(motion)) if predicate.roles else []
+    for span in predicate.find(motion, predicate.limits):
+        if span.truth == Truth.UNKNOWN:
+            doubts.append(span)
+            continue
+        told.append(
+            Interval(
+                name=predicate.name,
+                begin_step=span.begin,
+                end_step=span.end,
+                actor=None if span.actor is None else motion.track_id[span.actor],
+                other=None if span.other is None else motion.track_id[span.other],
+                lane=int(motion.graph.feature[span.lane]) if span.lane >= 0 else None,
+                value=span.value,
+                evidence=span.evidence,
+                params=params,
+            )
+        )
+    told.sort(key=lambda i: (i.begin_step, _order(i.actor), _order(i.other), i.end_step))
+    if doubts:
+        told.append(_doubt(predicate.name, doubts, motion, params))
+    return told
+
+
+def _doubt(
+    name: str, doubts: Sequence[Span], motion: Motion, params: dict[str, dict[str, object]]
+) -> Interval:
+    """One interval for all that could not be known."""
+    actors = sorted({motion.track_id[d.actor] for d in doubts if d.actor is not None})
+    reasons = sorted({str(d.evidence["reason"]) for d in doubts})
+    return Interval(
+        name=name,
+        begin_step=min(d.begin for d in doubts),
+        end_step=max(d.end for d in doubts),
+        actor=actors[0] if len(actors) == 1 else None,
+        truth=Truth.UNKNOWN,
+        evidence={"reason": "; ".join(reasons), "actors": actors},
+        params=params,
+    )
+
+
+def _lost(motion: Motion) -> Iterator[Span]:
+    for i in np.flatnonzero(motion.lost.any(axis=1) & motion.focus).tolist():
+        steps = np.flatnonzero(motion.lost[i])
+        yield Span(
+            begin=int(steps[0]),
+            end=int(steps[-1]),
+            actor=i,
+            truth=Truth.UNKNOWN,
+            evidence={"reason": "not observed"},
+        )
+
+
+def _lacking(scene: Scene) -> frozenset[str]:
+    graph = lane_graph(scene.map)
+    layers = {feature.layer for feature in scene.map.features}
+    has = {
+        "ego": scene.has_ego,
+        "map": scene.has_map and len(graph) > 0,
+        "limits": bool(np.isfinite(graph.limit).any()),
+        "surface": bool(layers & {MapLayer.DRIVABLE_AREA, MapLayer.ROAD_EDGE}),
+        "signals": scene.has_signals,
+        "weather": scene.weather is not None,
+        "daylight": scene.daylight is not None,
+    }
+    return frozenset(name for name, present in has.items() if not present)
+
+
+def _order(track_id: int | None) -> int:
+    return -1 if track_id is None else track_id
+
+
+__all__ = ["PREDICATES", "Interval", "Parameter", "Predicate", "chosen", "tag_scene"]

@@ -1,0 +1,431 @@
+"""Turning, changing lanes, passing, and leaving one's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool
+
+from geometry.arrays import Array
+from mining.intervals import above, spells, steps_of
+from mining.motion import LaneChange, Motion, Turn
+from mining.predicates.predicate import Limits, Parameter, Predicate, Span, states
+from schemas.scene import DT
+
+GROUP = "lateral"
+
+
+def _turning_left(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return _turning(motion, limits, +1)
+
+
+def _turning_right(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return _turning(motion, limits, -1)
+
+
+def _turning(motion: Motion, limits: Limits, side: int) -> Iterable[Span]:
+    for turn in motion.turns:
+        angle = side * np.degrees(turn.angle)
+        lasts = (turn.end - turn.begin) * DT
+        cut = turn.truncated and angle > limits["angle_cut"] and angle > limits["rate"] * lasts
+        if (angle >= limits["angle"] or cut) and not _is_u_turn(turn, U_TURN.limits):
+            yield Span(begin=turn.begin, end=turn.end, actor=turn.agent, value=float(angle))
+
+
+def _is_u_turn(turn: Turn, limits: Limits) -> bool:
+    angle = abs(turn.angle)
+    return np.degrees(angle) >= limits["angle"] and turn.way / angle <= limits["radius"]
+
+
+def _u_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    for turn in motion.turns:
+        if _is_u_turn(turn, limits):
+            yield Span(
+                begin=turn.begin,
+                end=turn.end,
+                actor=turn.agent,
+                value=float(np.degrees(abs(turn.angle))),
+                evidence={"radius": turn.way / abs(turn.angle)},
+            )
+
+
+def _lat_accel_high(motion: Motion, limits: Limits) -> Iterable[Span]:
+    # Two independent measures must agree: that of the path, and speed times turn rate.
+    path = np.abs(motion.lateral_acceleration)
+    turn = np.abs(motion.forward * motion.yaw_rate)
+    size = np.minimum(path, turn)
+    known = motion.turn_known & motion.acceleration_known & motion.drives[:, None]
+    mask = above(size, limits["acceleration"], known=known)
+    return states(motion, mask, size, evidence={"speed": motion.speed})
+
+
+def _yaw_rate_high(motion: Motion, limits: Limits) -> Iterable[Span]:
+    known = motion.turn_known & motion.is_vehicle[:, None]
+    rate = np.abs(motion.yaw_rate)
+    return states(motion, above(rate, limits["rate"], known=known), rate)
+
+
+def _lane_change_left(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return (_told(c) for c in motion.lane_changes if c.side > 0 and c.shift >= limits["shift"])
+
+
+def _lane_change_right(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return (_told(c) for c in motion.lane_changes if c.side < 0 and c.shift >= limits["shift"])
+
+
+def _told(change: LaneChange) -> Span:
+    return Span(
+        begin=change.begin,
+        end=change.end,
+        actor=change.agent,
+        lane=change.to_lane,
+        value=change.shift,
+        evidence={"speed_lateral": change.speed_lateral, "cross_step": change.cross},
+    )
+
+
+def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
+    leads = motion.leads
+    own_changes: dict[int, list[LaneChange]] = {}
+    for change in motion.lane_changes:
+        own_changes.setdefault(change.agent, []).append(change)
+    merging = motion.graph.merges
+    for row in range(len(leads.a)):
+        i, j = int(leads.a[row]), int(leads.b[row])
+        for _, begin, _ in spells(leads.on[row : row + 1], least_s=limits["after"]):
+            came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
+            before = max(begin - steps_of(limits["before"]), 0)
+            came_by_ramp = came is None and bool(
+                (motion.lane[j, before:begin] >= 0).any()
+                and merging[motion.lane[j, before:begin].max()]
+                and motion.lane[j, before:begin].max() != motion.lane[i, before]
+            )
+            if came is None and not came_by_ramp:
+                continue
+            t0 = came.begin if came is not None else before
+            if begin - t0 < 1 and begin < steps_of(0.3):
+                continue
+            follower_moves = any(
+                c.begin <= begin + 2 and c.end >= begin - steps_of(1.0)
+                for c in own_changes.get(i, [])
+            )
+            seen = motion.seen[i, t0 : begin + 1] & motion.seen[j, t0 : begin + 1]
+            turn = abs(float(motion.yaw[i, t0] - motion.yaw[j, t0]))
+            turn = abs((turn + np.pi) % (2 * np.pi) - np.pi)
+            if follower_moves or not seen.all() or turn > np.radians(limits["angle"]):
+                continue
+            gap, speed = float(leads.gap[row, begin]), float(motion.speed[i, begin])
+            wait = max(gap, 0.0) / max(speed, 0.1)
+            if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
+                continue
+            yield Span(
+                begin=t0,
+                end=max(begin, came.end if came is not None else begin),
+                actor=j,
+                other=i,
+                lane=int(motion.lane[j, begin]),
+                value=wait,
+                evidence={
+                    "gap": gap,
+                    "closing_speed": speed - float(motion.speed[j, begin]),
+                    "lead_step": begin,
+                },
+            )
+
+
+def _cut_out(motion: Motion, limits: Limits) -> Iterable[Span]:
+    leads = motion.leads
+    for change in motion.lane_changes:
+        for row in np.flatnonzero(leads.b == change.agent).tolist():
+            led = np.flatnonzero(leads.on[row, : change.cross + 3])
+            held = leads.on[row, max(change.begin - steps_of(1.0), 0) : change.begin + 1]
+            after = leads.on[row, change.cross + 3 : change.cross + steps_of(1.0)]
+            if not len(led) or not held.any() or after.sum() > 2:
+                continue
+            gap = float(leads.gap[row, led[-1]])
+            follower = int(leads.a[row])
+            if gap <= limits["gap"] and motion.speed[follower, led[-1]] >= limits["speed"]:
+                yield Span(
+                    begin=change.begin,
+                    end=change.end,
+                    actor=change.agent,
+                    other=follower,
+                    lane=change.from_lane,
+                    value=gap,
+                )
+
+
+def _overtake(motion: Motion, limits: Limits) -> Iterable[Span]:
+    pairs = motion.pairs
+    way = np.cos(motion.yaw[pairs.a] - motion.yaw[pairs.b]) >= np.cos(np.pi / 6)
+    speed, slow = motion.speed[pairs.a], motion.speed[pairs.b]
+    drives = (motion.drives[pairs.a] & motion.drives[pairs.b])[:, None]
+    abreast = (np.abs(pairs.y) >= limits["side"]) & (np.abs(pairs.y) <= 6.0) & way
+    abreast &= pairs.seen & drives & (speed >= limits["speed"]) & (slow >= 0.5)
+    passing = abreast & (speed - slow >= limits["relative_speed"])
+    level = passing & (
+        np.abs(pairs.x) <= (motion.length[pairs.a] + motion.length[pairs.b])[:, None] / 2
+    )
+    for row, begin, end in spells(level, least_s=0.2, bridge_s=0.5):
+        i, j = int(pairs.a[row]), int(pairs.b[row])
+        if not (pairs.x[row, begin] > 0 > pairs.x[row, end]):
+            continue
+        in_line = np.abs(pairs.y[row]) < limits["side"]
+        window = steps_of(limits["within"])
+        behind = np.flatnonzero(
+            (in_line & pairs.seen[row] & (pairs.x[row] > limits["order"]))[
+                max(begin - window, 0) : begin
+            ]
+        )
+        front = np.flatnonzero(
+            (in_line & pairs.seen[row] & (pairs.x[row] < -limits["order"]))[end : end + window]
+        )
+        if len(behind) and len(front):
+            yield Span(
+                begin=max(begin - window, 0) + int(behind[-1]),
+                end=end + int(front[0]),
+                actor=i,
+                other=j,
+                value=float((speed - slow)[row, begin : end + 1].max()),
+                evidence={"abreast_step": begin, "side": float(np.sign(-pairs.y[row, begin]))},
+            )
+
+
+def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
+    level, _, known = motion.lateral
+    changing = _changing(motion)
+    pairs = motion.pairs
+    for i in np.flatnonzero(motion.drives & motion.focus & ~motion.parked).tolist():
+        usable = known[i] & (motion.speed[i] > 0.5) & ~motion.in_intersection[i]
+        if usable.sum() < steps_of(2.0):
+            continue
+        rest = float(np.median(level[i, usable]))
+        out = np.where(usable, level[i] - rest, 0.0)
+        for side in (1.0, -1.0):
+            mask = above((side * out)[None], limits["least"], known=usable[None])
+            for _, begin, end in spells(mask):
+                peak = float((side * out[begin : end + 1]).max())
+                lasts = (end - begin + 1) * DT
+                returns = end < motion.last_seen[i] and begin > motion.first_seen[i]
+                if peak > limits["most"] or lasts > limits["within"] or not returns:
+                    continue
+                if changing[i, begin : end + 1].any():
+                    continue
+                passed = _passed(motion, pairs.a == i, begin, end, side)
+                if passed is not None:
+                    yield Span(
+                        begin=begin,
+                        end=end,
+                        actor=i,
+                        other=passed,
+                        value=peak,
+                        evidence={"side": side},
+                    )
+
+
+def _passed(
+    motion: Motion, rows: Bool[Array, " pairs"], begin: int, end: int, side: float
+) -> int | None:
+    """Who, slower than half the speed, is passed on the side that one moves away from."""
+    pairs = motion.pairs
+    for row in np.flatnonzero(rows).tolist():
+        window = slice(begin, end + 1)
+        beside = pairs.seen[row, window] & (side * pairs.y[row, window] < 0)
+        beside &= np.abs(pairs.y[row, window]) < 5.0
+        slower = motion.speed[pairs.b[row], window] < 0.5 * motion.speed[pairs.a[row], window]
+        x = np.where(beside & slower, pairs.x[row, window], np.nan)
+        x = x[np.isfinite(x)]
+        if len(x) and x[0] > 0 > x[-1] - 2.0 and x.min() < 3.0:
+            return int(pairs.b[row])
+    return None
+
+
+def _changing(motion: Motion) -> Bool[Array, "agents steps"]:
+    mask = np.zeros(motion.seen.shape, dtype=bool)
+    for change in motion.lane_changes:
+        mask[change.agent, change.begin : change.end + 1] = True
+    return mask
+
+
+def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
+    _, rate, known = motion.lateral
+    changing = _changing(motion)
+    usable = known & motion.drives[:, None] & (motion.speed > 3.0) & ~motion.in_intersection
+    fast = above(np.abs(rate), limits["speed"], known=usable)
+    for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
+        found = list(spells((fast[i] & (rate[i] > 0))[None], least_s=0.2))
+        found += list(spells((fast[i] & (rate[i] < 0))[None], least_s=0.2))
+        found.sort(key=lambda run: run[1])
+        used = -1
+        for (_, b0, e0), (_, b1, e1) in pairwise(found):
+            opposite = rate[i, b0] * rate[i, b1] < 0
+            soon = (b1 - e0) * DT <= limits["within"]
+            if b0 > used and opposite and soon and not changing[i, b0 : e1 + 1].any():
+                used = e1
+                peak = float(np.abs(rate[i, b0 : e1 + 1]).max())
+                yield Span(begin=b0, end=e1, actor=i, value=peak)
+
+
+def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
+    lane = np.maximum(motion.lane, 0)
+    usable = motion.on_lane & motion.graph.for_cars[lane] & motion.is_vehicle[:, None]
+    usable &= ~motion.graph.in_intersection[lane] & (np.abs(motion.lane_d) < 1.75)
+    turned = np.abs(motion.heading_error) >= np.radians(limits["angle"])
+    along = np.cos(motion.yaw_smooth - motion.course) > 0.5
+    mask = usable & turned & along & (motion.forward >= limits["speed"])
+    return states(motion, mask, motion.forward, least_s=1.0)
+
+
+TURNING_LEFT = Predicate(
+    name="turning_left",
+    group=GROUP,
+    doc="Turns left by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    find=_turning_left,
+    unit="°",
+    parameters=(
+        Parameter("angle", 45.0, "°", "RefAV turning"),
+        Parameter("angle_cut", 15.0, "°", "RefAV turning, at a log's edge"),
+        Parameter("rate", 5.0, "°/s", "RefAV turning, at a log's edge"),
+    ),
+)
+TURNING_RIGHT = Predicate(
+    name="turning_right",
+    group=GROUP,
+    doc="Turns right by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    find=_turning_right,
+    unit="°",
+    parameters=TURNING_LEFT.parameters,
+)
+U_TURN = Predicate(
+    name="u_turn",
+    group=GROUP,
+    doc="Turns back in one go and in little room.",
+    find=_u_turn,
+    unit="°",
+    parameters=(
+        Parameter("angle", 150.0, "°", "own"),
+        Parameter("radius", 12.0, "m", "own: a way round a roundabout is wider"),
+    ),
+)
+LAT_ACCEL_HIGH = Predicate(
+    name="lat_accel_high",
+    group=GROUP,
+    doc="Lateral acceleration of 1.5 m/s² or more.",
+    find=_lat_accel_high,
+    unit="m/s²",
+    parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
+)
+YAW_RATE_HIGH = Predicate(
+    name="yaw_rate_high",
+    group=GROUP,
+    doc="Turns faster than passengers bear with comfort.",
+    find=_yaw_rate_high,
+    unit="rad/s",
+    parameters=(Parameter("rate", 0.95, "rad/s", "nuPlan comfort bound"),),
+)
+LANE_CHANGE_LEFT = Predicate(
+    name="lane_change_left",
+    group=GROUP,
+    doc="Moves into the lane to the left that runs the same way, from the first drift to the last.",
+    find=_lane_change_left,
+    unit="m",
+    parameters=(
+        Parameter("shift", 1.0, "m", "nuPlan-KG changesLane"),
+        Parameter("drift", 0.15, "m/s", "nuPlan-KG onset lateral speed"),
+    ),
+    needs=("map",),
+)
+LANE_CHANGE_RIGHT = Predicate(
+    name="lane_change_right",
+    group=GROUP,
+    doc="Moves into the lane to the right that runs the same way, from the first drift to the last.",
+    find=_lane_change_right,
+    unit="m",
+    parameters=LANE_CHANGE_LEFT.parameters,
+    needs=("map",),
+)
+CUT_IN = Predicate(
+    name="cut_in",
+    group=GROUP,
+    doc="Changes lane or merges and becomes the nearest leader of the other, close ahead of it.",
+    find=_cut_in,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(
+        Parameter("gap", 40.0, "m", "nuPlan-KG mergesInFrontOf"),
+        Parameter("headway", 5.0, "s", "nuPlan-KG mergesInFrontOf"),
+        Parameter("before", 2.0, "s", "nuPlan-KG mergesInFrontOf"),
+        Parameter("after", 0.5, "s", "own"),
+        Parameter("angle", 30.0, "°", "own"),
+        Parameter("speed", 1.0, "m/s", "own: of the other"),
+    ),
+    needs=("map",),
+)
+CUT_OUT = Predicate(
+    name="cut_out",
+    group=GROUP,
+    doc="The leader of the other leaves its lane and no longer leads it.",
+    find=_cut_out,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("gap", 40.0, "m", "own, as cut_in"),
+        Parameter("speed", 1.0, "m/s", "own: of the other"),
+    ),
+    needs=("map",),
+)
+OVERTAKE = Predicate(
+    name="overtake",
+    group=GROUP,
+    doc="From behind, past the other's side, to ahead of it and back in line; both moving.",
+    find=_overtake,
+    roles=("actor", "other"),
+    unit="m/s",
+    parameters=(
+        Parameter("side", 1.25, "m", "nuPlan-KG overtakes"),
+        Parameter("speed", 2.0, "m/s", "nuPlan-KG overtakes"),
+        Parameter("relative_speed", 0.3, "m/s", "nuPlan-KG overtakes"),
+        Parameter("order", 1.0, "m", "nuPlan-KG overtakes"),
+        Parameter("within", 10.0, "s", "own: nuPlan-KG allows 30 s in all"),
+    ),
+)
+NUDGE = Predicate(
+    name="nudge",
+    group=GROUP,
+    doc="Moves aside within its lane and back while it passes something slow on the other side.",
+    find=_nudge,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("least", 0.4, "m", "own"),
+        Parameter("most", 1.75, "m", "own: half a lane"),
+        Parameter("within", 8.0, "s", "nuPlan-KG changesLane"),
+    ),
+    needs=("map",),
+)
+SWERVE = Predicate(
+    name="swerve",
+    group=GROUP,
+    doc="Darts to one side and back without changing lane.",
+    find=_swerve,
+    unit="m/s",
+    parameters=(
+        Parameter("speed", 0.8, "m/s", "own: lateral speed, each way"),
+        Parameter("within", 2.0, "s", "own"),
+    ),
+    needs=("map",),
+)
+WRONG_WAY = Predicate(
+    name="wrong_way",
+    group=GROUP,
+    doc="Drives against the direction of its lane, outside intersections, for a second or more.",
+    find=_wrong_way,
+    unit="m/s",
+    parameters=(
+        Parameter("angle", 135.0, "°", "own: RefAV's bound of opposite headings"),
+        Parameter("speed", 2.0, "m/s", "nuPlan driving-direction metric"),
+    ),
+    needs=("map",),
+)

@@ -1,0 +1,199 @@
+"""What a predicate is, and how masks over steps become its spans.
+
+A predicate is a function from a scene's `Motion` to spans: who, with whom, from which step to which,
+and the number that decided it. Its thresholds are named parameters with unit and source, so that
+they can be read, swept and stored beside every result. Sources: RefAV (arXiv 2505.20981), nuPlan
+(docs/competition.md and metrics_description.md of its devkit), nuPlan-KG (PREDICATES.md of
+nuPlan_Predicates_KG), WOMD (motion_metrics_utils.cc), CriMe (CommonRoad-CriMe), UN R157, RSS
+(Shalev-Shwartz 2017), OpenLABEL (ASAM), or `own` where nobody publishes a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from geometry.arrays import Array
+from mining.intervals import BRIDGE_S, LEAST_S, spells
+from mining.motion import Motion
+from schemas.labels import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A threshold: its name, value, unit and who says so."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Where a predicate holds (or is unknown), by indices of agents and lanes.
+
+    Attributes:
+        begin: First step.
+        end: Last step, included.
+        actor: Row of the agent in the scene; None for the whole scene.
+        other: Row of the other agent.
+        lane: Lane index, −1 for none.
+        value: The number that decided it.
+        evidence: The numbers behind it.
+        truth: TRUE or UNKNOWN.
+    """
+
+    begin: int
+    end: int
+    actor: int | None = None
+    other: int | None = None
+    lane: int = -1
+    value: float | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    truth: Truth = Truth.TRUE
+
+
+Limits = Mapping[str, float]
+"""Values of a predicate's parameters, by name."""
+Find = Callable[[Motion, Limits], Iterable[Span]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicate:
+    """Something that can be said of a scene, an agent, or two agents.
+
+    Attributes:
+        name: As in queries and in ``events.name``.
+        group: Family, named as its module.
+        doc: What it means, in a sentence or two.
+        find: Where it holds.
+        roles: What actor and other stand for; empty for facts of the scene.
+        unit: Of the intervals' ``value``.
+        parameters: Thresholds.
+        needs: What the scene must have, else it is unknown: ``map``, ``signals``, ``ego``,
+            ``limits``, ``weather``, ``daylight``, ``surface``.
+        version: Raised whenever its meaning changes.
+    """
+
+    name: str
+    group: str
+    doc: str
+    find: Find
+    roles: tuple[str, ...] = ("actor",)
+    unit: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    needs: tuple[str, ...] = ()
+    version: int = 1
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Values of the parameters by name."""
+        return {p.name: p.value for p in self.parameters}
+
+
+Extreme = Callable[[Array], Any]
+
+
+def states(
+    motion: Motion,
+    mask: Bool[Array, "agents steps"],
+    value: Float[Array, "agents steps"] | None = None,
+    *,
+    pick: Extreme = np.argmax,
+    evidence: Mapping[str, Array] | None = None,
+    least_s: float = LEAST_S,
+    bridge_s: float = BRIDGE_S,
+) -> list[Span]:
+    """Spans of a mask over agents; the value is the extreme one within each.
+
+    Args:
+        motion: The scene; agents out of focus are left out.
+        mask: Where the predicate holds.
+        value: What decides it.
+        pick: Which step of the span is the decisive one, by its values.
+        evidence: More arrays, told at the decisive step.
+        least_s: Least duration [s].
+        bridge_s: Shorter gaps are bridged [s].
+    """
+    found = []
+    for row, begin, end in spells(
+        mask & motion.focus[:, None], least_s=least_s, bridge_s=bridge_s
+    ):
+        number, facts = _told(row, begin, end, mask, value, pick, evidence)
+        lane = int(motion.lane[row, begin]) if len(motion.scene.map.features) else -1
+        found.append(
+            Span(begin=begin, end=end, actor=row, lane=lane, value=number, evidence=facts)
+        )
+    return found
+
+
+def relations(
+    a: Int[Array, " pairs"],
+    b: Int[Array, " pairs"],
+    mask: Bool[Array, "pairs steps"],
+    value: Float[Array, "pairs steps"] | None = None,
+    *,
+    pick: Extreme = np.argmax,
+    evidence: Mapping[str, Array] | None = None,
+    least_s: float = LEAST_S,
+    bridge_s: float = BRIDGE_S,
+) -> list[Span]:
+    """Spans of a mask over pairs of agents; see :func:`states`."""
+    found = []
+    for row, begin, end in spells(mask, least_s=least_s, bridge_s=bridge_s):
+        number, facts = _told(row, begin, end, mask, value, pick, evidence)
+        found.append(
+            Span(
+                begin=begin,
+                end=end,
+                actor=int(a[row]),
+                other=int(b[row]),
+                value=number,
+                evidence=facts,
+            )
+        )
+    return found
+
+
+def unknown(
+    mask: Bool[Array, "rows steps"], reason: str, *, actor: Array | None = None
+) -> list[Span]:
+    """Spans in which a predicate cannot be known, for the reason given.
+
+    Args:
+        mask: Where.
+        reason: Why.
+        actor: Row of the agent for each row of the mask; the row itself if not given.
+    """
+    return [
+        Span(
+            begin=begin,
+            end=end,
+            actor=int(row if actor is None else actor[row]),
+            evidence={"reason": reason},
+            truth=Truth.UNKNOWN,
+        )
+        for row, begin, end in spells(mask)
+    ]
+
+
+def _told(
+    row: int,
+    begin: int,
+    end: int,
+    mask: Array,
+    value: Array | None,
+    pick: Extreme,
+    evidence: Mapping[str, Array] | None,
+) -> tuple[float | None, dict[str, Any]]:
+    if value is None and not evidence:
+        return None, {}
+    inside = np.flatnonzero(mask[row, begin : end + 1]) + begin
+    step = int(inside[pick(value[row, inside])]) if value is not None else int(inside[0])
+    facts = {name: float(array[row, step]) for name, array in (evidence or {}).items()}
+    return (float(value[row, step]) if value is not None else None), facts

@@ -1,0 +1,238 @@
+"""What agents do at traffic lights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from geometry.arrays import Array
+from mining.intervals import spells, steps_of
+from mining.lanes import TURN_LANE
+from mining.motion import Motion
+from mining.predicates.longitudinal import standing
+from mining.predicates.predicate import Limits, Parameter, Predicate, Span, states, unknown
+from schemas.labels import LightState, Truth
+
+GROUP = "signals"
+NEAR_STOP_M = 30.0
+
+
+def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
+    return (motion.drives & motion.focus & ~motion.parked)[:, None] & motion.seen
+
+
+def _approaching_red(motion: Motion, limits: Limits) -> Iterable[Span]:
+    view = motion.signal
+    near = _drivers(motion) & (view.distance > 0.0) & (view.distance <= limits["distance"])
+    near &= motion.speed >= limits["speed"]
+    yield from states(motion, near & (view.state == LightState.RED), view.distance, pick=np.argmin)
+    yield from unknown(near & (view.state == LightState.UNKNOWN), "the signal was not observed")
+
+
+def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
+    view = motion.signal
+    graph = motion.graph
+    for i in np.flatnonzero(_drivers(motion).any(axis=1)).tolist():
+        d = view.distance[i]
+        same = view.lane[i, 1:] == view.lane[i, :-1]
+        crosses = (d[:-1] > 0.0) & (d[1:] <= 0.0) & same & np.isfinite(d[:-1])
+        for t in (np.flatnonzero(crosses) + 1).tolist():
+            lane = int(view.lane[i, t])
+            goes_on = _cleared(motion, i, t, limits["beyond"])
+            if motion.speed[i, t] < limits["speed"] or not goes_on:
+                continue
+            rights = [lane, *graph.successors[lane]]
+            taken = [k for k in rights if k in set(motion.lane[i, t:].tolist())]
+            if any(graph.turn[k] < -TURN_LANE for k in taken):
+                continue  # Right on red is allowed in much of the world.
+            state = _shown(motion, lane, max(t - steps_of(limits["red_for"]), 0), t)
+            span = Span(
+                begin=max(t - steps_of(0.5), 0),
+                end=min(t + steps_of(0.5), motion.steps - 1),
+                actor=i,
+                lane=lane,
+                value=float(motion.speed[i, t]),
+                evidence={"cross_step": t},
+            )
+            if (state == LightState.RED).all():
+                yield span
+            elif (state == LightState.UNKNOWN).any():
+                yield Span(
+                    begin=span.begin,
+                    end=span.end,
+                    actor=i,
+                    lane=lane,
+                    truth=Truth.UNKNOWN,
+                    evidence={"reason": "the signal was not observed"},
+                )
+
+
+def _cleared(motion: Motion, i: int, t: int, beyond: float) -> bool:
+    """Whether the agent drives on by that many metres within the scene."""
+    after = motion.xy[i, t:][motion.seen[i, t:]]
+    return bool((np.hypot(*(after - motion.xy[i, t]).T) >= beyond).any())
+
+
+def _shown(motion: Motion, lane: int, begin: int, end: int) -> Int[Array, "signals steps"]:
+    signals = motion.scene.signals
+    rows = motion.graph.indices(signals.lane.astype(np.int64)) == lane
+    return signals.state[rows, begin : end + 1].astype(np.int64)
+
+
+def _stationary_at_light(motion: Motion, limits: Limits) -> Iterable[Span]:
+    view = motion.signal
+    waits = _drivers(motion) & standing(motion) & (view.distance > -2.0)
+    waits &= view.distance <= limits["distance"]
+    led = np.full(motion.seen.shape, 0.0)
+    leads = motion.leads
+    for row, i in enumerate(leads.a.tolist()):
+        led[i] = np.maximum(led[i], leads.on[row] & (leads.gap[row] < view.distance[i]))
+    shows = (view.state == LightState.RED) | (view.state == LightState.YELLOW)
+    evidence = {"with_lead": led}
+    yield from states(motion, waits & shows, view.distance, pick=np.argmin, evidence=evidence)
+    yield from unknown(waits & (view.state == LightState.UNKNOWN), "the signal was not observed")
+
+
+def _dilemma_yellow(motion: Motion, limits: Limits) -> Iterable[Span]:
+    view = motion.signal
+    seconds = view.distance / np.maximum(motion.speed, 0.1)
+    near = _drivers(motion) & (view.distance > 0.0) & (motion.speed > 2.0)
+    near &= (seconds >= limits["from"]) & (seconds <= limits["to"])
+    yellow = near & (view.state == LightState.YELLOW)
+    return states(motion, yellow, seconds, pick=np.argmin, least_s=0.2)
+
+
+def _protected_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return _turns_at_light(motion, limits, protected=True)
+
+
+def _unprotected_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    return _turns_at_light(motion, limits, protected=False)
+
+
+def _turns_at_light(motion: Motion, limits: Limits, *, protected: bool) -> Iterable[Span]:
+    graph = motion.graph
+    lane = np.maximum(motion.lane, 0)
+    bend = np.abs(np.degrees(graph.turn[lane]))
+    turning = _drivers(motion) & motion.on_lane & graph.in_intersection[lane]
+    turning &= (bend >= limits["angle"]) & (np.abs(motion.heading_error) < np.pi / 3)
+    signals = motion.scene.signals
+    rows: dict[int, int] = {
+        k: row for row, k in enumerate(graph.indices(signals.lane.astype(np.int64)).tolist())
+    }
+    for i, begin, end in spells(turning):
+        own = int(motion.lane[i, begin : end + 1][turning[i, begin : end + 1]][0])
+        state = _state_of(motion, own, rows, begin)
+        if state is None:
+            verdict = Truth.TRUE if not protected else Truth.FALSE
+        elif state == LightState.UNKNOWN:
+            verdict = Truth.UNKNOWN
+        else:
+            verdict = _is_protected(motion, own, rows, begin, state)
+            if not protected and verdict != Truth.UNKNOWN:
+                verdict = Truth.FALSE if verdict == Truth.TRUE else Truth.TRUE
+            if state == LightState.RED and graph.turn[own] > 0:
+                verdict = Truth.FALSE
+        if verdict == Truth.FALSE or motion.speed[i, begin : end + 1].max() < 1.0:
+            continue
+        known = verdict == Truth.TRUE
+        yield Span(
+            begin=begin,
+            end=end,
+            actor=i,
+            lane=own,
+            value=float(np.degrees(graph.turn[own])),
+            truth=verdict,
+            evidence={} if known else {"reason": "a signal of the turn was not observed"},
+        )
+
+
+def _state_of(motion: Motion, lane: int, rows: dict[int, int], step: int) -> LightState | None:
+    """What is shown to a lane or the lane before it; None if no signal controls either."""
+    for candidate in (lane, *motion.graph.predecessors[lane]):
+        if candidate in rows:
+            return LightState(int(motion.scene.signals.state[rows[candidate], step]))
+    return None
+
+
+def _is_protected(
+    motion: Motion, lane: int, rows: dict[int, int], step: int, state: LightState
+) -> Truth:
+    """Green, while every lane that crosses the turn is held by its own signal."""
+    if state != LightState.GREEN:
+        return Truth.FALSE
+    against = [k for k in motion.graph.crossings[lane] if abs(motion.graph.turn[k]) < TURN_LANE]
+    shown = [_state_of(motion, k, rows, step) for k in against]
+    if any(s in (LightState.GREEN, LightState.YELLOW, None) for s in shown):
+        return Truth.FALSE
+    if any(s == LightState.UNKNOWN for s in shown):
+        return Truth.UNKNOWN
+    return Truth.TRUE
+
+
+APPROACHING_RED = Predicate(
+    name="approaching_red",
+    group=GROUP,
+    doc="Moves towards a red signal on its way.",
+    find=_approaching_red,
+    unit="m",
+    parameters=(
+        Parameter("distance", 50.0, "m", "own"),
+        Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
+    ),
+    needs=("map", "signals"),
+)
+RED_LIGHT_RUNNING = Predicate(
+    name="red_light_running",
+    group=GROUP,
+    doc="Crosses the stop line while its signal is red, and drives on; right turns are left out.",
+    find=_red_light_running,
+    unit="m/s",
+    parameters=(
+        Parameter("speed", 1.0, "m/s", "own"),
+        Parameter("red_for", 0.3, "s", "own: the signal has been red for so long"),
+        Parameter("beyond", 5.0, "m", "own: how far it drives on"),
+    ),
+    needs=("map", "signals"),
+)
+STATIONARY_AT_LIGHT = Predicate(
+    name="stationary_at_light",
+    group=GROUP,
+    doc="Stands before a red or yellow signal, first in line or behind a leader.",
+    find=_stationary_at_light,
+    unit="m",
+    parameters=(Parameter("distance", 30.0, "m", "own"),),
+    needs=("map", "signals"),
+)
+DILEMMA_YELLOW = Predicate(
+    name="dilemma_yellow",
+    group=GROUP,
+    doc="The signal is yellow and the stop line 2.5 to 5.5 s away: stopping is as hard as going.",
+    find=_dilemma_yellow,
+    unit="s",
+    parameters=(
+        Parameter("from", 2.5, "s", "Zegeer and Deen 1978"),
+        Parameter("to", 5.5, "s", "Zegeer and Deen 1978"),
+    ),
+    needs=("map", "signals"),
+)
+PROTECTED_TURN = Predicate(
+    name="protected_turn",
+    group=GROUP,
+    doc="Turns through an intersection on green while every crossing way is held by red.",
+    find=_protected_turn,
+    unit="°",
+    parameters=(Parameter("angle", 45.0, "°", "RefAV turning"),),
+    needs=("map", "signals"),
+)
+UNPROTECTED_TURN = Predicate(
+    name="unprotected_turn",
+    group=GROUP,
+    doc="Turns through an intersection without a signal, or while a crossing way may go too.",
+    find=_unprotected_turn,
+    unit="°",
+    parameters=PROTECTED_TURN.parameters,
+    needs=("map", "signals"),
+)

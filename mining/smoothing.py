@@ -1,0 +1,102 @@
+"""Rates of change that mean the same at any noise.
+
+Published miners differ fourfold in jerk between data sets, which is differentiation noise, not
+driving. So rates come from straight lines fitted to a window about each step (Savitzky and Golay
+1964, order 1), after a median filter against single bad frames; and the window of each track is the
+narrowest at which the noise of that very track leaves the slope certain enough.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from geometry.arrays import Array
+from schemas.scene import DT
+
+HALF_WINDOWS = (2, 4, 7, 10)
+"""[steps] Candidates: windows of 0.5, 0.9, 1.5 and 2.1 s."""
+NORMAL_FROM_MAD = 1.4826
+"""σ of a normal distribution whose median absolute deviation is 1."""
+
+
+def median3(
+    value: Float[Array, "rows steps"], valid: Bool[Array, "rows steps"]
+) -> Float[Array, "rows steps"]:
+    """Median of each step and its two neighbours where all are valid; keeps ramps exactly."""
+    if value.shape[1] < 3:
+        return value
+    out = value.copy()
+    before, here, after = value[:, :-2], value[:, 1:-1], value[:, 2:]
+    middle = np.maximum(np.minimum(before, here), np.minimum(np.maximum(before, here), after))
+    known = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
+    out[:, 1:-1] = np.where(known, middle, here)
+    return out
+
+
+def noise(
+    value: Float[Array, "rows steps"], valid: Bool[Array, "rows steps"]
+) -> Float[Array, " rows"]:
+    """Standard deviation of white noise on each row, from its third differences.
+
+    Third differences remove any smooth motion up to a constant second derivative; those of white
+    noise have variance 20 σ². The median makes it deaf to single jumps.
+    """
+    if value.shape[1] < 4:
+        return np.zeros(len(value))
+    third = np.diff(value, n=3, axis=1)
+    known = valid[:, :-3] & valid[:, 1:-2] & valid[:, 2:-1] & valid[:, 3:]
+    sigma = np.zeros(len(value))
+    rows = known.any(axis=1)
+    if rows.any():
+        size = np.where(known[rows], np.abs(third[rows]), np.nan)
+        sigma[rows] = NORMAL_FROM_MAD * np.nanmedian(size, axis=1) / np.sqrt(20.0)
+    return sigma
+
+
+def half_windows(sigma: Float[Array, " rows"], *, slope_error: float) -> Int[Array, " rows"]:
+    """The narrowest window of each row at which white noise leaves the slope that certain.
+
+    The slope of a line fitted to 2h + 1 points ``DT`` apart has the standard error
+    σ / (DT √(h (h + 1) (2h + 1) / 3)).
+    """
+    chosen = np.full(len(sigma), HALF_WINDOWS[-1])
+    for half in reversed(HALF_WINDOWS):
+        error = sigma / (DT * np.sqrt(half * (half + 1) * (2 * half + 1) / 3.0))
+        chosen = np.where(error <= slope_error, half, chosen)
+    return chosen
+
+
+def fit_lines(
+    value: Float[Array, "rows steps"],
+    valid: Bool[Array, "rows steps"],
+    half: Int[Array, " rows"],
+) -> tuple[Float[Array, "rows steps"], Float[Array, "rows steps"], Bool[Array, "rows steps"]]:
+    """Level and slope of the least-squares line through the valid steps round each step.
+
+    Returns:
+        The level [unit], the slope [unit/s], and whether three valid steps were there to fit.
+    """
+    rows, steps = value.shape
+    level, slope = np.zeros((rows, steps)), np.zeros((rows, steps))
+    known = np.zeros((rows, steps), dtype=bool)
+    for width in np.unique(half).tolist():
+        chosen = half == width
+        weight = np.pad(valid[chosen].astype(np.float64), ((0, 0), (width, width)))
+        y = np.pad(np.where(valid[chosen], value[chosen], 0.0), ((0, 0), (width, width)))
+        s0, s1, s2, y0, y1 = (np.zeros((int(chosen.sum()), steps)) for _ in range(5))
+        for offset in range(-width, width + 1):
+            w = weight[:, width + offset : width + offset + steps]
+            v = y[:, width + offset : width + offset + steps]
+            s0 += w
+            s1 += w * offset
+            s2 += w * (offset * offset)
+            y0 += v
+            y1 += v * offset
+        spread = s0 * s2 - s1 * s1
+        enough = (s0 >= 3) & (spread > 0)
+        b = np.where(enough, (s0 * y1 - s1 * y0) / np.where(enough, spread, 1.0), 0.0)
+        a = np.where(s0 > 0, (y0 - b * s1) / np.maximum(s0, 1.0), 0.0)
+        level[chosen], slope[chosen] = a, b / DT
+        known[chosen] = enough & valid[chosen]
+    return np.where(valid, level, 0.0), np.where(known, slope, 0.0), known
