@@ -7,6 +7,7 @@ codes. The source's own words always stand beside them, verbatim.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
 class Label(IntEnum):
@@ -18,7 +19,7 @@ class Label(IntEnum):
         return self.name.lower()
 
     @classmethod
-    def of(cls, word: str) -> Label:
+    def of(cls, word: str) -> Self:
         """The label of a table's word; raises KeyError for another."""
         return cls[word.upper()]
 

@@ -1,0 +1,499 @@
+"""A log and its scenes as rows of the long tables.
+
+Every function takes what :mod:`lake.localise` made and writes one table with its schema of
+:mod:`schemas.tables`: what is not known becomes null, what was not observed ``valid == false``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from geometry.arrays import Array
+from geometry.polylines import arc_length
+from lake.dense import PACKING, pack_signals, pack_tracks
+from lake.ids import stable_id
+from lake.localise import LocalLog
+from lake.roadmap import turn_of
+from schemas.labels import (
+    AREAS,
+    VULNERABLE,
+    AgentClass,
+    EdgeKind,
+    LightState,
+    MapLayer,
+)
+from schemas.records import EgoStates, MapFeature, Note
+from schemas.scene import DT, Scene
+from schemas.tables import TABLES
+
+LOG_TABLES = (
+    "map_features", "map_edges", "sensors", "ego", "agents", "tracks", "lights", "frames",
+    "events", "scenes", "dense", "logs", "ledger",
+)  # fmt: skip
+"""What a log's rows are spread over, in the order in which they are committed: what others refer
+to before what refers, and the ledger, which says that it came in, last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """Where a log came from and what made its rows.
+
+    Attributes:
+        sha256: Fingerprint of the bytes that were read.
+        converter: Reader and version.
+        run_id: The run that makes the rows.
+        source: ``log`` or ``generated``.
+        format: Name of the reader, None for logs made in memory.
+        uri: What was read, for the ledger.
+    """
+
+    sha256: str
+    converter: str
+    run_id: int
+    source: str = "log"
+    format: str | None = None
+    uri: str = ""
+
+
+def tables_of(local: LocalLog, scenes: Sequence[Scene], origins: Origins) -> dict[str, pa.Table]:
+    """The rows of one log in every table, its ledger included."""
+    made = {
+        "map_features": map_features_table(local),
+        "map_edges": map_edges_table(local),
+        "sensors": sensors_table(local),
+        "ego": ego_table(local),
+        "agents": agents_table(local),
+        "tracks": tracks_table(local),
+        "lights": lights_table(local),
+        "frames": frames_table(local),
+        "events": events_table(local, origins.run_id),
+        "scenes": scenes_table(local, scenes, origins.run_id),
+        "dense": dense_table(scenes, origins.run_id),
+        "logs": logs_table(local, origins),
+        "ledger": ledger_table(_log_entries(local, scenes, origins)),
+    }
+    assert tuple(made) == LOG_TABLES
+    return made
+
+
+def as_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
+    """Columns as a table of the schema of that name; a missing one that may be null is null.
+
+    Values are Arrow arrays, numpy arrays, lists, or ``(values, known)`` pairs.
+    """
+    schema = TABLES[name].schema
+    known = [value for value in columns.values() if not isinstance(value, int | str | float)]
+    first = known[0][0] if isinstance(known[0], tuple) else known[0]
+    count = len(first)
+    arrays = []
+    for field in schema:
+        if field.name not in columns:
+            assert field.nullable, f"{name}.{field.name} is not given"
+            arrays.append(pa.nulls(count, field.type))
+            continue
+        arrays.append(_column(columns[field.name], field.type, count))
+    unknown = set(columns) - set(schema.names)
+    assert not unknown, f"{name} has no columns {sorted(unknown)}"
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON of plain values, numpy's among them."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
+
+
+def ledger_table(entries: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Ledger rows; their ids follow from their content, so that a second telling is the same."""
+    rows = []
+    for entry in entries:
+        row = {"record": "", "source_sha256": None, "format": None, "log_id": None, "count": 1}
+        row |= entry
+        same = ("uri", "record", "source_sha256", "log_id", "kind", "reason")
+        row["entry_id"] = stable_id("ledger", *(row[key] for key in same))
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=TABLES["ledger"].schema)
+
+
+def note_entry(note: Note, origins: Origins, *, record: str, log_id: int | None) -> dict[str, Any]:
+    """A note as a row of the ledger."""
+    return {
+        "uri": origins.uri, "record": note.record or record, "source_sha256": origins.sha256,
+        "format": origins.format, "log_id": log_id, "kind": note.kind, "reason": note.reason,
+        "count": note.count, "run_id": origins.run_id,
+    }  # fmt: skip
+
+
+def logs_table(local: LocalLog, origins: Origins) -> pa.Table:
+    """One row: the log itself."""
+    log, seen = local.log, local.rows.t_ns[local.rows.valid]
+    extra = dict(log.extra)
+    if log.map.source_map_id:
+        extra["source_map_id"] = log.map.source_map_id
+    row = {
+        "log_id": local.log_id, "dataset": log.dataset, "split": log.split,
+        "source_log_id": log.source_log_id, "source_uri": log.source_uri,
+        "source_record": log.record, "source_sha256": origins.sha256, "license": log.license,
+        "location": log.location, "map_id": local.roads.map_id, "t0_unix_ns": log.t0_unix_ns,
+        "dur_ns": int(seen.max() - seen.min()) if len(seen) else 0, "rate_hz": log.rate_hz,
+        "origin_x": local.origin[0], "origin_y": local.origin[1], "origin_z": local.origin[2],
+        "epsg": log.epsg, "weather": None if log.weather is None else log.weather.word,
+        "daylight": None if log.daylight is None else log.daylight.word,
+        "has_ego": log.ego is not None, "has_lights": len(local.lights.t_ns) > 0,
+        "n_agents": int((local.tracks.track_id > 0).sum()), "n_frames": len(log.frames),
+        "distance_m": None if log.ego is None else _path_length(local, *_span(local, 0)),
+        "extra": as_json(extra) if extra else None, "converter": origins.converter,
+        "run_id": origins.run_id,
+    }  # fmt: skip
+    return pa.Table.from_pylist([row], schema=TABLES["logs"].schema)
+
+
+def ego_table(local: LocalLog) -> pa.Table:
+    """The ego's states."""
+    begin, end = _span(local, 0)
+    rows = slice(begin, end)
+    if local.log.ego is None or begin == end:
+        return TABLES["ego"].schema.empty_table()
+    ego: EgoStates = local.log.ego
+    source, valid = local.rows.source_row[rows], local.rows.valid[rows]
+    columns = _state(local, rows)
+    attitude = None if ego.quaternion is None else np.asarray(ego.quaternion)[source]
+    for k, name in enumerate(("qw", "qx", "qy", "qz")):
+        if attitude is not None:
+            columns[name] = _finite(attitude[:, k], valid)
+    for name, told in (("ax", ego.acceleration), ("yaw_rate", ego.yaw_rate),
+                       ("steering", ego.steering)):  # fmt: skip
+        if told is not None:
+            columns[name] = _finite(np.asarray(told)[source], valid)
+    return as_table("ego", columns)
+
+
+def agents_table(local: LocalLog) -> pa.Table:
+    """Everyone else's states, sorted by track and time."""
+    begin = _span(local, 0)[1]
+    rows = slice(begin, len(local.rows.t_ns))
+    which = np.searchsorted(local.tracks.track_id, local.rows.track[rows])
+    words = pa.array(AgentClass.words())
+    cls = local.tracks.cls[which] if len(which) else np.zeros(0, dtype=np.int64)
+    return as_table("agents", {**_state(local, rows), "cls": words.take(pa.array(cls))})
+
+
+def tracks_table(local: LocalLog) -> pa.Table:
+    """One row a track, the ego's first."""
+    who, rows = local.tracks, local.rows
+    first, last, seen, length, fastest, told = [], [], [], [], [], []
+    for track in who.track_id:
+        begin, end = _span(local, int(track))
+        valid = rows.valid[begin:end]
+        times = rows.t_ns[begin:end][valid] if valid.any() else rows.t_ns[begin:end]
+        first.append(times[0])
+        last.append(times[-1])
+        seen.append(int(valid.sum()))
+        length.append(_path_length(local, begin, end))
+        moving = rows.velocity[begin:end][rows.has_velocity[begin:end]]
+        fastest.append(float(np.hypot(*moving.T).max()) if len(moving) else None)
+        measured = bool(rows.measured[begin:end].any())
+        told.append("measured" if measured else "derived" if len(moving) else "none")
+    return as_table(
+        "tracks",
+        {
+            "log_id": np.full(len(first), local.log_id), "track_id": who.track_id,
+            "source_track_id": list(who.source_track_id),
+            "cls": [AgentClass(c).word for c in who.cls], "source_cls": list(who.source_cls),
+            "is_ego": who.track_id == 0, "t_first_ns": first, "t_last_ns": last, "n_obs": seen,
+            "path_len": length, "v_max": fastest, "velocity_source": told,
+        },
+    )  # fmt: skip
+
+
+def lights_table(local: LocalLog) -> pa.Table:
+    """Signal states, sorted by lane and time."""
+    lights, states = local.lights, local.log.lights
+    signal, row = lights.signal, lights.source_row
+    lane = lights.lane[signal] if len(signal) else np.zeros(0, dtype=np.int64)
+    stop = np.asarray(states.stop_xyz, dtype=np.float64).reshape(-1, 3)[row, :2]
+    stop = stop - local.origin[:2]
+    known = np.isfinite(stop).all(axis=1)
+    return as_table(
+        "lights",
+        {
+            "log_id": np.full(len(row), local.log_id), "lane_id": (lane, lane >= 0),
+            "source_lane_id": [lights.source_lane_id[i] for i in signal], "t_ns": lights.t_ns,
+            "state": [LightState(s).word for s in lights.state],
+            "arrow": np.asarray(states.arrow, dtype=bool)[row],
+            "flashing": np.asarray(states.flashing, dtype=bool)[row],
+            "source_state": [states.source_state[i] for i in row],
+            "stop_x": (stop[:, 0], known), "stop_y": (stop[:, 1], known),
+        },
+    )  # fmt: skip
+
+
+def map_features_table(local: LocalLog) -> pa.Table:
+    """The map's features; logs that share a map make the same rows."""
+    features = local.roads.map.features
+    if not features:
+        return TABLES["map_features"].schema.empty_table()
+    low = np.array([f.points[:, :2].min(axis=0) for f in features])
+    high = np.array([f.points[:, :2].max(axis=0) for f in features])
+    shapes, lengths = _shapes(features)
+    lane = [f.layer == MapLayer.LANE for f in features]
+    return as_table(
+        "map_features",
+        {
+            "map_id": np.full(len(features), local.roads.map_id),
+            "feature_id": [f.feature_id for f in features],
+            "source_feature_id": [f.source_id for f in features],
+            "layer": [f.layer.word for f in features],
+            "source_type": [f.source_type for f in features],
+            "lane_type": [
+                f.lane_type.word if is_lane else None
+                for f, is_lane in zip(features, lane, strict=True)
+            ],
+            "xmin": low[:, 0], "ymin": low[:, 1], "xmax": high[:, 0], "ymax": high[:, 1],
+            "polyline": _lines([f.points for f in features]),
+            "left_boundary": _lines([f.left for f in features]),
+            "right_boundary": _lines([f.right for f in features]),
+            "wkb": list(shapes), "length_m": lengths,
+            "speed_limit": [f.speed_limit for f in features],
+            "in_intersection": [f.in_intersection for f in features],
+            "turn": [
+                turn_of(f.points.astype(np.float64)) if is_lane else None
+                for f, is_lane in zip(features, lane, strict=True)
+            ],
+            "has_z": [f.has_z for f in features],
+        },
+    )  # fmt: skip
+
+
+def map_edges_table(local: LocalLog) -> pa.Table:
+    """The map's graph, the conflicts that we found among its edges."""
+    edges = local.roads.map.edges
+    if not len(edges):
+        return TABLES["map_edges"].schema.empty_table()
+    return as_table(
+        "map_edges",
+        {
+            "map_id": np.full(len(edges), local.roads.map_id), "from_id": edges[:, 0],
+            "kind": [EdgeKind(kind).word for kind in edges[:, 1]], "to_id": edges[:, 2],
+            "derived": local.roads.derived,
+        },
+    )  # fmt: skip
+
+
+def sensors_table(local: LocalLog) -> pa.Table:
+    """Sensors and their calibration."""
+    rows = []
+    for index, sensor in enumerate(local.log.sensors):
+        pose = sensor.ego_from_sensor
+        names = ("ext_x", "ext_y", "ext_z", "ext_qw", "ext_qx", "ext_qy", "ext_qz")
+        placed = {} if pose is None else dict(zip(names, map(float, pose), strict=True))
+        rows.append(
+            {
+                "log_id": local.log_id, "sensor_id": index, "channel": sensor.channel,
+                "kind": sensor.kind, "model": sensor.model,
+                "intrinsics": list(map(float, sensor.intrinsics)) or None,
+                "distortion": list(map(float, sensor.distortion)) or None,
+                "width": sensor.width, "height": sensor.height, **placed,
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=TABLES["sensors"].schema)
+
+
+def frames_table(local: LocalLog) -> pa.Table:
+    """Captures by reference, sorted by sensor and time."""
+    frames = local.log.frames
+    if not frames:
+        return TABLES["frames"].schema.empty_table()
+    number = {sensor.channel: index for index, sensor in enumerate(local.log.sensors)}
+    ordered = sorted(
+        ((number.get(f.channel, -1), f) for f in frames), key=lambda pair: (pair[0], pair[1].t_ns)
+    )
+    return as_table(
+        "frames",
+        {
+            "log_id": np.full(len(ordered), local.log_id), "sensor_id": [n for n, _ in ordered],
+            "channel": [f.channel for _, f in ordered], "t_ns": [f.t_ns for _, f in ordered],
+            "uri": [f.uri for _, f in ordered], "byte_offset": [f.offset for _, f in ordered],
+            "byte_size": [f.size for _, f in ordered], "codec": [f.codec for _, f in ordered],
+        },
+    )  # fmt: skip
+
+
+def events_table(local: LocalLog, run_id: int) -> pa.Table:
+    """Tags of the source, one to one."""
+    track_of = dict(zip(local.tracks.source_track_id, local.tracks.track_id, strict=True))
+    rows = [
+        {
+            "event_id": stable_id("source_event", local.log_id, index), "log_id": local.log_id,
+            "name": event.name, "t0_ns": event.t0_ns, "t1_ns": event.t1_ns,
+            "actor_id": _int_or_none(track_of.get(event.source_track_id or "")),
+            "truth": "true", "evidence": as_json(dict(event.detail)) if event.detail else None,
+            "source": "dataset", "run_id": run_id,
+        }
+        for index, event in enumerate(local.log.events)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=TABLES["events"].schema)
+
+
+def scenes_table(local: LocalLog, scenes: Sequence[Scene], run_id: int) -> pa.Table:
+    """One row a scene, with the figures by which scenes are looked for."""
+    group = local.log.extra.get("split_group") or f"{local.log.dataset}/{local.log.source_log_id}"
+    rows = []
+    for scene in scenes:
+        tracks = scene.tracks
+        others = tracks.track_id > 0
+        seen = tracks.xy[tracks.valid]
+        row = {
+            "scene_id": scene.scene_id, "log_id": scene.log_id, "name": scene.name,
+            "source": scene.source, "dataset": scene.dataset, "t0_ns": scene.t0_ns,
+            "t_anchor_ns": scene.t0_ns + round(scene.anchor * DT * 1e9),
+            "t1_ns": scene.t0_ns + round((scene.steps - 1) * DT * 1e9),
+            "n_agents": int(others.sum()),
+            "n_vru": int((others & np.isin(tracks.cls, [int(c) for c in VULNERABLE])).sum()),
+            "n_lights": len(scene.signals.lane), "has_ego": scene.has_ego,
+            "has_map": scene.has_map, "road_type": scene.road_type.word,
+            "weather": None if scene.weather is None else scene.weather.word,
+            "daylight": None if scene.daylight is None else scene.daylight.word,
+            "split_group": str(group), "run_id": run_id,
+        }  # fmt: skip
+        if len(seen):
+            low, high = seen.min(axis=0), seen.max(axis=0)
+            row |= {"xmin": low[0], "ymin": low[1], "xmax": high[0], "ymax": high[1]}
+        if scene.has_ego:
+            valid = tracks.valid[0]
+            pair = valid[1:] & valid[:-1]
+            steps = np.linalg.norm(np.diff(tracks.xy[0], axis=0), axis=1)
+            row["ego_v_mean"] = float(tracks.speed[0][valid].mean())
+            row["ego_distance_m"] = float(steps[pair].sum())
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=TABLES["scenes"].schema)
+
+
+def dense_table(scenes: Sequence[Scene], run_id: int) -> pa.Table:
+    """The scenes' arrays as bytes."""
+    rows = [
+        {
+            "scene_id": scene.scene_id, "n_agents": len(scene.tracks.track_id),
+            "n_steps": scene.steps, "n_signals": len(scene.signals.lane),
+            "tracks": pack_tracks(scene.tracks), "signals": pack_signals(scene.signals),
+            "packing": PACKING, "run_id": run_id,
+        }
+        for scene in scenes
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=TABLES["dense"].schema)
+
+
+def _log_entries(
+    local: LocalLog, scenes: Sequence[Scene], origins: Origins
+) -> Iterable[dict[str, Any]]:
+    record = local.log.record
+    for note in (*local.log.notes, *local.notes):
+        yield note_entry(note, origins, record=record, log_id=local.log_id)
+    if not scenes:
+        missing = Note(kind="missing", reason="nobody is seen at any time, so there is no scene")
+        yield note_entry(missing, origins, record=record, log_id=local.log_id)
+    came = Note(kind="ingested", reason=f"log {local.log.source_log_id} came in")
+    yield note_entry(came, origins, record=record, log_id=local.log_id)
+
+
+def _state(local: LocalLog, rows: slice) -> dict[str, Any]:
+    """The columns that the ego and others share."""
+    r, lanes = local.rows, local.lanes
+    valid, on_lane = r.valid[rows], lanes.on_lane[rows]
+    known_v = r.has_velocity[rows]
+    columns: dict[str, Any] = {
+        "log_id": np.full(len(valid), local.log_id), "track_id": r.track[rows],
+        "t_ns": r.t_ns[rows], "valid": valid, "x": (r.xyz[rows, 0], valid),
+        "y": (r.xyz[rows, 1], valid), "z": (r.xyz[rows, 2], r.has_z[rows]),
+        "yaw": (r.yaw[rows], valid), "vx_map": (r.velocity[rows, 0], known_v),
+        "vy_map": (r.velocity[rows, 1], known_v), "lane_id": (lanes.lane[rows], on_lane),
+        "lane_s": (lanes.s[rows], on_lane), "lane_d": (lanes.d[rows], on_lane),
+    }  # fmt: skip
+    for k, name in enumerate(("length", "width", "height")):
+        columns[name] = _finite(r.size[rows, k], valid)
+    return columns
+
+
+def _span(local: LocalLog, track: int) -> tuple[int, int]:
+    """Where the rows of a track begin and end."""
+    begin, end = np.searchsorted(local.rows.track, [track, track + 1])
+    return int(begin), int(end)
+
+
+def _path_length(local: LocalLog, begin: int, end: int) -> float:
+    """Distance along the observations of a track, without its gaps [m]."""
+    rows = np.flatnonzero(local.rows.valid[begin:end]) + begin
+    steps = np.linalg.norm(np.diff(local.rows.xyz[rows, :2].astype(np.float64), axis=0), axis=1)
+    joined = np.diff(local.rows.t_ns[rows]) <= local.gap_ns
+    return float(steps[joined].sum())
+
+
+def _shapes(features: Sequence[MapFeature]) -> tuple[Array, Array]:
+    """WKB of each feature, and the length of the line or round the area [m]."""
+    import shapely
+
+    made = []
+    for feature in features:
+        xy = feature.points[:, :2].astype(np.float64)
+        if len(xy) == 1:
+            made.append(shapely.Point(xy[0]))
+        elif feature.layer in AREAS and len(xy) >= 3:
+            made.append(shapely.Polygon(xy))
+        else:
+            made.append(shapely.LineString(xy))
+    lengths = [
+        float(shapely.length(shape))
+        if feature.layer in AREAS
+        else float(arc_length(feature.points)[-1])
+        for feature, shape in zip(features, made, strict=True)
+    ]
+    return shapely.to_wkb(np.array(made, dtype=object)), np.array(lengths, dtype=np.float32)
+
+
+def _lines(lines: Sequence[Array | None]) -> pa.Array:
+    """Lists x, y, z, x, y, z, …; null where there is no line."""
+    sizes = [0 if line is None else line.size for line in lines]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    values = [
+        np.ascontiguousarray(line, dtype=np.float32).ravel() for line in lines if line is not None
+    ]
+    flat = np.concatenate(values) if values else np.zeros(0, dtype=np.float32)
+    missing = np.array([line is None for line in lines])
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(flat), mask=pa.array(missing) if missing.any() else None
+    )
+
+
+def _finite(values: Array, valid: Array) -> tuple[Array, Array]:
+    return values, valid & np.isfinite(values)
+
+
+def _column(value: Any, kind: pa.DataType, count: int) -> pa.Array:
+    if isinstance(value, tuple):
+        values, known = value
+        return pa.array(np.asarray(values), mask=~np.asarray(known, dtype=bool)).cast(kind)
+    if isinstance(value, pa.Array | pa.ChunkedArray):
+        made = value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+        return made.cast(kind)
+    if isinstance(value, np.ndarray):
+        return pa.array(value).cast(kind, safe=False)
+    if isinstance(value, list):
+        return pa.array(value, type=kind)
+    return pa.array([value] * count, type=kind)
+
+
+def _int_or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in JSON.")

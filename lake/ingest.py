@@ -1,0 +1,653 @@
+"""Logs into the lake: every log once, in batches that are whole or not there.
+
+A source (a file, or a folder such as an Argoverse log) is known by the SHA-256 of its files. A
+source that came in whole is not read again; one that came in partly is completed; records that
+were refused are tried again each time. Batches of some 64 logs are committed over all tables in
+one step, so that an interrupted ingest leaves whole batches behind, and the next run completes it.
+
+What a folder holds beside the sources that a reader recognises (images, notes, archives) is not
+looked at and not told; a file that is named itself and that no reader recognises is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import signal
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from formats import registry
+from formats.registry import Rejected
+from lake.convert import LOG_TABLES, Origins, ledger_table, note_entry, tables_of
+from lake.ids import stable_id
+from lake.lake import Lake, code_version
+from lake.localise import LocalLog, localise
+from lake.scenes import cut
+from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
+from schemas.records import Log, Note
+from schemas.tables import TABLES
+
+BATCH_LOGS = 64
+BATCH_BYTES = 256 * 2**20
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Told after each source: sources done, sources in all, the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A source or record that did not come in.
+
+    Attributes:
+        path: File or folder.
+        record: Which record of it, empty for the whole.
+        reason: Why, in a sentence.
+    """
+
+    path: str
+    record: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        logs: How many logs came in.
+        scenes: How many scenes they hold.
+        unchanged: How many logs were here already.
+        rejected: What did not come in, and why.
+        rows: How many rows each table gained.
+    """
+
+    logs: int = 0
+    scenes: int = 0
+    unchanged: int = 0
+    rejected: list[Refusal] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+def ingest(
+    lake: Lake,
+    paths: Iterable[str | Path],
+    *,
+    format: str | None = None,
+    jobs: int = 1,
+    on_error: Literal["stop", "skip"] = "stop",
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Everything readable at or under the paths.
+
+    Args:
+        lake: Where to.
+        paths: Files and folders.
+        format: Name of the reader; by default each source is recognised.
+        jobs: Processes that read; the lake itself is written by this one alone.
+        on_error: ``stop``: the first refusal is raised, after what was good before it has been
+            committed; ``skip``: it is reported and the rest is read.
+        progress: Told after each source.
+
+    Returns:
+        What came in, what was here already, what was refused.
+
+    Raises:
+        UnknownName: No reader has the name ``format``.
+        BadInput: With ``stop``, what was refused: ``UnreadableFile``, ``BadRecord`` or
+            ``DuplicateLog``.
+        StorageFull: The disk is full or read-only; whole batches are kept.
+    """
+    named = [Path(path).absolute() for path in paths]
+    params = {"paths": [str(p) for p in named], "format": format, "on_error": on_error}
+    report = IngestReport()
+    with lake.run("ingest", params=params) as run:
+        desk = _Desk(lake, run.id, report)
+        try:
+            _read_all(desk, named, format=format, jobs=jobs, stop=on_error == "stop",
+                      progress=progress)  # fmt: skip
+            desk.commit()
+            if report.logs:
+                with lake.store.writing():
+                    lake.store.index()
+        finally:
+            run.keep = any(report.rows.values())
+            run.summary = {
+                "logs": report.logs, "scenes": report.scenes, "unchanged": report.unchanged,
+                "rejected": len(report.rejected), "rows": report.rows,
+            }  # fmt: skip
+    return report
+
+
+def add_logs(
+    lake: Lake, logs: Iterable[Log], *, run_id: int, source: Literal["log", "generated"] = "log"
+) -> dict[str, Any]:
+    """Logs made in memory, see :meth:`lake.lake.Lake.add_logs`."""
+    report = IngestReport()
+    desk = _Desk(lake, run_id, report)
+    log_ids: list[int] = []
+    for log in logs:
+        local = localise(log)
+        origins = Origins(
+            sha256=content_sha256(local),
+            converter=f"memory {code_version()}",
+            run_id=run_id,
+            source=source,
+            uri=log.source_uri,
+        )
+        refusal = desk.take(_convert(local, origins))
+        if refusal is not None:
+            raise refusal
+        log_ids.append(local.log_id)
+    desk.commit()
+    if report.logs:
+        with lake.store.writing():
+            lake.store.index()
+    where = f"log_id in ({', '.join(map(str, log_ids))})"
+    scenes = lake.read("scenes", ["scene_id", "log_id"], where).to_pylist() if log_ids else []
+    order = {log_id: place for place, log_id in enumerate(log_ids)}
+    scenes.sort(key=lambda row: order[row["log_id"]])
+    return {
+        "logs": log_ids,
+        "scenes": [row["scene_id"] for row in scenes],
+        "unchanged": report.unchanged,
+    }
+
+
+def fingerprint(source: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of a source's files and, in a folder, their names.
+
+    Raises:
+        UnreadableFile: One of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        if path != source:
+            digest.update(f"{path.relative_to(source).as_posix()}\0".encode())
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+def content_sha256(local: LocalLog) -> str:
+    """SHA-256 of what a log says: who is where when, the signals and the map."""
+    digest = hashlib.sha256()
+    rows, lights = local.rows, local.lights
+    digest.update(repr((local.roads.map_id, local.tracks.source_track_id)).encode())
+    digest.update(repr((lights.source_lane_id, local.tracks.cls.tolist())).encode())
+    for array in (
+        local.origin, rows.track, rows.t_ns, rows.valid, rows.xyz, rows.yaw, rows.velocity,
+        lights.signal, lights.t_ns, lights.state,
+    ):  # fmt: skip
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Converted:
+    """One log as rows.
+
+    Attributes:
+        log_id: Of the log.
+        name: The source's own id.
+        dataset: The family.
+        record: Which record of the source.
+        map_id: None where there is no map.
+        origins: Where it came from.
+        tables: Its rows in every table.
+    """
+
+    log_id: int
+    name: str
+    dataset: str
+    record: str
+    map_id: int | None
+    origins: Origins
+    tables: dict[str, pa.Table]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A source that is to be read.
+
+    Attributes:
+        path: File or folder.
+        format: Name of its reader.
+        origins: What its rows will say of where they came from.
+        have: Ids of its logs that are here already.
+    """
+
+    path: Path
+    format: str
+    origins: Origins
+    have: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Skipped:
+    """A record that is here already."""
+
+    log_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """A record, or a whole source, that a reader refused; exceptions do not cross processes."""
+
+    path: str
+    record: str
+    reason: str
+    hint: str = ""
+    whole: bool = False
+    notes: Sequence[Note] = ()
+
+    def error(self) -> BadInput:
+        kind = UnreadableFile if self.whole else BadRecord
+        return kind(self.path, self.reason, record=self.record, hint=self.hint)
+
+
+_Item: TypeAlias = _Converted | _Skipped | _Refused
+
+
+class _Desk:
+    """Where converted logs come together: knows what is here, commits batch by batch."""
+
+    def __init__(self, lake: Lake, run_id: int, report: IngestReport) -> None:
+        self.lake, self.run_id, self.report = lake, run_id, report
+        self._batch: dict[int, _Converted] = {}
+        self._entries: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._versions: dict[str, int] | None = None
+        self._learn()
+
+    def logs_of(self, sha256: str, format: str) -> int | None:
+        """How many logs a source holds that came in whole, None if it did not."""
+        return self._whole.get((sha256, format))
+
+    def have(self, sha256: str) -> frozenset[int]:
+        """Logs that came from bytes of this fingerprint."""
+        return frozenset(log_id for log_id, (sha, _) in self._logs.items() if sha == sha256)
+
+    def take(self, log: _Converted) -> BadInput | None:
+        """Put a log into the batch, count it as unchanged, or say why it is refused."""
+        if log.log_id in self._logs or log.log_id in self._batch:
+            if not self._is_same(log):
+                return _duplicate(log)
+            self.report.unchanged += 1
+            return None
+        self._batch[log.log_id] = log
+        self._bytes += sum(table.nbytes for table in log.tables.values())
+        if len(self._batch) >= BATCH_LOGS or self._bytes >= BATCH_BYTES:
+            self.commit()
+        return None
+
+    def tell(self, entry: dict[str, Any]) -> None:
+        """A row for the ledger, with the next commit."""
+        self._entries.append({**entry, "run_id": self.run_id})
+
+    def refuse(self, error: BadInput, source: _Source | None) -> None:
+        """Report a refusal and note it for the ledger."""
+        self.report.rejected.append(
+            Refusal(path=error.path, record=error.record, reason=error.reason)
+        )
+        self.tell(
+            {
+                "uri": error.path, "record": error.record, "kind": "rejected",
+                "reason": error.reason, "format": None if source is None else source.format,
+                "source_sha256": None if source is None else source.origins.sha256,
+            }
+        )  # fmt: skip
+
+    def commit(self) -> None:
+        """The batch into all tables, in one step."""
+        if not self._batch and not self._untold(ledger_table(self._entries)).num_rows:
+            self._entries = []
+            return
+        store = self.lake.store
+        with store.writing(*LOG_TABLES):
+            self._learn()
+            for log in [log for log in self._batch.values() if log.log_id in self._logs]:
+                # Another process brought the same log in since this batch was begun.
+                if self._is_same(log):
+                    self.report.unchanged += 1
+                else:
+                    self.refuse(_duplicate(log), None)
+                del self._batch[log.log_id]
+            rows = self._rows()
+            for name in LOG_TABLES:
+                store.append(name, rows[name])
+        self.report.logs += len(self._batch)
+        self.report.scenes += rows["scenes"].num_rows
+        for name, table in rows.items():
+            self.report.rows[name] = self.report.rows.get(name, 0) + table.num_rows
+        self._batch, self._entries, self._bytes = {}, [], 0
+        self._learn()
+
+    def _rows(self) -> dict[str, pa.Table]:
+        """The batch as one table each, sorted by log; maps and ledger rows only once."""
+        logs = [self._batch[log_id] for log_id in sorted(self._batch)]
+        maps: set[int] = set(self._maps)
+        parts: dict[str, list[pa.Table]] = {name: [] for name in LOG_TABLES}
+        for log in logs:
+            new_map = log.map_id is not None and log.map_id not in maps
+            if log.map_id is not None:
+                maps.add(log.map_id)
+            for name in LOG_TABLES:
+                if new_map or name not in ("map_features", "map_edges"):
+                    parts[name].append(log.tables[name])
+        parts["ledger"].append(ledger_table(self._entries))
+        rows = {
+            name: pa.concat_tables([TABLES[name].schema.empty_table(), *tables])
+            for name, tables in parts.items()
+        }
+        rows["ledger"] = self._untold(rows["ledger"])
+        return rows
+
+    def _untold(self, ledger: pa.Table) -> pa.Table:
+        """The ledger rows that are not there yet, each once."""
+        told = set(self._told)
+        fresh = []
+        for place, entry_id in enumerate(ledger["entry_id"].to_pylist()):
+            if entry_id not in told:
+                fresh.append(place)
+                told.add(entry_id)
+        return ledger.take(pa.array(fresh, type=pa.int64()))
+
+    def _is_same(self, log: _Converted) -> bool:
+        """Whether the log of this id that came first says the same."""
+        pending = self._batch.get(log.log_id)
+        if pending is not None and pending is not log:
+            return all(pending.tables[name].equals(log.tables[name]) for name in _CONTENT)
+        if self._logs.get(log.log_id) == (log.origins.sha256, log.record):
+            return True
+        where = f"log_id = {log.log_id}"
+        return all(
+            self.lake.read(name, None, where).equals(log.tables[name].combine_chunks())
+            for name in _CONTENT
+        )
+
+    def _learn(self) -> None:
+        """What the lake holds by now; others may have written since."""
+        versions = {name: self.lake.store.version(name) for name in ("logs", "ledger")}
+        if versions == self._versions:
+            return
+        self._versions = versions
+        logs = self.lake.read("logs", ["log_id", "source_sha256", "source_record", "map_id"])
+        self._logs = {
+            row["log_id"]: (row["source_sha256"], row["source_record"]) for row in logs.to_pylist()
+        }
+        self._maps = {i for i in logs["map_id"].to_pylist() if i is not None}
+        self._told = set(self.lake.read("ledger", ["entry_id"])["entry_id"].to_pylist())
+        whole = self.lake.read(
+            "ledger",
+            ["source_sha256", "format", "count"],
+            "kind = 'ingested' AND log_id IS NULL",
+        )
+        self._whole = {
+            (row["source_sha256"], row["format"]): int(row["count"]) for row in whole.to_pylist()
+        }
+
+
+_CONTENT = ("ego", "agents", "lights")
+"""Tables whose rows tell whether two logs of one name say the same."""
+
+
+def _duplicate(log: _Converted) -> DuplicateLog:
+    return DuplicateLog(
+        log.origins.uri,
+        f"another log of {log.dataset} is called {log.name} already, and differs from this one; "
+        "the first is kept",
+        record=log.record,
+        hint="Rename one of the two, or keep them in different lakes.",
+    )
+
+
+def _read_all(
+    desk: _Desk,
+    paths: Sequence[Path],
+    *,
+    format: str | None,
+    jobs: int,
+    stop: bool,
+    progress: Progress | None,
+) -> None:
+    work = _work(paths, format)
+    done = 0
+
+    def refuse(error: BadInput, source: _Source | None) -> None:
+        desk.refuse(error, source)
+        if stop:
+            desk.commit()
+            raise error
+
+    def sources() -> Iterator[_Source | BadInput]:
+        for found in work:
+            if isinstance(found, BadInput):
+                yield found
+                continue
+            name, path = found
+            try:
+                sha256 = fingerprint(path, registry.reader(name).files(path))
+            except BadInput as error:
+                yield error
+                continue
+            here = desk.logs_of(sha256, name)
+            if here is not None:
+                desk.report.unchanged += here
+                yield _Source(path=path, format=name, origins=_NOWHERE, have=frozenset())
+                continue
+            origins = Origins(
+                sha256=sha256,
+                converter=f"{name} {code_version()}",
+                run_id=desk.run_id,
+                format=name,
+                uri=str(path),
+            )
+            yield _Source(path=path, format=name, origins=origins, have=desk.have(sha256))
+
+    for source, items in _items_of(sources(), jobs=jobs, uri=desk.lake.uri):
+        done += 1
+        if isinstance(source, BadInput):
+            refuse(source, None)
+            continue
+        logs, whole = 0, True
+        for item in items:
+            if isinstance(item, _Refused):
+                whole = False
+                for note in item.notes:
+                    desk.tell(note_entry(note, source.origins, record=item.record, log_id=None))
+                refuse(item.error(), source)
+                continue
+            logs += 1
+            if isinstance(item, _Skipped):
+                desk.report.unchanged += 1
+                continue
+            error = desk.take(item)
+            if error is not None:
+                whole = False
+                refuse(error, source)
+        if whole and source.origins is not _NOWHERE:
+            desk.tell(
+                {
+                    "uri": str(source.path), "source_sha256": source.origins.sha256,
+                    "format": source.format, "kind": "ingested",
+                    "reason": "every log of this source is in the lake", "count": logs,
+                }
+            )  # fmt: skip
+        if progress is not None:
+            progress(done, len(work), str(source.path))
+
+
+_NOWHERE = Origins(sha256="", converter="", run_id=0)
+"""Marks a source that came in whole before and is not read again."""
+
+
+def _work(paths: Sequence[Path], format: str | None) -> list[tuple[str, Path] | BadInput]:
+    """Every source at or under the paths, and what cannot be one, in order."""
+    if format is not None:
+        registry.reader(format)
+    found: dict[tuple[str, Path], None] = {}
+    work: list[tuple[str, Path] | BadInput] = []
+    for path in paths:
+        try:
+            if format is None:
+                here = list(registry.detect(path))
+            elif path.exists():
+                here = [(format, source) for source in registry.reader(format).sources(path)]
+            else:
+                raise UnreadableFile(
+                    path, "does not exist", hint="Check the spelling of the path."
+                )
+        except BadInput as error:
+            work.append(error)
+            continue
+        if not here:
+            what = f"the {format} reader" if format else "any reader"
+            holds = "holds nothing that" if path.is_dir() else "is nothing that"
+            names = ", ".join(n for n, f in registry.known_formats().items() if f.reader)
+            work.append(
+                UnreadableFile(
+                    path, f"{holds} {what} recognises", hint=f"Formats that are read: {names}."
+                )
+            )
+        work += [pair for pair in here if pair not in found]
+        found.update(dict.fromkeys(here))
+    return work
+
+
+def _items_of(
+    sources: Iterable[_Source | BadInput], *, jobs: int, uri: str
+) -> Iterator[tuple[_Source | BadInput, Iterator[_Item]]]:
+    """Each source with its logs, in order; converted here or by other processes."""
+    if jobs <= 1:
+        for source in sources:
+            yield source, iter(()) if isinstance(source, BadInput) else _convert_source(source)
+        return
+    waiting: deque[tuple[_Source | BadInput, Future[list[_Item | Path]] | None]] = deque()
+    # Lance does not survive a fork, so workers start afresh.
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
+        ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupts) as pool,
+    ):
+        try:
+            for source in sources:
+                if isinstance(source, BadInput) or source.origins is _NOWHERE:
+                    future = None
+                else:
+                    future = pool.submit(_spool_source, source, Path(spool))
+                waiting.append((source, future))
+                while len(waiting) > 2 * jobs:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+        except BrokenProcessPool as error:
+            raise LakeError(
+                uri,
+                "lost a reading process in the middle of an ingest.",
+                hint="It may have run out of memory: use fewer --jobs. What was stored is kept.",
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(
+    source: _Source | BadInput, future: Future[list[_Item | Path]] | None
+) -> tuple[_Source | BadInput, Iterator[_Item]]:
+    results = [] if future is None else future.result()
+    return source, (
+        _unspool(result, source) if isinstance(result, Path) else result for result in results
+    )
+
+
+def _convert_source(source: _Source) -> Iterator[_Item]:
+    """The logs of one source as rows; refusals of its reader among them."""
+    if source.origins is _NOWHERE:
+        return
+    try:
+        for log in registry.reader(source.format).read(source.path):
+            if isinstance(log, Rejected):
+                yield _Refused(
+                    path=str(source.path), record=log.record, reason=log.reason, notes=log.notes
+                )
+            elif stable_id("log", log.dataset, log.source_log_id) in source.have:
+                yield _Skipped(log_id=stable_id("log", log.dataset, log.source_log_id))
+            else:
+                yield _convert(localise(log), source.origins)
+    except BadInput as error:
+        yield _Refused(
+            path=error.path, record=error.record, reason=error.reason, hint=error.hint,
+            whole=not isinstance(error, BadRecord),
+        )  # fmt: skip
+    except OSError as error:
+        yield _Refused(
+            path=str(source.path), record="", whole=True,
+            reason=f"cannot be read ({error.strerror or error})",
+        )  # fmt: skip
+
+
+def _convert(local: LocalLog, origins: Origins) -> _Converted:
+    scenes = cut(local, source=origins.source)
+    return _Converted(
+        log_id=local.log_id,
+        name=local.log.source_log_id,
+        dataset=local.log.dataset,
+        record=local.log.record,
+        map_id=local.roads.map_id,
+        origins=origins,
+        tables=tables_of(local, scenes, origins),
+    )
+
+
+_FACTS = "scenelake"
+
+
+def _spool_source(source: _Source, folder: Path) -> list[_Item | Path]:
+    """In a worker: logs as Arrow files in the folder, the rest as it is."""
+    results: list[_Item | Path] = []
+    for item in _convert_source(source):
+        if not isinstance(item, _Converted):
+            results.append(item)
+            continue
+        path = folder / f"{uuid.uuid4().hex}.arrows"
+        facts = {"log_id": item.log_id, "name": item.name, "dataset": item.dataset,
+                 "record": item.record, "map_id": item.map_id}  # fmt: skip
+        with pa.OSFile(str(path), "wb") as sink:
+            for name in LOG_TABLES:
+                table = item.tables[name]
+                schema = table.schema.with_metadata({_FACTS: json.dumps(facts)})
+                with pa.ipc.new_stream(sink, schema) as writer:
+                    writer.write_table(table)
+        results.append(path)
+    return results
+
+
+def _unspool(path: Path, source: _Source | BadInput) -> _Converted:
+    assert isinstance(source, _Source)
+    tables = {}
+    with pa.OSFile(str(path), "rb") as file:
+        for name in LOG_TABLES:
+            with pa.ipc.open_stream(file) as reader:
+                facts = json.loads(reader.schema.metadata[_FACTS.encode()])
+                tables[name] = reader.read_all().replace_schema_metadata(None)
+    path.unlink()
+    return _Converted(**facts, origins=source.origins, tables=tables)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the parent, which stops its workers in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

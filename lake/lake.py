@@ -1,0 +1,440 @@
+"""The ``Lake``: the one object that knows where rows are kept.
+
+lake = Lake.open_or_create("scenelake-data")
+lake.ingest([Path("logs")])
+lake.sql("select cls, count(*) from agents group by 1")
+scene = lake.scene(lake.scene_ids()[0])
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from geometry.arrays import Array
+from lake.convert import as_json
+from lake.dense import unpack_signals, unpack_tracks
+from lake.ids import stable_id
+from lake.sql import run_sql
+from lake.store import Store, conform, write_atomically
+from schemas.errors import (
+    BadQuery,
+    LakeError,
+    LakeTooNew,
+    NoLake,
+    StorageFull,
+    UnknownName,
+)
+from schemas.labels import Daylight, EdgeKind, LaneType, MapLayer, RoadType, Weather
+from schemas.records import Log, MapFeature, RoadMap
+from schemas.scene import DT, Scene
+from schemas.tables import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from lake.info import LakeInfo
+    from lake.ingest import IngestReport, Progress
+    from lake.verify import Finding
+
+ABOUT = "lake.json"
+MAPS_KEPT = 64  # maps held in memory, since scenes of one map are often read together
+SCENES_AT_ONCE = 64  # scenes read in one go
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One command that writes something; becomes a row of ``runs`` when it ends.
+
+    Attributes:
+        id: ``run_id`` of the rows that it makes.
+        summary: Its figures, to be filled by whoever runs.
+        keep: Set False where nothing was written and the run is not worth a row.
+    """
+
+    id: int
+    summary: dict[str, Any] = field(default_factory=dict)
+    keep: bool = True
+
+
+class Lake:
+    """Tables of logs, scenes and all that is derived from them, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use :meth:`open`, :meth:`create` or :meth:`open_or_create`."""
+        self._store = Store(folder)
+        self._maps: OrderedDict[int, RoadMap] = OrderedDict()
+
+    # Opening
+
+    @classmethod
+    def open(cls, uri: str | Path) -> Lake:
+        """The lake at a place.
+
+        Raises:
+            NoLake: There is none.
+            LakeTooNew: A newer Scenelake wrote it.
+        """
+        folder = _folder(uri)
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            written_by = int(about["schema_version"])
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NoLake(
+                str(folder),
+                "does not exist.",
+                hint="Ingest some logs first, or point --lake (or $SCENELAKE) elsewhere.",
+            ) from error
+        except OSError as error:
+            raise LakeError(str(folder), f"cannot be opened ({error.strerror}).") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise LakeError(
+                str(folder),
+                f"has a {ABOUT} that cannot be read ({error}).",
+                hint="Restore the file, or make a new lake and ingest again.",
+            ) from error
+        if written_by > SCHEMA_VERSION:
+            raise LakeTooNew(
+                str(folder),
+                f"was written by Scenelake {about.get('scenelake', '?')} with tables of version "
+                f"{written_by}; this Scenelake knows version {SCHEMA_VERSION}.",
+                hint="Install a newer Scenelake: pip install -U scenelake.",
+            )
+        return cls(folder)
+
+    @classmethod
+    def create(cls, uri: str | Path) -> Lake:
+        """An empty lake at a place, whose folder is made.
+
+        Raises:
+            LakeError: There is one already, or something that is not a folder.
+            StorageFull: The folder cannot be written.
+        """
+        folder = _folder(uri)
+        if (folder / ABOUT).exists():
+            raise LakeError(str(folder), "exists already.", hint="Open it, or choose another.")
+        if folder.exists() and not folder.is_dir():
+            raise LakeError(str(folder), "cannot be made: there is a file of that name.")
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            "created_unix_ns": time.time_ns(),
+            "scenelake": code_version(),
+        }
+        lake = cls(folder)
+        with lake._store.storage():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / ABOUT, json.dumps(about))
+        return lake
+
+    @classmethod
+    def open_or_create(cls, uri: str | Path) -> Lake:
+        """The lake at a place, made if there is none."""
+        return cls.open(uri) if (_folder(uri) / ABOUT).exists() else cls.create(uri)
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return str(self._store.folder)
+
+    @property
+    def store(self) -> Store:
+        """The datasets beneath, for the modules of this package."""
+        return self._store
+
+    # Reading
+
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
+        """Rows of a table; none, with its schema, where nothing was written yet.
+
+        Args:
+            name: Of the table.
+            columns: Which, in which order; all by default.
+            where: A Lance filter, such as ``"scene_id in (1, 2)"``.
+
+        Raises:
+            UnknownName: There is no such table or column.
+            BadQuery: The filter does not run.
+        """
+        return self._store.read(name, columns, where)
+
+    def sql(self, query: str) -> pa.Table:
+        """The answer to one reading statement over all tables, see :mod:`lake.sql`.
+
+        Raises:
+            BadQuery: It does not run, or would write.
+        """
+        return run_sql(query, tables=self._store.datasets())
+
+    def dataset(self, name: str) -> lance.LanceDataset | None:
+        """The Lance dataset of a table, None where nothing was written yet."""
+        return self._store.dataset(name)
+
+    def versions(self) -> dict[str, int]:
+        """The Lance version of each table that is there."""
+        return self._store.versions()
+
+    def scene_ids(self, where: str | None = None) -> list[int]:
+        """Ids of the scenes for which a Lance filter on ``scenes`` holds."""
+        return [int(i) for i in self.read("scenes", ["scene_id"], where)["scene_id"].to_pylist()]
+
+    def resolve_scene(self, text: str | int) -> int:
+        """The id of the scene that someone means by its id or by a name that only it has.
+
+        Raises:
+            UnknownName: No scene has that id or name.
+            BadQuery: Several scenes have that name.
+        """
+        asked = str(text).strip()
+        if asked.isdecimal() and int(asked) < 2**63 and self.scene_ids(f"scene_id = {asked}"):
+            return int(asked)
+        quoted = asked.replace("'", "''")
+        found = self.scene_ids(f"name = '{quoted}'")
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadQuery(
+                f"{len(found)} scenes are called `{asked}`.",
+                hint=f"Say which by its id: {', '.join(map(str, found[:10]))}.",
+            )
+        raise UnknownName("scene", asked, self.read("scenes", ["name"])["name"].to_pylist())
+
+    def scene(self, scene_id: int) -> Scene:
+        """One scene as dense arrays.
+
+        Raises:
+            UnknownName: There is no scene of that id.
+        """
+        return next(self.scenes([scene_id]))
+
+    def scenes(self, scene_ids: Iterable[int] | None = None) -> Iterator[Scene]:
+        """Scenes as dense arrays, in the order asked for; all by default.
+
+        Raises:
+            UnknownName: There is no scene of such an id.
+        """
+        ids = self.scene_ids() if scene_ids is None else [int(i) for i in scene_ids]
+        for begin in range(0, len(ids), SCENES_AT_ONCE):
+            yield from self._load(ids[begin : begin + SCENES_AT_ONCE])
+
+    def _load(self, ids: Sequence[int]) -> Iterator[Scene]:
+        chosen = f"scene_id in ({', '.join(map(str, ids))})"
+        rows = {row["scene_id"]: row for row in self.read("scenes", None, chosen).to_pylist()}
+        missing = [i for i in ids if i not in rows]
+        if missing:
+            raise UnknownName("scene", str(missing[0]), map(str, self.scene_ids()))
+        dense = self.read("dense", ["scene_id", "tracks", "signals"], chosen)
+        place = {int(i): n for n, i in enumerate(dense["scene_id"].to_pylist())}
+        dense = dense.combine_chunks()
+        log_ids = sorted({row["log_id"] for row in rows.values()})
+        logs = {
+            log["log_id"]: log
+            for log in self.read(
+                "logs", None, f"log_id in ({', '.join(map(str, log_ids))})"
+            ).to_pylist()
+        }
+        for scene_id in ids:
+            row, at = rows[scene_id], place[scene_id]
+            log = logs[row["log_id"]]
+            tracks = unpack_tracks(dense["tracks"][at].as_buffer())
+            signals = unpack_signals(dense["signals"][at].as_buffer())
+            yield _scene(row, log, tracks, signals, self._map(log))
+
+    def _map(self, log: Mapping[str, Any]) -> RoadMap:
+        map_id = log["map_id"]
+        name = json.loads(log["extra"]).get("source_map_id", "") if log["extra"] else ""
+        if map_id is None:
+            return RoadMap(source_map_id=name, features=())
+        if map_id not in self._maps:
+            self._maps[map_id] = self._read_map(map_id, name)
+            while len(self._maps) > MAPS_KEPT:
+                self._maps.popitem(last=False)
+        self._maps.move_to_end(map_id)
+        return self._maps[map_id]
+
+    def _read_map(self, map_id: int, name: str) -> RoadMap:
+        where = f"map_id = {map_id}"
+        rows = self.read("map_features", None, where).sort_by("feature_id").to_pylist()
+        edges = self.read("map_edges", ["from_id", "kind", "to_id"], where)
+        kinds = np.array([EdgeKind.of(kind) for kind in edges["kind"].to_pylist()], dtype=np.int64)
+        return RoadMap(
+            source_map_id=name,
+            features=tuple(_feature(row) for row in rows),
+            edges=np.column_stack([edges["from_id"].to_numpy(), kinds, edges["to_id"].to_numpy()]),
+        )
+
+    # Writing
+
+    def append(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> None:
+        """Rows at the end of a table; columns that may be null may be left out.
+
+        Raises:
+            UnknownName: There is no such table or column.
+            StorageFull: The disk is full or read-only.
+        """
+        table = conform(name, rows)
+        with self._store.writing():
+            self._store.append(name, table)
+
+    def replace(
+        self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]], *, where: str
+    ) -> None:
+        """Rows instead of those for which a Lance filter holds, in one step.
+
+        Raises:
+            UnknownName: There is no such table or column.
+            BadQuery: The filter does not run.
+            StorageFull: The disk is full or read-only.
+        """
+        table = conform(name, rows)
+        with self._store.writing(name):
+            self._store.delete(name, where)
+            self._store.append(name, table)
+
+    @contextmanager
+    def run(
+        self,
+        command: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        model: str | None = None,
+    ) -> Iterator[Run]:
+        """A run, whose row in ``runs`` is written when it ends, well or not."""
+        started = time.time_ns()
+        run = Run(id=stable_id("run", started, os.getpid(), command))
+        tables = self.versions()
+        outcome = "interrupted"
+        try:
+            yield run
+            outcome = "done"
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            if run.keep:
+                row = {
+                    "run_id": run.id, "command": command, "params": as_json(dict(params or {})),
+                    "code_version": code_version(), "model": model, "seed": seed,
+                    "tables": as_json(tables), "started_unix_ns": started,
+                    "finished_unix_ns": time.time_ns(), "outcome": outcome,
+                    "summary": as_json(run.summary),
+                }  # fmt: skip
+                # A disk that refused the work refuses the record of it too.
+                refused = () if outcome == "done" else (StorageFull,)
+                with suppress(*refused):
+                    self.append("runs", [row])
+
+    def add_logs(
+        self, logs: Iterable[Log], *, run_id: int, source: Literal["log", "generated"] = "log"
+    ) -> dict[str, Any]:
+        """Logs made in memory, in one step; those that are here already are left as they are.
+
+        Returns:
+            ``{"logs": [ids], "scenes": [ids], "unchanged": n}``, the unchanged ones included.
+
+        Raises:
+            DuplicateLog: Another log bears the id of one of them; nothing is added.
+        """
+        from lake.ingest import add_logs
+
+        return add_logs(self, logs, run_id=run_id, source=source)
+
+    def ingest(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        format: str | None = None,
+        jobs: int = 1,
+        on_error: Literal["stop", "skip"] = "stop",
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Logs in files and folders, see :func:`lake.ingest.ingest`."""
+        from lake.ingest import ingest
+
+        return ingest(self, paths, format=format, jobs=jobs, on_error=on_error, progress=progress)
+
+    # Looking after it
+
+    def info(self) -> LakeInfo:
+        """What is here, in numbers."""
+        from lake.info import info
+
+        return info(self)
+
+    def verify(self, *, progress: Callable[[str], None] | None = None) -> list[Finding]:
+        """What is not sound; an empty list is good news."""
+        from lake.verify import verify
+
+        return verify(self, progress=progress)
+
+
+def code_version() -> str:
+    """The version of Scenelake that runs."""
+    return installed_version("scenelake")
+
+
+def _folder(uri: str | Path) -> Path:
+    text = str(uri).removeprefix("file://")
+    if "://" in text:
+        raise LakeError(
+            text,
+            "is not a local folder.",
+            hint="Lakes are kept in folders of this machine; mount the store, or copy the lake.",
+        )
+    return Path(text).expanduser().absolute()
+
+
+def _scene(
+    row: Mapping[str, Any], log: Mapping[str, Any], tracks: Any, signals: Any, road_map: RoadMap
+) -> Scene:
+    return Scene(
+        scene_id=row["scene_id"],
+        log_id=row["log_id"],
+        dataset=row["dataset"],
+        name=row["name"],
+        t0_ns=row["t0_ns"],
+        anchor=round((row["t_anchor_ns"] - row["t0_ns"]) / (DT * 1e9)),
+        tracks=tracks,
+        map=road_map,
+        signals=signals,
+        has_ego=row["has_ego"],
+        has_map=row["has_map"],
+        has_signals=log["has_lights"],
+        origin=np.array([log["origin_x"], log["origin_y"], log["origin_z"]]),
+        weather=None if row["weather"] is None else Weather.of(row["weather"]),
+        daylight=None if row["daylight"] is None else Daylight.of(row["daylight"]),
+        road_type=RoadType.of(row["road_type"]),
+        source=row["source"],
+    )
+
+
+def _feature(row: Mapping[str, Any]) -> MapFeature:
+    return MapFeature(
+        feature_id=row["feature_id"],
+        source_id=row["source_feature_id"],
+        layer=MapLayer.of(row["layer"]),
+        points=_points(row["polyline"]),
+        left=None if row["left_boundary"] is None else _points(row["left_boundary"]),
+        right=None if row["right_boundary"] is None else _points(row["right_boundary"]),
+        lane_type=LaneType.of(row["lane_type"] or "unknown"),
+        source_type=row["source_type"],
+        speed_limit=row["speed_limit"],
+        in_intersection=row["in_intersection"],
+        has_z=row["has_z"],
+    )
+
+
+def _points(flat: Sequence[float]) -> Array:
+    return np.array(flat, dtype=np.float32).reshape(-1, 3)

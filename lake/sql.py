@@ -1,0 +1,87 @@
+"""Read-only SQL over the lake's tables, by DuckDB.
+
+All tables are there, those without rows too, and a view ``actors``: everyone, ego included, with
+the columns of ``agents``. Nothing can be written and no file can be reached from a query.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from schemas.errors import BadQuery
+from schemas.tables import TABLES
+
+_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+
+_ACTORS = """
+    CREATE VIEW actors AS
+    SELECT {columns} FROM (SELECT *, 'vehicle' AS cls FROM ego)
+    UNION ALL SELECT {columns} FROM agents
+"""
+
+
+def run_sql(query: str, *, tables: Mapping[str, Any]) -> pa.Table:
+    """The answer to one reading statement (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN, …).
+
+    Args:
+        query: DuckDB's SQL.
+        tables: Lance datasets or Arrow tables by name; tables of the lake that are not among
+            them count as empty.
+
+    Raises:
+        BadQuery: It does not run, would write, or is more than one statement.
+    """
+    with connect(tables) as connection:
+        try:
+            statements = connection.extract_statements(query)
+        except duckdb.Error as error:
+            raise _bad_query(error) from error
+        if len(statements) != 1:
+            raise BadQuery(
+                f"One statement at a time, please; these are {len(statements)}.",
+                hint="Write a single SELECT; WITH … may name its parts.",
+            )
+        if statements[0].type not in _READING:
+            raise BadQuery(
+                f"Only reading is allowed; this is a {statements[0].type.name} statement.",
+                hint="Use SELECT, WITH, FROM, DESCRIBE, SHOW TABLES, SUMMARIZE or EXPLAIN.",
+            )
+        try:
+            return connection.execute(statements[0]).to_arrow_table()
+        except duckdb.Error as error:
+            raise _bad_query(error) from error
+
+
+def connect(tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
+    """A connection that sees the tables and nothing else."""
+    connection = duckdb.connect(config={"python_enable_replacements": False})
+    # Lance tables look like one row to DuckDB, which would then join AS OF by nested loops.
+    connection.execute("SET asof_loop_join_threshold = 0")
+    for name, table in TABLES.items():
+        there = tables.get(name)
+        connection.register(name, table.schema.empty_table() if there is None else there)
+    columns = ", ".join(TABLES["agents"].schema.names)
+    connection.execute(_ACTORS.format(columns=columns))
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _bad_query(error: duckdb.Error) -> BadQuery:
+    message = str(error)
+    names = [*TABLES, "actors"]
+    missing = re.search(r"Table with name (\S+) does not exist", message)
+    if missing:
+        near = difflib.get_close_matches(missing[1], names, n=1)
+        guess = f" Did you mean `{near[0]}`?" if near else ""
+        return BadQuery(
+            f"No table is called `{missing[1]}`.{guess}", hint=f"Tables: {', '.join(names)}."
+        )
+    hint = f"Tables: {', '.join(names)}. `DESCRIBE agents` lists the columns of one."
+    return BadQuery(f"The query does not run. {message}", hint=hint)

@@ -1,0 +1,228 @@
+"""Is a lake sound? Every rule that its rows must keep, as a query that should find nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from lake.dense import PACKING, unpack_signals, unpack_tracks
+from lake.sql import connect
+from schemas.tables import TABLES
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
+
+ERROR, WARNING = "error", "warning"
+
+STRAY_M = 2000.0
+"""How far beyond the bounding box of its map a road user may be seen before it is told [m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One rule that some rows break.
+
+    Attributes:
+        severity: ``error``: rows are wrong; ``warning``: rows are worth a look.
+        check: Name of the rule.
+        table: Where the rows are.
+        count: How many break it.
+        detail: What that means, with an example where there is one.
+    """
+
+    severity: str
+    check: str
+    table: str
+    count: int
+    detail: str
+
+
+REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
+    ("ego", "log_id", "logs", "log_id", ERROR),
+    ("agents", "log_id", "logs", "log_id", ERROR),
+    ("agents", "log_id, track_id", "tracks", "log_id, track_id", ERROR),
+    ("tracks", "log_id", "logs", "log_id", ERROR),
+    ("lights", "log_id", "logs", "log_id", ERROR),
+    ("sensors", "log_id", "logs", "log_id", ERROR),
+    ("frames", "log_id, channel", "sensors", "log_id, channel", WARNING),
+    ("logs", "map_id", "map_features", "map_id", ERROR),
+    ("map_edges", "map_id, from_id", "map_features", "map_id, feature_id", ERROR),
+    ("map_edges", "map_id, to_id", "map_features", "map_id, feature_id", ERROR),
+    ("scenes", "log_id", "logs", "log_id", ERROR),
+    ("scenes", "scene_id", "dense", "scene_id", ERROR),
+    ("dense", "scene_id", "scenes", "scene_id", ERROR),
+    ("events", "log_id", "logs", "log_id", ERROR),
+    ("events", "scene_id", "scenes", "scene_id", ERROR),
+    ("embeddings", "scene_id", "scenes", "scene_id", ERROR),
+    ("clusters", "scene_id", "scenes", "scene_id", ERROR),
+    ("generated", "scene_id", "scenes", "scene_id", ERROR),
+    ("generated", "parent_scene_id", "scenes", "scene_id", ERROR),
+    ("cases", "suite", "suites", "suite", ERROR),
+    ("cases", "scene_id", "scenes", "scene_id", ERROR),
+    ("results", "case_id", "cases", "case_id", ERROR),
+    ("ledger", "log_id", "logs", "log_id", ERROR),
+)
+"""(table, columns) that must be found as (table, columns) unless they are null."""
+
+_POSES = ("ego", "agents")
+
+
+def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list[Finding]:
+    """Every rule that is broken, errors first.
+
+    Args:
+        lake: To be looked at; nothing is changed.
+        progress: Told the name of each check before it runs.
+    """
+    found: list[Finding] = []
+    tell = progress or (lambda _: None)
+    tell("journal")
+    if lake.store.journal():
+        found.append(
+            Finding(
+                severity=WARNING, check="journal", table="", count=1,
+                detail="A batch was cut short, or is being written now; readers see the lake as "
+                "it was before, and the next writer undoes what was begun.",
+            )
+        )  # fmt: skip
+    with connect(lake.store.datasets()) as connection:
+        for name, finding in _checks(connection):
+            tell(name)
+            if finding is not None:
+                found.append(finding)
+    for name in _POSES:
+        tell(f"order {name}")
+        found += _order(lake, name)
+    tell("dense")
+    found += _dense(lake)
+    return sorted(found, key=lambda finding: finding.severity != ERROR)
+
+
+def _checks(sql: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Finding | None]]:
+    for name, table in TABLES.items():
+        key = ", ".join(table.key)
+        query = f"SELECT {key}, count(*) AS n FROM {name} GROUP BY {key} HAVING n > 1"
+        yield _check(sql, ERROR, "unique", name, query, f"rows repeat the key ({key})")
+    for name, columns, to, to_columns, severity in REFERENCES:
+        ours, theirs = columns.split(", "), to_columns.split(", ")
+        same = " AND ".join(f"a.{x} = b.{y}" for x, y in zip(ours, theirs, strict=True))
+        told = " AND ".join(f"{x} IS NOT NULL" for x in ours)
+        query = (
+            f"SELECT * FROM (SELECT DISTINCT {columns} FROM {name} WHERE {told}) a ANTI JOIN "
+            f"(SELECT DISTINCT {to_columns} FROM {to}) b ON {same}"
+        )
+        what = f"values of ({columns}) are not among {to} ({to_columns})"
+        yield _check(sql, severity, "reference", name, query, what)
+    for name in (n for n, t in TABLES.items() if "run_id" in t.schema.names and n != "runs"):
+        query = f"SELECT DISTINCT run_id FROM {name} ANTI JOIN runs USING (run_id)"
+        yield _check(sql, WARNING, "run", name, query, "runs have no row, so they were cut short")
+    for name in _POSES:
+        finite = " OR ".join(
+            f"NOT isfinite({column})" for column in ("x", "y", "z", "yaw", "vx_map", "vy_map")
+        )
+        query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE {finite}"
+        yield _check(sql, ERROR, "finite", name, query, "states are not finite")
+        query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE valid AND (x IS NULL OR y IS NULL OR yaw IS NULL)"
+        yield _check(sql, ERROR, "valid", name, query, "valid states lack position or heading")
+        query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE abs(yaw) > 3.1415928"
+        yield _check(sql, ERROR, "angle", name, query, "headings lie outside of (−π, π]")
+        query = f"""
+            SELECT DISTINCT log_id, track_id FROM {name} JOIN logs USING (log_id) JOIN (
+                SELECT map_id, min(xmin) AS x0, max(xmax) AS x1, min(ymin) AS y0, max(ymax) AS y1
+                FROM map_features GROUP BY 1) USING (map_id)
+            WHERE x < x0 - {STRAY_M} OR x > x1 + {STRAY_M} OR y < y0 - {STRAY_M} OR y > y1 + {STRAY_M}
+        """
+        what = f"tracks leave the bounding box of their map by over {STRAY_M:.0f} m"
+        yield _check(sql, WARNING, "near map", name, query, what)
+        query = f"""
+            SELECT DISTINCT p.log_id, p.lane_id FROM {name} p JOIN logs USING (log_id)
+            ANTI JOIN map_features m ON logs.map_id = m.map_id AND p.lane_id = m.feature_id
+            WHERE p.lane_id IS NOT NULL
+        """
+        yield _check(sql, ERROR, "lane", name, query, "lanes are not on the log's map")
+    query = "SELECT scene_id FROM scenes WHERE t1_ns < t0_ns OR t_anchor_ns NOT BETWEEN t0_ns AND t1_ns"
+    yield _check(sql, ERROR, "span", "scenes", query, "scenes end before they begin")
+    query = "SELECT event_id FROM events WHERE t1_ns < t0_ns"
+    yield _check(sql, ERROR, "span", "events", query, "events end before they begin")
+    query = "SELECT scene_id, model FROM embeddings WHERE abs(sqrt(list_sum(list_transform(vector::FLOAT[], lambda v: v * v))) - 1) > 1e-3"
+    yield _check(sql, ERROR, "unit length", "embeddings", query, "vectors are not of unit length")
+
+
+def _check(
+    sql: duckdb.DuckDBPyConnection, severity: str, check: str, table: str, query: str, what: str
+) -> tuple[str, Finding | None]:
+    name = f"{check} {table}"
+    count, example = _first(sql, query)
+    if not count:
+        return name, None
+    detail = f"{count} {what}; for example {example}."
+    return name, Finding(severity=severity, check=check, table=table, count=count, detail=detail)
+
+
+def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
+    """How many rows a query finds, and the first of them."""
+    answer = sql.execute(f"SELECT *, count(*) OVER () AS found FROM ({query}) LIMIT 1")
+    names = [column[0] for column in answer.description or ()]
+    row: tuple[Any, ...] | None = answer.fetchone()
+    if row is None:
+        return 0, ""
+    told = ", ".join(f"{name} {value}" for name, value in zip(names[:-1], row, strict=False))
+    return int(row[-1]), told
+
+
+def _order(lake: Lake, name: str) -> list[Finding]:
+    """Rows of a track that do not stand in order of time, which readers of tracks rely on."""
+    data = lake.dataset(name)
+    if data is None:
+        return []
+    broken, example, last = 0, "", np.zeros((0, 3), dtype=np.int64)
+    for batch in data.to_batches(columns=["log_id", "track_id", "t_ns"]):
+        rows = np.column_stack([column.to_numpy() for column in batch.columns])
+        rows = np.concatenate([last, rows])
+        same = (rows[1:, :2] == rows[:-1, :2]).all(axis=1)
+        bad = np.flatnonzero(same & (rows[1:, 2] <= rows[:-1, 2])) + 1
+        if len(bad):
+            broken += len(bad)
+            log_id, track_id, t_ns = rows[bad[0]]
+            example = example or f"log_id {log_id}, track_id {track_id}, t_ns {t_ns}"
+        last = rows[-1:]
+    if not broken:
+        return []
+    detail = f"{broken} states are not in order of time; for example {example}."
+    return [Finding(severity=ERROR, check="order", table=name, count=broken, detail=detail)]
+
+
+def _dense(lake: Lake) -> list[Finding]:
+    """Dense rows that do not unpack to what their row says."""
+    data = lake.dataset("dense")
+    broken, example = 0, ""
+    if data is None:
+        return []
+    columns = ["scene_id", "n_agents", "n_steps", "n_signals", "tracks", "signals", "packing"]
+    for batch in data.to_batches(columns=columns, batch_size=64):
+        for row in batch.to_pylist():
+            reason = _unsound(row)
+            if reason:
+                broken += 1
+                example = example or f"scene_id {row['scene_id']}: {reason}"
+    if not broken:
+        return []
+    detail = f"{broken} rows do not unpack to the arrays that they promise; {example}."
+    return [Finding(severity=ERROR, check="dense", table="dense", count=broken, detail=detail)]
+
+
+def _unsound(row: dict[str, Any]) -> str:
+    if row["packing"] != PACKING:
+        return f"packing {row['packing']} is not known"
+    try:
+        tracks, signals = unpack_tracks(row["tracks"]), unpack_signals(row["signals"])
+    except (ValueError, TypeError, KeyError) as error:
+        return str(error)
+    shape = (row["n_agents"], row["n_steps"])
+    if tracks.valid.shape != shape or signals.state.shape != (row["n_signals"], row["n_steps"]):
+        return f"tracks are {tracks.valid.shape}, signals {signals.state.shape}"
+    return ""
