@@ -7,7 +7,9 @@ codes. The source's own words always stand beside them, verbatim.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Self
+from typing import TypeVar
+
+L = TypeVar("L", bound="Label")
 
 
 class Label(IntEnum):
@@ -19,7 +21,7 @@ class Label(IntEnum):
         return self.name.lower()
 
     @classmethod
-    def of(cls, word: str) -> Self:
+    def of(cls: type[L], word: str) -> L:
         """The label of a table's word; raises KeyError for another."""
         return cls[word.upper()]
 
