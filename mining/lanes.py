@@ -83,6 +83,7 @@ class LaneGraph:
         )
         self.half_width = np.array([_half_width(f) for f in self.lanes])
         self.samples = _sample(self.lanes)
+        self._edges = [f.points for f in road_map.of_layer(MapLayer.ROAD_EDGE)]
         self._successor_edges = road_map.edges[road_map.edges[:, 1] == EdgeKind.SUCCESSOR]
 
     def __len__(self) -> int:
@@ -236,6 +237,24 @@ class LaneGraph:
         """Of the sample points of lanes in intersections; None if there are none."""
         inside = self.in_intersection[self.samples.lane] & self.for_cars[self.samples.lane]
         return cKDTree(self.samples.xy[inside]) if inside.any() else None
+
+    @cached_property
+    def road_edges(self) -> tuple[Float[Array, "points 2"], Float[Array, " points"]]:
+        """Points of the road edges, at most 1 m apart [m], and where the edges run [rad]."""
+        start = np.concatenate([np.zeros((0, 2)), *(e[:-1, :2] for e in self._edges)])
+        end = np.concatenate([np.zeros((0, 2)), *(e[1:, :2] for e in self._edges)])
+        size = np.hypot(*(end - start).T)
+        cuts = np.maximum(np.ceil(size / SPACING_M), 1).astype(np.int64) * (size > 1e-3)
+        segment = np.repeat(np.arange(len(cuts)), cuts)
+        place = np.arange(len(segment)) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+        share = place / np.maximum(cuts[segment], 1)
+        step = end[segment] - start[segment]
+        return start[segment] + step * share[:, None], np.arctan2(step[:, 1], step[:, 0])
+
+    @cached_property
+    def edge_tree(self) -> cKDTree:
+        """Of the points of the road edges."""
+        return cKDTree(self.road_edges[0])
 
     def yaw_at(
         self, lane: Int[Array, "*shape"], s: Float[Array, "*shape"]

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from geometry.arrays import Array
-from geometry.polylines import headings
 from mining.motion import Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
 from schemas.labels import MapLayer
@@ -66,24 +65,12 @@ def _beyond_edge(motion: Motion) -> Float[Array, "agents steps"]:
     its Sim Agents metrics). Corners farther than 5 m from any edge are not judged.
     """
     beyond = np.full(motion.seen.shape, -np.inf)
-    edges = [f for f in motion.scene.map.of_layer(MapLayer.ROAD_EDGE) if len(f.points) >= 2]
     rows, steps = np.nonzero(motion.seen & (motion.is_vehicle & motion.focus)[:, None])
-    if not edges or not len(rows):
+    points, course = motion.graph.road_edges
+    if not len(points) or not len(rows):
         return beyond
-    from scipy.spatial import cKDTree
-
-    start, yaw, length = [], [], []
-    for edge in edges:
-        line = edge.points[:, :2].astype(np.float64)
-        size = np.hypot(*np.diff(line, axis=0).T)
-        for k in np.flatnonzero(size > 1e-3).tolist():
-            cuts = np.arange(0.0, size[k], 1.0)
-            start.append(line[k] + (line[k + 1] - line[k]) / size[k] * cuts[:, None])
-            yaw.append(np.full(len(cuts), headings(line[k : k + 2])[0]))
-            length.append(np.full(len(cuts), 1.0))
-    points, course = np.concatenate(start), np.concatenate(yaw)
     corners = motion.outline_points(rows, steps)[:, :4].reshape(-1, 2)
-    distance, near = cKDTree(points).query(corners, distance_upper_bound=5.0)
+    distance, near = motion.graph.edge_tree.query(corners, distance_upper_bound=5.0)
     found = np.isfinite(distance)
     near = np.where(found, near, 0)
     offset = corners - points[near]

@@ -1,0 +1,175 @@
+"""Predicates over the scenes of a lake: fills ``events``.
+
+Tagging again replaces the rows of the same predicates and scenes, so that it may be repeated at
+will; tags of the source and of models are left alone.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lake import Lake
+from lake.convert import as_json
+from lake.ids import stable_id
+from mining.predicates import PREDICATES, Interval, chosen, tag_scene
+from schemas.labels import Truth
+from schemas.scene import DT, Scene
+
+SCENES_A_BATCH = 32
+BATCHES_A_COMMIT = 16
+STEP_NS = round(DT * 1e9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagReport:
+    """What tagging did.
+
+    Attributes:
+        run_id: The run that made the rows.
+        scenes: How many were tagged.
+        events: Intervals that hold.
+        unknown: Intervals that could not be known.
+        by_name: Intervals that hold, by predicate; those with none are listed with 0.
+        scenes_by_name: Scenes with at least one of them.
+    """
+
+    run_id: int
+    scenes: int
+    events: int
+    unknown: int
+    by_name: Mapping[str, int]
+    scenes_by_name: Mapping[str, int]
+
+
+def tag(
+    lake: Lake,
+    *,
+    only: Iterable[str] | None = None,
+    scene_ids: Sequence[int] | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> TagReport:
+    """Run predicates over scenes and store what they find.
+
+    Args:
+        lake: Whose scenes; its ``events`` are written.
+        only: Names of predicates; all by default.
+        scene_ids: Which scenes; all by default.
+        jobs: Processes to share the work between.
+        progress: Called with scenes done and scenes in all.
+
+    Raises:
+        UnknownName: There is no such predicate or scene.
+    """
+    names = [predicate.name for predicate in chosen(only)]
+    ids = lake.scene_ids() if scene_ids is None else list(dict.fromkeys(scene_ids))
+    batches = [ids[k : k + SCENES_A_BATCH] for k in range(0, len(ids), SCENES_A_BATCH)]
+    held, scenes_held = Counter[str](), Counter[str]()
+    unknown = done = 0
+    with lake.run("mine tag", params={"only": names, "scenes": len(ids), "jobs": jobs}) as run:
+        pending: list[dict[str, Any]] = []
+        tagged: list[int] = []
+        for count, (batch, rows) in enumerate(_worked(lake, names, batches, jobs), start=1):
+            found = [row for row in rows if row["truth"] == "true"]
+            held.update(row["name"] for row in found)
+            scenes_held.update(name for _, name in {(r["scene_id"], r["name"]) for r in found})
+            unknown += len(rows) - len(found)
+            pending += [{**row, "run_id": run.id} for row in rows]
+            tagged += batch
+            done += len(batch)
+            if count % BATCHES_A_COMMIT == 0 or count == len(batches):
+                lake.replace("events", pending, where=_of(names, tagged))
+                pending, tagged = [], []
+            if progress is not None:
+                progress(done, len(ids))
+        run.keep = bool(ids)
+        run.summary.update(scenes=len(ids), events=held.total(), unknown=unknown)
+    return TagReport(
+        run_id=run.id,
+        scenes=len(ids),
+        events=held.total(),
+        unknown=unknown,
+        by_name={name: held[name] for name in names},
+        scenes_by_name={name: scenes_held[name] for name in names},
+    )
+
+
+def _worked(
+    lake: Lake, names: Sequence[str], batches: Sequence[Sequence[int]], jobs: int
+) -> Iterator[tuple[Sequence[int], list[dict[str, Any]]]]:
+    if jobs <= 1 or len(batches) <= 1:
+        for batch in batches:
+            yield batch, _rows_of(lake, names, batch)
+        return
+    # Lance keeps threads, which a forked process would inherit locked: start afresh.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=min(jobs, len(batches)), mp_context=context) as pool:
+        yield from zip(batches, pool.map(partial(_work, lake.uri, names), batches), strict=True)
+
+
+def _work(uri: str, names: Sequence[str], scene_ids: Sequence[int]) -> list[dict[str, Any]]:
+    return _rows_of(Lake.open(uri), names, scene_ids)
+
+
+def _rows_of(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> list[dict[str, Any]]:
+    rows = []
+    for scene in lake.scenes(scene_ids):
+        rows += event_rows(scene, tag_scene(scene, names))
+    return rows
+
+
+def event_rows(scene: Scene, intervals: Iterable[Interval]) -> list[dict[str, Any]]:
+    """Rows of ``events`` for the intervals of a scene, but for their run."""
+    rows = []
+    told = Counter[tuple[Any, ...]]()
+    for interval in intervals:
+        t0_ns = scene.t0_ns + interval.begin_step * STEP_NS
+        t1_ns = scene.t0_ns + interval.end_step * STEP_NS
+        truth = Truth(interval.truth).word
+        key = (scene.scene_id, interval.name, t0_ns, t1_ns, interval.actor, interval.other, truth)
+        told[key] += 1
+        number = interval.value
+        rows.append(
+            {
+                "event_id": stable_id("rule", *key, told[key]),
+                "log_id": scene.log_id,
+                "scene_id": scene.scene_id,
+                "name": interval.name,
+                "t0_ns": t0_ns,
+                "t1_ns": t1_ns,
+                "actor_id": interval.actor,
+                "other_id": interval.other,
+                "lane_id": interval.lane,
+                "truth": truth,
+                "value": number if number is not None and math.isfinite(number) else None,
+                "evidence": as_json(_finite(interval.evidence)),
+                "params": as_json(dict(interval.params)),
+                "source": "rule",
+                "rule_version": PREDICATES[interval.name].version,
+            }
+        )
+    return rows
+
+
+def _finite(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity; three decimals are more than any of the numbers is worth."""
+    told = {}
+    for name, value in evidence.items():
+        if isinstance(value, float):
+            told[name] = round(value, 3) if math.isfinite(value) else None
+        else:
+            told[name] = value
+    return told
+
+
+def _of(names: Sequence[str], scene_ids: Sequence[int]) -> str:
+    quoted = ", ".join(f"'{name}'" for name in names)
+    numbers = ", ".join(map(str, scene_ids))
+    return f"source = 'rule' and name in ({quoted}) and scene_id in ({numbers})"
