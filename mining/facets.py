@@ -1,0 +1,64 @@
+"""What can be said of a scene in words: its tags, road type, weather and daylight.
+
+A facet is a short phrase; a scene has it or not. Tags are events that a rule found true anywhere
+in the scene; what is unknown is not had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from geometry.arrays import Array
+from lake import Lake
+
+CONDITIONS = ("road_type", "weather", "daylight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Facets:
+    """Which scene has which facet.
+
+    Attributes:
+        names: Phrases, such as ``hard brake`` or ``night``.
+        is_tag: Whether the facet is a tag, and not a condition of the place or time.
+        has: Whether the scene has it.
+    """
+
+    names: tuple[str, ...]
+    is_tag: Bool[Array, " facets"]
+    has: Bool[Array, "scenes facets"]
+
+
+def facets(lake: Lake, scene_id: Int[Array, " scenes"]) -> Facets:
+    """Facets of the given scenes, in their order."""
+    row = {int(scene): i for i, scene in enumerate(scene_id)}
+    had: dict[tuple[str, bool], set[int]] = {}
+    tags = lake.sql(
+        "select distinct scene_id, name from events "
+        "where truth = 'true' and source = 'rule' and scene_id is not null"
+    )
+    for scene, name in zip(tags["scene_id"].to_pylist(), tags["name"].to_pylist(), strict=True):
+        had.setdefault((_phrase(name), True), set()).add(scene)
+    scenes = lake.read("scenes", columns=["scene_id", *CONDITIONS])
+    for column in CONDITIONS:
+        for scene, value in zip(
+            scenes["scene_id"].to_pylist(), scenes[column].to_pylist(), strict=True
+        ):
+            if value is not None and value != "unknown":
+                had.setdefault((_phrase(value), False), set()).add(scene)
+    names = sorted(had)
+    has = np.zeros((len(row), len(names)), dtype=bool)
+    for column_index, key in enumerate(names):
+        has[[row[s] for s in had[key] if s in row], column_index] = True
+    return Facets(
+        names=tuple(name for name, _ in names),
+        is_tag=np.array([tag for _, tag in names], dtype=bool),
+        has=has,
+    )
+
+
+def _phrase(word: str) -> str:
+    return word.replace("_", " ")

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from mining.rare import combine, information
+
+
+def test_what_all_logs_do_tells_nothing():
+    has = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=bool)
+    group = np.array([0, 0, 1, 2])
+    # Tag 1 is in one log of three, though in one scene of four.
+    np.testing.assert_allclose(information(has, group), [0.0, np.log(3), np.log(3)])
+
+
+def test_an_outlier_and_a_rare_tag_both_make_a_scene_rare():
+    rng = np.random.default_rng(0)
+    distance = rng.uniform(0.1, 0.2, 100)
+    distance[7] = 0.9
+    has = np.zeros((100, 3), dtype=bool)
+    has[:, 0] = True
+    has[::2, 1] = True
+    has[42, 2] = True
+    found = combine(distance, has, group=np.arange(100), names=("drives", "brakes", "swerves"))
+    rarest = np.argsort(-found.rarity)[:2]
+    assert set(rarest.tolist()) == {7, 42}
+    assert found.tags[42] == ("swerves", "brakes")
+    assert found.tags[1] == ()
+    assert found.novelty[7] == 1.0
+    assert found.rarity.max() == 1.0
+
+
+def test_without_tags_rarity_is_novelty():
+    distance = np.array([0.3, 0.1, 0.2])
+    found = combine(distance, np.zeros((3, 0), dtype=bool), group=np.arange(3), names=())
+    np.testing.assert_array_equal(found.rarity, found.novelty)
+    assert found.rarity == pytest.approx([1.0, 1 / 3, 2 / 3])
