@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from lake.dense import canonical
+from lake.dense import TRACK_DTYPES, canonical
 from lake.localise import LocalLog
 from schemas.labels import LightState
 from schemas.scene import DT, Signals, Tracks
@@ -133,12 +133,12 @@ def _neighbours(group: Array, t_ns: Array, groups: int, times: Array) -> tuple[A
 
 
 def _nobody(steps: int) -> Tracks:
-    return canonical(
-        Tracks(
-            track_id=np.zeros(0), cls=np.zeros(0), size=np.zeros((0, 3)),
-            xy=np.zeros((0, steps, 2)), z=np.zeros((0, steps)), yaw=np.zeros((0, steps)),
-            velocity=np.zeros((0, steps, 2)), valid=np.zeros((0, steps)),
-            lane=np.zeros((0, steps)), lane_s=np.zeros((0, steps)),
-            lane_d=np.zeros((0, steps)), on_lane=np.zeros((0, steps)),
-        )
-    )  # fmt: skip
+    per_agent = {"track_id": (0,), "cls": (0,), "size": (0, 3)}
+    pairs = {"xy": (0, steps, 2), "velocity": (0, steps, 2)}
+    shapes = {**per_agent, **pairs}
+    return Tracks(
+        **{
+            name: np.zeros(shapes.get(name, (0, steps)), dtype=kind)
+            for name, kind in TRACK_DTYPES.items()
+        }
+    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 import signal
 import tempfile
 import uuid
@@ -166,7 +167,7 @@ def add_logs(
 
 
 def fingerprint(source: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over the bytes of a source's files and, in a folder, their names.
+    """SHA-256 over the bytes of a source's files and, if there are several, their names.
 
     Raises:
         UnreadableFile: One of them cannot be read.
@@ -174,7 +175,8 @@ def fingerprint(source: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path != source:
-            digest.update(f"{path.relative_to(source).as_posix()}\0".encode())
+            # Some readers take a file and what lies beside it.
+            digest.update(f"{os.path.relpath(path, source)}\0".encode())
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -196,5 +196,6 @@ def _run_across(a: MapFeature, b: MapFeature) -> bool:
     first, second = without_repeats(a.points), without_repeats(b.points)
     gaps = np.linalg.norm(first[:, None, :2] - second[None, :, :2], axis=-1)
     i, j = np.unravel_index(int(gaps.argmin()), gaps.shape)
-    turn = abs(float(difference(headings(first)[i], headings(second)[j])))
+    yaw = headings(first)[i : i + 1], headings(second)[j : j + 1]
+    turn = abs(float(difference(*yaw)[0]))
     return CROSSING_ANGLE < turn < np.pi - CROSSING_ANGLE
