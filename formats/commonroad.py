@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 from lxml import etree
 
 from formats.files import open_binary, plain_name, read_bytes
+from formats.names import distinct
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.polylines import headings, resample
@@ -515,6 +516,9 @@ def _observations(obstacles: Sequence[_Obstacle], step_ns: int, ledger: _Ledger)
         return Observations.none()
     ledger.add("missing", "obstacles have no height and no z", len(obstacles))
     counts = [len(one.step) for one in obstacles]
+    names, renamed = distinct((one.name for one in obstacles), "obstacle")
+    for note in renamed:
+        ledger.add(note.kind, note.reason, note.count)
     valid = np.concatenate([one.valid for one in obstacles])
     return Observations(
         track=np.repeat(np.arange(len(obstacles)), counts),
@@ -526,7 +530,7 @@ def _observations(obstacles: Sequence[_Obstacle], step_ns: int, ledger: _Ledger)
         ),
         velocity=np.concatenate([one.velocity for one in obstacles]),
         valid=None if valid.all() else valid,
-        source_track_id=[one.name for one in obstacles],
+        source_track_id=names,
         source_cls=[one.word for one in obstacles],
         cls=[CLASSES.get(one.word, AgentClass.OTHER) for one in obstacles],
     )
@@ -538,6 +542,8 @@ def _observations(obstacles: Sequence[_Obstacle], step_ns: int, ledger: _Ledger)
 def _map(root: Any, name: str, ledger: _Ledger) -> RoadMap:
     lanelets = _index(root, "lanelet")
     signs = _index(root, "trafficSign")
+    repeated = len(root.findall("lanelet")) - len(lanelets)
+    ledger.add("dropped", "lanelets whose id another bears already", repeated)
     features: list[MapFeature] = []
     edges: list[tuple[int, EdgeKind, int]] = []
 
@@ -592,7 +598,11 @@ def _map(root: Any, name: str, ledger: _Ledger) -> RoadMap:
 
 
 def _index(root: Any, tag: str) -> dict[str, Any]:
-    return {element.get("id", ""): element for element in root.findall(tag)}
+    """Elements by their id, the first of each."""
+    found: dict[str, Any] = {}
+    for element in root.findall(tag):
+        found.setdefault(element.get("id", ""), element)
+    return found
 
 
 def _lanelets_of_intersections(root: Any) -> frozenset[str] | None:
@@ -817,7 +827,7 @@ def _turns(lanelet: Any, lanes: dict[str, MapFeature]) -> frozenset[str]:
         lane = lanes.get(successor.get("ref", ""))
         if lane is not None:
             yaw = headings(lane.points)
-            bend = float(wrap(yaw[-1] - yaw[0]))
+            bend = float(wrap(yaw[-1:] - yaw[:1])[0])
             turns.add("left" if bend > TURN_RAD else "right" if bend < -TURN_RAD else "straight")
     return frozenset(turns)
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from formats.files import open_binary, plain_name, read_json
 from formats.grid import Grid
+from formats.names import distinct
 from formats.registry import Rejected
 from formats.waymo_motion import LIGHTS
 from geometry.angles import wrap
@@ -129,6 +130,7 @@ def _log(scenario: Mapping[str, Any], source: Path) -> Log | None:
         notes.append(Note(kind="missing", reason="sdc_track_index names no observed object"))
         ego = None
     agents, unseen = grid.observations(without=ego)
+    driven, guessed = (None, []) if ego is None else grid.ego(ego)
     predicted = sum(bool(thing.get("vbd_trajectory")) for thing in objects)
     if predicted:
         reason = "vbd_trajectory, predictions of a model, are not observations"
@@ -142,13 +144,13 @@ def _log(scenario: Mapping[str, Any], source: Path) -> Log | None:
         source_log_id=name,
         source_uri=str(source),
         rate_hz=RATE_HZ,
-        ego=None if ego is None else grid.ego(ego),
+        ego=driven,
         agents=agents,
         map=road,
         lights=_lights(scenario.get("tl_states") or {}),
         windows=[Window(source_scene_id=name, t0_ns=0, t1_ns=last, anchor_ns=now)],
         events=_events(metadata, grid, now),
-        notes=[*notes, *broken, *unseen, *map_notes],
+        notes=[*notes, *broken, *unseen, *guessed, *map_notes],
         extra=_extra(scenario, grid),
     )
 
@@ -179,6 +181,9 @@ def _grid(objects: Sequence[Mapping[str, Any]]) -> tuple[Grid, list[Note]]:
     if "id" not in objects[0]:
         reason = "objects have no id; their index in the file stands for it"
         notes.append(Note(kind="missing", reason=reason, count=len(objects)))
+    names, renamed = distinct(
+        (str(thing.get("id", k)) for k, thing in enumerate(objects)), "object"
+    )
     grid = Grid(
         t_ns=np.arange(steps, dtype=np.int64) * STEP_NS,
         xyz=xyz,
@@ -186,11 +191,11 @@ def _grid(objects: Sequence[Mapping[str, Any]]) -> tuple[Grid, list[Note]]:
         size=np.repeat(size[:, None], steps, axis=1),
         velocity=velocity,
         valid=valid,
-        source_track_id=[str(thing.get("id", k)) for k, thing in enumerate(objects)],
+        source_track_id=names,
         source_cls=[thing["type"] for thing in objects],
         cls=[CLASSES.get(thing["type"], AgentClass.OTHER) for thing in objects],
     )
-    return grid, notes
+    return grid, notes + renamed
 
 
 def _triples(points: Sequence[Mapping[str, float]]) -> Float[Array, "points 3"]:
@@ -291,17 +296,19 @@ def _lights(states: Mapping[str, Any]) -> LightStates:
 
 def _map(roads: Sequence[Mapping[str, Any]], name: str) -> tuple[RoadMap, list[Note]]:
     features: list[MapFeature] = []
+    names, notes = distinct((str(road.get("id", k)) for k, road in enumerate(roads)), "road")
     for index, road in enumerate(roads):
         geometry = road["geometry"]
         points = _triples(geometry if isinstance(geometry, list) else [geometry])
-        if not len(points) or not np.isfinite(points).all():
-            continue
         layer = LAYERS.get(road["type"], MapLayer.OTHER)
+        enough = len(points) > (layer is MapLayer.LANE)
+        if not enough or not np.isfinite(points).all():
+            continue
         code = road.get("map_element_id")
         features.append(
             MapFeature(
                 feature_id=len(features),
-                source_id=str(road.get("id", index)),
+                source_id=names[index],
                 layer=layer,
                 points=points,
                 lane_type=LANE_TYPES.get(code or 0, LaneType.UNKNOWN),
@@ -311,7 +318,6 @@ def _map(roads: Sequence[Mapping[str, Any]], name: str) -> tuple[RoadMap, list[N
                 has_z=isinstance(geometry, list) and "z" in geometry[0],
             )
         )
-    notes = []
     if roads:
         reason = "the format does not say which lanes follow or flank which"
         notes.append(Note(kind="missing", reason=reason, count=len(features)))

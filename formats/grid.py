@@ -17,6 +17,9 @@ from geometry.arrays import Array
 from schemas.labels import AgentClass
 from schemas.records import EgoStates, Note, Observations
 
+CAR_M = (4.6, 1.9, 1.6)
+"""Length, width and height of a usual car, for an ego whose size the source does not tell."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid:
@@ -60,12 +63,18 @@ class Grid:
         )  # fmt: skip
         return grid, [Note(kind="dropped", reason=reason, count=broken)]
 
-    def ego(self, track: int) -> EgoStates:
+    def ego(self, track: int) -> tuple[EgoStates, list[Note]]:
         """One track as the ego; it must have been observed at least once."""
         life = _life(self.valid[track])
         valid = self.valid[track, life]
-        length, width, height = np.median(self.size[track][self.valid[track]], axis=0).tolist()
-        return EgoStates(
+        told = np.median(self.size[track][self.valid[track]], axis=0)
+        known = np.isfinite(told) & (told > 0.0)
+        notes = []
+        if not known.all():
+            reason = f"the ego's size is not told; a car's is taken: {CAR_M} m"
+            notes.append(Note(kind="guessed", reason=reason))
+        length, width, height = np.where(known, told, CAR_M).tolist()
+        ego = EgoStates(
             t_ns=self.t_ns[life],
             xyz=_zero_where(~valid, self.xyz[track, life]),
             yaw=_zero_where(~valid, self.yaw[track, life]),
@@ -77,6 +86,7 @@ class Grid:
             source_track_id=self.source_track_id[track],
             source_cls=self.source_cls[track],
         )
+        return ego, notes
 
     def observations(self, *, without: int | None = None) -> tuple[Observations, list[Note]]:
         """Everyone but one track, the ego."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from jaxtyping import Float
 
 from formats.files import plain_name
 from formats.grid import Grid
+from formats.names import distinct
 from formats.registry import Rejected
 from formats.tfrecord import first_bytes, read_records, write_records
 from formats.waymo_protos import enum_words, message_class, scenario_class
@@ -164,8 +165,8 @@ def begins_as_scenario(head: bytes) -> bool:
     have a message there.
     """
     if head[:1] == b"\x09":
-        times = [struct.unpack_from("<d", head, at + 1)[0] for at in range(0, len(head) - 8, 9)
-                 if head[at] == 0x09][:8]  # fmt: skip
+        tagged = takewhile(lambda at: head[at] == 0x09, range(0, len(head) - 8, 9))
+        times = [struct.unpack_from("<d", head, at + 1)[0] for at in tagged]
     elif head[:1] == b"\x0a":
         length, at, shift = 0, 1, 0
         while at < min(len(head), 6):
@@ -188,8 +189,9 @@ def begins_as_scenario(head: bytes) -> bool:
 
 
 def _log(scenario: Any, source: Path, record: str) -> Log:
-    grid = _grid(scenario, source, record)
-    grid, notes = grid.without_broken_states()
+    grid, notes = _grid(scenario, source, record)
+    grid, broken = grid.without_broken_states()
+    notes += broken
     if not grid.valid.any():
         raise BadRecord(source, "no track is observed at any step", record=record)
     sdc = scenario.sdc_track_index if scenario.HasField("sdc_track_index") else None
@@ -199,6 +201,7 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
     elif sdc is None:
         notes.append(Note(kind="missing", reason="the scenario names no ego (sdc_track_index)"))
     agents, dropped = grid.observations(without=sdc)
+    ego, guessed = (None, []) if sdc is None else grid.ego(sdc)
     road, map_notes = _map(scenario)
     last = int(grid.t_ns[-1])
     anchor = None
@@ -217,18 +220,18 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
         source_uri=str(source),
         record=record,
         rate_hz=RATE_HZ,
-        ego=None if sdc is None else grid.ego(sdc),
+        ego=ego,
         agents=agents,
         map=road,
         lights=_lights(scenario, grid.t_ns),
         windows=[window],
         events=_events(scenario, grid, anchor or 0),
-        notes=[*notes, *dropped, *map_notes],
+        notes=[*notes, *dropped, *guessed, *map_notes],
         extra={"first_timestamp_seconds": scenario.timestamps_seconds[0]},
     )
 
 
-def _grid(scenario: Any, source: Path, record: str) -> Grid:
+def _grid(scenario: Any, source: Path, record: str) -> tuple[Grid, list[Note]]:
     seconds = np.array(scenario.timestamps_seconds, dtype=np.float64)
     if not len(seconds) or not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
         raise BadRecord(source, "its times are missing or do not ascend", record=record)
@@ -252,17 +255,19 @@ def _grid(scenario: Any, source: Path, record: str) -> Grid:
         dtype=np.float64,
     )  # fmt: skip
     words = [enum_words("Track.ObjectType")[track.object_type] for track in scenario.tracks]
-    return Grid(
+    names, notes = distinct((str(track.id) for track in scenario.tracks), "track")
+    grid = Grid(
         t_ns=np.rint((seconds - seconds[0]) * 1e9).astype(np.int64),
         xyz=table[..., 0:3],
         yaw=table[..., 3],
         size=table[..., 4:7],
         velocity=table[..., 7:9],
         valid=table[..., 9] > 0,
-        source_track_id=[str(track.id) for track in scenario.tracks],
+        source_track_id=names,
         source_cls=words,
         cls=[CLASSES[word] for word in words],
     )
+    return grid, notes
 
 
 def _events(scenario: Any, grid: Grid, anchor: int) -> list[SourceEvent]:
@@ -313,26 +318,24 @@ def _lights(scenario: Any, t_ns: Array) -> LightStates:
 
 
 def _map(scenario: Any) -> tuple[RoadMap, list[Note]]:
-    kinds = {feature.id: _kind(feature) for feature in scenario.map_features}
-    usable = [
-        feature for feature in scenario.map_features if kinds[feature.id] and _points(feature).size
-    ]
+    usable = [feature for feature in scenario.map_features if _is_usable(feature)]
     if not usable:
         return RoadMap.none(), []
+    names, notes = distinct((str(feature.id) for feature in usable), "map feature")
     lines = {
         feature.id: shapely.LineString(_points(feature))
         for feature in usable
-        if kinds[feature.id] in ("road_line", "road_edge") and len(_points(feature)) > 1
+        if _kind(feature) in ("road_line", "road_edge") and len(_points(feature)) > 1
     }
     features, partly = [], 0
     for index, feature in enumerate(usable):
-        made, missed = _feature(feature, index, lines)
+        made, missed = _feature(feature, names[index], index, lines)
         features.append(made)
         partly += missed
     edges, dangling = _edges(usable)
-    notes = []
     if empty := len(scenario.map_features) - len(usable):
-        notes.append(Note(kind="dropped", reason="map features without points", count=empty))
+        reason = "map features without usable points"
+        notes.append(Note(kind="dropped", reason=reason, count=empty))
     if partly:
         reason = f"lane boundaries that flank less than {BOUNDARY_COVER:.0%} of their lane"
         notes.append(Note(kind="dropped", reason=reason, count=partly))
@@ -346,6 +349,15 @@ def _kind(feature: Any) -> str:
     return next((kind for kind in LAYERS if feature.HasField(kind)), "")
 
 
+def _is_usable(feature: Any) -> bool:
+    """Whether it has points, all finite, and if it is a lane, two of them."""
+    kind = _kind(feature)
+    if not kind:
+        return False
+    points = _points(feature)
+    return len(points) > (kind == "lane") and bool(np.isfinite(points).all())
+
+
 def _points(feature: Any) -> Float[Array, "points 3"]:
     kind = _kind(feature)
     body = getattr(feature, kind)
@@ -357,7 +369,7 @@ def _points(feature: Any) -> Float[Array, "points 3"]:
 
 
 def _feature(
-    feature: Any, index: int, lines: dict[int, shapely.LineString]
+    feature: Any, name: str, index: int, lines: dict[int, shapely.LineString]
 ) -> tuple[MapFeature, int]:
     """The feature, and how many of its boundaries had to be dropped."""
     kind = _kind(feature)
@@ -369,7 +381,7 @@ def _feature(
         elif kind == "road_edge":
             word = enum_words("RoadEdge.RoadEdgeType")[feature.road_edge.type]
         made = MapFeature(
-            feature_id=index, source_id=str(feature.id), layer=layer, points=points,
+            feature_id=index, source_id=name, layer=layer, points=points,
             source_type=word,
         )  # fmt: skip
         return made, 0
@@ -379,7 +391,7 @@ def _feature(
     right = _boundary(points, lane.right_boundaries, lines)
     made = MapFeature(
         feature_id=index,
-        source_id=str(feature.id),
+        source_id=name,
         layer=layer,
         points=points,
         left=left,
