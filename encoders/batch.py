@@ -107,6 +107,20 @@ def jittered(batch: Batch, *, yaw: float, shift: float, generator: torch.Generat
     )
 
 
+def thinned(batch: Batch, agents: int, *, generator: torch.Generator) -> Batch:
+    """The batch with at most so many agents a window: the focus and others drawn at random."""
+    windows, count = batch.cls.shape
+    if count <= agents:
+        return batch
+    lot = torch.rand(windows, count, generator=generator).to(batch.cls.device)
+    lot = lot + 1.0 * ~batch.valid.any(dim=-1)  # padding last
+    lot[:, 0] = -1.0
+    kept = lot.argsort(dim=1)[:, :agents].sort(dim=1).values
+    row = torch.arange(windows, device=kept.device)[:, None]
+    names = ("state", "valid", "cls", "size", "ego")
+    return replace(batch, **{name: getattr(batch, name)[row, kept] for name in names})
+
+
 def _last(present: Array) -> int:
     """One more than the last column that any row has."""
     used = np.flatnonzero(present.any(axis=0))

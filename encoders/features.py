@@ -32,9 +32,9 @@ from geometry.arrays import Array
 from geometry.frames import SE2
 from geometry.polylines import arc_length, at, headings, without_repeats
 from schemas.errors import UnreadableFile
-from schemas.labels import AREAS, Label, LaneType, LightState, MapLayer
+from schemas.labels import AREAS, VEHICLES, Label, LaneType, LightState, MapLayer
 from schemas.records import MapFeature
-from schemas.scene import Scene, Signals
+from schemas.scene import DT, Scene, Signals
 
 PATCHES = 10
 PATCH_STEPS = 10
@@ -111,7 +111,7 @@ class Features:
         valid: Whether the agent was observed at the step.
         cls: Codes of :class:`~schemas.labels.AgentClass`.
         size: (length, width, height) [m].
-        ego: Whether the agent is the ego.
+        ego: Whether the agent is the ego, or stands in for it.
         track_id: As in the tables; -1 for padding.
         road: Points of each piece [m].
         road_kind: Codes of :class:`RoadKind`.
@@ -151,13 +151,22 @@ class Features:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def features_of(scene: Scene, config: FeatureConfig) -> Features:
-    """The windows of a scene; none of a window in which nobody was observed."""
-    windows = [
-        window
-        for begin in window_starts(scene.steps)
-        if (window := _window(scene, begin, config)) is not None
-    ]
+def features_of(scene: Scene, config: FeatureConfig, *, others: int = 0) -> Features:
+    """The windows of a scene; none of a window in which nobody was observed.
+
+    Args:
+        scene: What happens.
+        config: How much of it is looked at.
+        others: To learn from: tell each window also in the frames of so many other vehicles, as
+            if each were the ego. Those that were observed longest while moving are taken.
+    """
+    windows = []
+    for begin in window_starts(scene.steps):
+        cut = scene.between(begin, min(begin + STEPS, scene.steps))
+        if cut.tracks.valid.any():
+            focus = _focus(cut)
+            windows.append(_window(cut, focus, config))
+            windows.extend(_window(cut, i, config) for i in _movers(cut, focus)[:others])
     return stack(windows, config)
 
 
@@ -198,14 +207,17 @@ def load(source: Path, config: FeatureConfig) -> Features:
 
 
 def batches(
-    scenes: Iterable[Scene], config: FeatureConfig, *, windows: int
+    scenes: Iterable[Scene], config: FeatureConfig, *, windows: int, others: int = 0
 ) -> Iterator[tuple[list[int], Features]]:
-    """Scenes in groups of about so many windows: ids of the scenes, and their windows."""
+    """Scenes in groups of about so many windows: ids of the scenes, and their windows.
+
+    ``others`` is as for :func:`features_of`.
+    """
     ids: list[int] = []
     parts: list[Features] = []
     for scene in scenes:
         ids.append(scene.scene_id)
-        parts.append(features_of(scene, config))
+        parts.append(features_of(scene, config, others=others))
         if sum(len(part) for part in parts) >= windows:
             yield ids, stack(parts, config)
             ids, parts = [], []
@@ -254,14 +266,10 @@ def _empty(windows: int, config: FeatureConfig) -> Features:
     )
 
 
-def _window(scene: Scene, begin: int, config: FeatureConfig) -> Features | None:
-    """One window of a scene, or None where nobody was observed in it."""
-    cut = scene.between(begin, min(begin + STEPS, scene.steps))
-    if not cut.tracks.valid.any():
-        return None
+def _window(cut: Scene, focus: int, config: FeatureConfig) -> Features:
+    """One window, in the frame of one agent."""
     made = _empty(1, config)
-    focus = _focus(cut)
-    made.scene_id[0], made.log_id[0] = scene.scene_id, scene.log_id
+    made.scene_id[0], made.log_id[0] = cut.scene_id, cut.log_id
     seen = np.flatnonzero(cut.tracks.valid[focus])
     now = int(seen[np.abs(seen - cut.anchor).argmin()])
     x, y = cut.tracks.xy[focus, now]
@@ -283,6 +291,17 @@ def _focus(scene: Scene) -> int:
     away = np.hypot(*np.moveaxis(tracks.xy - centroid, -1, 0))
     distance = np.where(tracks.valid, away, np.inf).min(axis=1)
     return int(np.lexsort((distance, -observed))[0])
+
+
+def _movers(scene: Scene, focus: int) -> list[int]:
+    """Other vehicles that were observed for most of the window and moved, longest seen first."""
+    tracks = scene.tracks
+    observed = tracks.valid.sum(axis=1)
+    path = np.where(tracks.valid, tracks.speed, 0.0).sum(axis=1) * DT
+    fit = np.isin(tracks.cls, list(VEHICLES)) & (observed >= 0.7 * scene.steps) & (path >= 5.0)
+    fit[focus] = False
+    found = np.flatnonzero(fit)
+    return [int(i) for i in found[np.lexsort((tracks.track_id[found], -observed[found]))]]
 
 
 def _put_agents(made: Features, scene: Scene, focus: int, focus_from_log: SE2) -> None:
@@ -314,7 +333,7 @@ def _put_agents(made: Features, scene: Scene, focus: int, focus_from_log: SE2) -
     made.valid[0, :n, :steps] = valid
     made.cls[0, :n] = tracks.cls[chosen]
     made.size[0, :n] = np.nan_to_num(tracks.size[chosen])
-    made.ego[0, :n] = (chosen == 0) & scene.has_ego
+    made.ego[0, :n] = (chosen == focus) & scene.has_ego
     made.track_id[0, :n] = tracks.track_id[chosen]
 
 

@@ -29,7 +29,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from encoders.batch import Batch, batch_of, jittered
+from encoders.batch import Batch, batch_of, jittered, thinned
 from encoders.config import EncoderConfig, TrainingConfig
 from encoders.evaluate import evaluate
 from encoders.extrapolate import hermite
@@ -172,7 +172,7 @@ def train_encoder(
 ) -> TrainReport:
     """Train on the logged scenes of a lake."""
     ids = lake.scene_ids(where="source = 'log'")
-    groups = batches(lake.scenes(ids), config.features, windows=64)
+    groups = batches(lake.scenes(ids), config.features, windows=64, others=config.training.others)
     features = stack((part for _, part in groups), config.features)
     with lake.run(
         "train encoder", params=dataclasses.asdict(config), seed=config.training.seed
@@ -256,8 +256,9 @@ class _Run:
         )
         torch.manual_seed(draw_seed)
         generator = torch.Generator().manual_seed(draw_seed)
+        batch = batch_of(features.take(chosen), device=self.device)
         batch = jittered(
-            batch_of(features.take(chosen), device=self.device),
+            thinned(batch, training.agents, generator=generator),
             yaw=training.yaw_jitter,
             shift=training.shift_jitter,
             generator=generator,

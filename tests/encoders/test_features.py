@@ -119,6 +119,19 @@ def test_the_nearest_agents_are_kept(make_scene):
     assert set(kept) == set(nearest)
 
 
+def test_to_learn_from_a_scene_is_told_in_the_frames_of_others_too(make_scene):
+    scene = make_scene(seed=3)
+    made = features_of(scene, CONFIG, others=2)
+    assert len(made) == 3
+    assert made.track_id[0, 0] == 0
+    assert len(set(made.track_id[:, 0])) == 3
+    for window in range(3):
+        np.testing.assert_allclose(
+            made.state[window, 0, scene.anchor, : State.VX], [0, 0, 1, 0], atol=1e-4
+        )
+        assert made.ego[window].tolist() == [True] + [False] * 5
+
+
 def test_what_is_saved_is_loaded(make_scene, tmp_path):
     made = stack([features_of(make_scene(seed=s), CONFIG) for s in range(3)], CONFIG)
     save(made, tmp_path / "a.npz")

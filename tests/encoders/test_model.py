@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.batch import batch_of, jittered
+from encoders.batch import batch_of, jittered, thinned
 from encoders.extrapolate import hermite
 from encoders.features import FeatureConfig, features_of, stack
 from encoders.masking import KINDS, MaskingConfig, draw, nothing, tracks
@@ -149,3 +149,11 @@ def test_jitter_is_rigid_and_never_mirrors(batch):
     torch.testing.assert_close(cross[0], cross[1], atol=0.05, rtol=1e-3)
     assert not torch.equal(batch.state, moved.state)
     assert not moved.state[~batch.valid].any()
+
+
+def test_thinning_keeps_the_focus_and_prefers_whom_there_is(batch):
+    few = thinned(batch, 3, generator=torch.Generator().manual_seed(0))
+    assert few.cls.shape[1] == 3
+    assert torch.equal(few.state[:, 0], batch.state[:, 0])
+    assert few.valid.any(dim=-1).all()  # every window here has three agents or more
+    assert thinned(batch, 99, generator=torch.Generator()) is batch
