@@ -13,6 +13,7 @@ from geometry.arrays import Array
 from geometry.boxes import Box, overlap
 from schemas.scene import DT
 
+SAME_LINE_M = 1.5  # [m] centres so near, at different times, are on one line
 CLOSING_SPEED_FLOOR = 1e-3  # [m/s] below this a gap is taken not to close at all
 
 
@@ -177,6 +178,10 @@ def shared_ground(
     ia, ib = np.nonzero(near)
     ia, ib = steps_a[ia], steps_b[ib]
     crossing = np.abs(np.sin(course_a[ia] - course_b[ib])) >= np.sin(least_angle)
+    # Who follows through a bend stands askew to where the leader stood, but takes the same line.
+    same_line = np.hypot(a[ia, 0] - b[ib, 0], a[ia, 1] - b[ib, 1]) < SAME_LINE_M
+    if same_line.any() and 2 * (~crossing[same_line]).sum() > same_line.sum():
+        return None
     ia, ib = ia[crossing], ib[crossing]
     if not len(ia):
         return None

@@ -81,6 +81,9 @@ class LaneGraph:
         self.limit = np.array(
             [np.nan if f.speed_limit is None else f.speed_limit for f in self.lanes]
         )
+        self.has_bounds = np.array(
+            [f.left is not None and f.right is not None for f in self.lanes], dtype=bool
+        )
         self.half_width = np.array([_half_width(f) for f in self.lanes])
         self.samples = _sample(self.lanes)
         self._edges = [f.points for f in road_map.of_layer(MapLayer.ROAD_EDGE)]

@@ -38,12 +38,22 @@ ACCELERATION_ERROR = 0.2
 """[m/s²] Standard error that smoothing leaves in accelerations."""
 YAW_RATE_ERROR = 0.02
 """[rad/s] Likewise in turn rates."""
+ACCELERATION_DOUBT = 0.75
+"""[m/s²] Where the residuals leave more doubt than this, an acceleration is not known."""
+PLAUSIBLE = 12.0
+"""[m/s²] No road user accelerates or brakes harder; such figures are tracking errors."""
+YAW_RATE_DOUBT = 0.1
+"""[rad/s] Likewise for turn rates."""
+JERK_DOUBT = 0.75
+"""[m/s³] Likewise for jerk."""
 PARKED_SPAN_M = 3.0
 PARKED_SPEED = 2.0
 TURN_RATE = np.radians(5.0)
 """[rad/s] Slower changes of heading are no turn."""
 DRIFT = 0.15
 """[m/s] Lateral speed at which a lane change begins and ends."""
+LATERAL_DOUBT = 0.2
+"""[m/s] Where the residuals leave more doubt, the lateral speed is not known."""
 SIGNAL_M = 80.0
 """[m] Signals farther ahead do not concern an agent yet."""
 CROSSING_ANGLE = np.radians(25.0)
@@ -175,14 +185,15 @@ class Motion:
         vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
         sigma = np.maximum(noise(vx, seen), noise(vy, seen))
         half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
-        vx, ax, known = fit_lines(vx, seen, half)
-        vy, ay, _ = fit_lines(vy, seen, half)
+        fit_x, fit_y = fit_lines(vx, seen, half), fit_lines(vy, seen, half)
+        vx, vy, ax, ay = fit_x.level, fit_y.level, fit_x.slope, fit_y.slope
         self.velocity = np.stack([vx, vy], axis=-1)
         self.speed = np.hypot(vx, vy)
         raw_yaw = self.yaw
-        yaw, yaw_rate, turn_known = fit_lines(
+        turn = fit_lines(
             raw_yaw, seen, half_windows(noise(raw_yaw, seen), slope_error=YAW_RATE_ERROR)
         )
+        yaw = turn.level
         moves = self.speed > 0.3
         course = np.arctan2(vy, vx)
         facing = np.where(self.drives[:, None] | ~moves, yaw, course)
@@ -191,10 +202,13 @@ class Motion:
         self.forward = cos * vx + sin * vy
         self.acceleration = cos * ax + sin * ay
         self.lateral_acceleration = cos * ay - sin * ax
-        self.acceleration_known = known
-        self.yaw_rate, self.yaw_smooth = yaw_rate, yaw
-        self.turn_known = turn_known & (np.abs(self.forward) > 0.5)
-        _, self.jerk, self.jerk_known = fit_lines(self.acceleration, known, half + 2)
+        self.acceleration_known = fit_x.certain(ACCELERATION_DOUBT, most=PLAUSIBLE)
+        self.acceleration_known &= fit_y.certain(ACCELERATION_DOUBT, most=PLAUSIBLE)
+        self.yaw_rate, self.yaw_smooth = turn.slope, yaw
+        self.turn_known = turn.certain(YAW_RATE_DOUBT) & (np.abs(self.forward) > 0.5)
+        change = fit_lines(self.acceleration, self.acceleration_known, half + 3)
+        self.jerk = change.slope
+        self.jerk_known = change.certain(JERK_DOUBT)
 
     # -- who matters ---------------------------------------------------------------------------
 
@@ -548,8 +562,8 @@ class Motion:
         for i, t, before in self._lane_steps:
             raw[i, t:] -= raw[i, t] - raw[i, before]
         half = half_windows(noise(raw, self.on_lane), slope_error=0.05)
-        level, rate, known = fit_lines(raw, self.on_lane, half)
-        return level, rate, known
+        fit = fit_lines(raw, self.on_lane, half)
+        return fit.level, fit.slope, fit.certain(LATERAL_DOUBT)
 
     @cached_property
     def _lane_steps(self) -> list[tuple[int, int, int]]:

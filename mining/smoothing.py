@@ -8,6 +8,8 @@ narrowest at which the noise of that very track leaves the slope certain enough.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -16,8 +18,32 @@ from schemas.scene import DT
 
 HALF_WINDOWS = (2, 4, 7, 10)
 """[steps] Candidates: windows of 0.5, 0.9, 1.5 and 2.1 s."""
+LEAST_POINTS = 4
+"""Fewer valid steps in a window tell no slope."""
+STANDS_OUT = 5.0
+"""A slope so many times its standard error is believed, however large the error."""
 NORMAL_FROM_MAD = 1.4826
 """σ of a normal distribution whose median absolute deviation is 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """Lines fitted to windows of a quantity.
+
+    Attributes:
+        level: The line's value at the step; 0 where not valid [unit].
+        slope: 0 where under four steps were there to fit [unit/s].
+        error: Standard error of the slope, from the residuals; ∞ where there is no slope [unit/s].
+    """
+
+    level: Float[Array, "rows steps"]
+    slope: Float[Array, "rows steps"]
+    error: Float[Array, "rows steps"]
+
+    def certain(self, error: float, *, most: float = np.inf) -> Bool[Array, "rows steps"]:
+        """Where the slope is known that well, or stands out fivefold, and is possible at all."""
+        sure = (self.error <= error) | (np.abs(self.slope) >= STANDS_OUT * self.error)
+        return np.asarray(np.isfinite(self.error) & sure & (np.abs(self.slope) <= most))
 
 
 def median3(
@@ -71,20 +97,16 @@ def fit_lines(
     value: Float[Array, "rows steps"],
     valid: Bool[Array, "rows steps"],
     half: Int[Array, " rows"],
-) -> tuple[Float[Array, "rows steps"], Float[Array, "rows steps"], Bool[Array, "rows steps"]]:
-    """Level and slope of the least-squares line through the valid steps round each step.
-
-    Returns:
-        The level [unit], the slope [unit/s], and whether three valid steps were there to fit.
-    """
+) -> Fit:
+    """The least-squares line through the valid steps round each step."""
     rows, steps = value.shape
     level, slope = np.zeros((rows, steps)), np.zeros((rows, steps))
-    known = np.zeros((rows, steps), dtype=bool)
+    error = np.full((rows, steps), np.inf)
     for width in np.unique(half).tolist():
         chosen = half == width
         weight = np.pad(valid[chosen].astype(np.float64), ((0, 0), (width, width)))
         y = np.pad(np.where(valid[chosen], value[chosen], 0.0), ((0, 0), (width, width)))
-        s0, s1, s2, y0, y1 = (np.zeros((int(chosen.sum()), steps)) for _ in range(5))
+        s0, s1, s2, y0, y1, y2 = (np.zeros((int(chosen.sum()), steps)) for _ in range(6))
         for offset in range(-width, width + 1):
             w = weight[:, width + offset : width + offset + steps]
             v = y[:, width + offset : width + offset + steps]
@@ -93,10 +115,19 @@ def fit_lines(
             s2 += w * (offset * offset)
             y0 += v
             y1 += v * offset
+            y2 += v * v
         spread = s0 * s2 - s1 * s1
-        enough = (s0 >= 3) & (spread > 0)
+        enough = (s0 >= LEAST_POINTS) & (spread > 0)
         b = np.where(enough, (s0 * y1 - s1 * y0) / np.where(enough, spread, 1.0), 0.0)
         a = np.where(s0 > 0, (y0 - b * s1) / np.maximum(s0, 1.0), 0.0)
         level[chosen], slope[chosen] = a, b / DT
-        known[chosen] = enough & valid[chosen]
-    return np.where(valid, level, 0.0), np.where(known, slope, 0.0), known
+        left_over = np.maximum(y2 - a * y0 - b * y1, 0.0) / np.maximum(s0 - 2.0, 1.0)
+        doubt = np.sqrt(left_over * s0 / np.where(enough, spread, 1.0)) / DT
+        error[chosen] = np.where(enough & valid[chosen], doubt, np.inf)
+    # The first and last step of a track see too few points; their neighbour's line runs on.
+    for here, beside in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+        lend = valid[:, here] & ~np.isfinite(error[:, here]) & np.isfinite(error[:, beside])
+        slope[:, here] = np.where(lend, slope[:, beside], slope[:, here])
+        error[:, here] = np.where(lend, error[:, beside], error[:, here])
+    known = np.isfinite(error)
+    return Fit(np.where(valid, level, 0.0), np.where(known, slope, 0.0), error)

@@ -130,7 +130,7 @@ def _lane_straddling(motion: Motion, limits: Limits) -> Iterable[Span]:
     lane = np.maximum(motion.lane, 0)
     out = np.abs(motion.lane_d) + motion.width[:, None] / 2 - motion.graph.half_width[lane]
     mask = motion.on_lane & motion.is_vehicle[:, None] & ~motion.in_intersection
-    mask &= (out >= limits["beyond"]) & (motion.speed > 1.0)
+    mask &= (out >= limits["beyond"]) & (motion.speed > 1.0) & motion.graph.has_bounds[lane]
     return states(motion, mask, out)
 
 
@@ -230,7 +230,7 @@ LANE_STRADDLING = Predicate(
     find=_lane_straddling,
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
-    needs=("map",),
+    needs=("map", "bounds"),
 )
 SAME_LANE = Predicate(
     name="same_lane",

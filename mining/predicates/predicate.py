@@ -76,7 +76,7 @@ class Predicate:
         unit: Of the intervals' ``value``.
         parameters: Thresholds.
         needs: What the scene must have, else it is unknown: ``map``, ``signals``, ``ego``,
-            ``limits``, ``weather``, ``daylight``, ``surface``.
+            ``limits`` (of speed), ``bounds`` (of lanes), ``surface``, ``weather``, ``daylight``.
         version: Raised whenever its meaning changes.
     """
 

@@ -29,7 +29,8 @@ def _ttc(motion: Motion, limits: Limits) -> Iterable[Span]:
     leads = motion.leads
     front, rear = _lead_speed(motion), motion.speed[leads.a]
     ttc = np.where(leads.on, time_to_collision(leads.gap, rear, front), np.inf)
-    ttc = np.where(leads.gap > -1.0, ttc, np.inf)
+    # Boxes that overlap are a collision or an annotation error, but no time to a collision.
+    ttc = np.where(leads.gap > 0.0, ttc, np.inf)
     mask = below(ttc, limits["ttc"], known=leads.on & (rear > 1.0))
     facts = {"gap": leads.gap, "closing_speed": rear - front}
     return relations(leads.a, leads.b, mask, ttc, pick=np.argmin, least_s=0.3, evidence=facts)
