@@ -103,9 +103,10 @@ class Case:
     tags: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
+    def row(self, *, run_id: int) -> dict[str, Any]:
         """As a row of ``cases``."""
         return {
+            "run_id": run_id,
             "case_id": self.case_id,
             "suite": self.suite,
             "scene_id": self.scene_id,

@@ -79,6 +79,7 @@ class ReadyCase:
     velocity: Float[Array, "agents steps 2"]
     valid: Bool[Array, "agents steps"]
     mode: Int[Array, " agents"]
+    graph: LaneGraph | None
     route: Route
     route_stops: Sequence[tuple[float, int]]
     lines: Sequence[Array | None]
@@ -152,12 +153,19 @@ class CaseBatch:
         return self.xy.shape[0]
 
 
-def ready(case: Case, scene: Scene, *, mode: Sequence[AgentMode] | None = None) -> ReadyCase:
+def ready(
+    case: Case,
+    scene: Scene,
+    *,
+    graph: LaneGraph | None = None,
+    mode: Sequence[AgentMode] | None = None,
+) -> ReadyCase:
     """A case made ready to drive.
 
     Args:
         case: What to drive.
         scene: Its scene.
+        graph: Of the scene's map, where the caller has it already.
         mode: How each track of the scene moves, where it is not for all as the case says.
 
     Raises:
@@ -197,7 +205,8 @@ def ready(case: Case, scene: Scene, *, mode: Sequence[AgentMode] | None = None) 
     signals = np.zeros((len(scene.signals.lane), steps), dtype=np.int64)
     signals[:, target] = scene.signals.state[:, source]
 
-    graph = LaneGraph(scene.map) if scene.has_map else None
+    if graph is None and scene.has_map:
+        graph = LaneGraph(scene.map)
     driven = np.flatnonzero(valid[0, NOW:]) + NOW
     route = build_route(xy[0, driven], yaw[0, driven], graph)
     modes = _modes(case, tracks.cls[order], order, mode)
@@ -216,6 +225,7 @@ def ready(case: Case, scene: Scene, *, mode: Sequence[AgentMode] | None = None) 
         velocity=velocity,
         valid=valid,
         mode=modes,
+        graph=graph,
         route=route,
         route_stops=_stops_on(route.xy, stops, lanes=route.lanes),
         lines=lines,

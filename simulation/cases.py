@@ -139,7 +139,7 @@ def _proxy(scene: Scene, start: int | None) -> tuple[int, int] | None:
 
 
 def _starts(valid: Bool[Array, " steps"], anchor: int) -> list[int]:
-    """"Now", else one second after the agent comes into view."""
+    """The anchor, else one second after the agent comes into view."""
     later = int(valid.argmax()) + HISTORY_STEPS
     return [step for step in (anchor, later) if step < len(valid)]
 

@@ -54,15 +54,11 @@ def leader_braking(
     row, other, other_velocity = row[near], other[near], other_velocity[near]
     if len(row) == 0:
         return braking
-    inside, near_end, yaw = paths.obstacles(
-        path[row], s[row], other, reach=REACH_M, half_width=size[row, 1] / 2.0 + MARGIN_M
-    )
-    row, near_end, yaw, velocity = (
-        row[inside],
-        near_end[inside],
-        yaw[inside],
-        other_velocity[inside],
-    )
+    there = paths.boxes_ahead(path[row], s[row], other, reach=REACH_M)
+    room = size[row, 1] / 2.0 + MARGIN_M
+    inside = there.ahead & (np.abs(there.offset) < room + there.half_across)
+    row, velocity = row[inside], other_velocity[inside]
+    near_end, yaw = there.near_end[inside], there.yaw[inside]
     gap = near_end - s[row] - size[row, 0] / 2.0
     along = velocity[:, 0] * np.cos(yaw) + velocity[:, 1] * np.sin(yaw)
     np.maximum.at(braking, row, interaction(speed[row], gap, along, idm))

@@ -119,42 +119,60 @@ class Paths:
         s = (chosen - self.first[path]) * SPACING_M + cos * dx + sin * dy
         return s, cos * dy - sin * dx, chosen
 
-    def obstacles(
+    def boxes_ahead(
         self,
         path: Int[Array, " pairs"],
         s: Float[Array, " pairs"],
         box: Float[Array, "pairs 5"],
         *,
         reach: float,
-        half_width: Float[Array, " pairs"],
-    ) -> tuple[Bool[Array, " pairs"], Float[Array, " pairs"], Float[Array, " pairs"]]:
-        """Whether a box stands in the corridor of a path ahead of a station, and where.
+    ) -> BoxesAhead:
+        """Where boxes stand on the paths ahead of given stations.
 
         Args:
             path: Path of each pair.
             s: Station from which to look ahead [m].
             box: x, y, yaw, length, width.
             reach: How far to look [m].
-            half_width: Of the corridor [m].
-
-        Returns:
-            Whether it stands there; station of its near end [m]; the path's heading there [rad].
         """
         stride = 2
         steps = np.arange(0, int(reach) + 1, stride)
         step = np.floor(s / SPACING_M).astype(np.int64)[:, None] + steps
         point = self.first[path][:, None] + np.clip(step, 0, self.count[path][:, None] - 1)
-        where, d, chosen = self._nearest(path, box[:, :2], point)
+        where, d, chosen = self._nearest(path, np.ascontiguousarray(box[:, :2]), point)
         yaw = self.yaw[chosen]
         turn = box[:, 2] - yaw
         sin, cos = np.abs(np.sin(turn)), np.abs(np.cos(turn))
-        half_across = (sin * box[:, 3] + cos * box[:, 4]) / 2.0
         half_along = (cos * box[:, 3] + sin * box[:, 4]) / 2.0
         past = where - (chosen - self.first[path]) * SPACING_M
         # Far from the nearest sample along the path means off the searched stretch of it.
         on_stretch = np.abs(past) <= half_along + stride * SPACING_M
-        inside = on_stretch & (np.abs(d) < half_width + half_across) & (where > s)
-        return inside, where - half_along, yaw
+        return BoxesAhead(
+            ahead=on_stretch & (where > s),
+            near_end=where - half_along,
+            offset=d,
+            half_across=(sin * box[:, 3] + cos * box[:, 4]) / 2.0,
+            yaw=yaw,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxesAhead:
+    """Where boxes stand on paths.
+
+    Attributes:
+        ahead: Whether the box is on the searched stretch at all.
+        near_end: Station of its near end [m].
+        offset: Of its centre to the left of the path [m].
+        half_across: Half of what it covers across the path [m].
+        yaw: Heading of the path there [rad].
+    """
+
+    ahead: Bool[Array, " pairs"]
+    near_end: Float[Array, " pairs"]
+    offset: Float[Array, " pairs"]
+    half_across: Float[Array, " pairs"]
+    yaw: Float[Array, " pairs"]
 
 
 def respace(line: Float[Array, "points dims"]) -> Float[Array, "spaced 2"]:

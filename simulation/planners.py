@@ -27,6 +27,7 @@ from simulation.following import (
     steering_towards,
 )
 from simulation.idm import BRAKE_MAX, EGO, Idm, free
+from simulation.paths import Paths
 from simulation.protocol import CaseBatchView, Observation, Plan, Planner, load_planner
 
 PLANNERS: dict[str, str] = {
@@ -127,7 +128,15 @@ class IdmPlanner:
         acceleration = np.clip(
             free(speed, desired, self.idm) - braking, -BRAKE_MAX, self.idm.acceleration
         )
-        return Plan(acceleration=acceleration, steering=lane_steering(obs, rows, self._s, pose))
+        steering = lane_steering(
+            paths,
+            rows,
+            self._s - obs.ego.rear_to_centre,
+            pose,
+            obs.ego.rear_to_centre + obs.ego.length / 2.0,
+            obs.ego.wheelbase,
+        )
+        return Plan(acceleration=acceleration, steering=steering)
 
     def _leaders(self, obs: Observation, rows: Array, speed: Array) -> Array:
         others = obs.others
@@ -156,17 +165,34 @@ def rear_axle(obs: Observation) -> Float[Array, "cases 4"]:
 
 
 def lane_steering(
-    obs: Observation,
-    rows: Int[Array, " cases"],
-    s: Float[Array, " cases"],
-    pose: Float[Array, "cases 4"],
-) -> Float[Array, " cases"]:
-    """Front wheel angle that keeps each rear axle on its route [rad]."""
-    paths, xy = obs.cases.paths, np.ascontiguousarray(pose[:, :2])
-    axle_s, offset, point = paths.locate(rows, xy, s - obs.ego.rear_to_centre)
-    _, heading = paths.pose(rows, axle_s)
+    paths: Paths,
+    path: Int[Array, " rows"],
+    s: Float[Array, " rows"],
+    pose: Float[Array, "rows 4"],
+    front: Float[Array, " rows"],
+    wheelbase: Float[Array, " rows"],
+    aside: Float[Array, " rows"] | float = 0.0,
+) -> Float[Array, " rows"]:
+    """Front wheel angle that keeps what a vehicle sweeps centred on its path [rad].
+
+    In a bend the outer front corner swings out by κ l² / 2, l from rear axle to front bumper; so
+    the rear axle keeps half of that to the inside.
+
+    Args:
+        paths: The ways.
+        path: Of each vehicle.
+        s: Station of its rear axle, about [m].
+        pose: x, y, yaw, speed of its rear axle.
+        front: l [m].
+        wheelbase: [m].
+        aside: To keep so far to the left of the path [m].
+    """
+    axle_s, offset, point = paths.locate(path, np.ascontiguousarray(pose[:, :2]), s)
+    _, heading = paths.pose(path, axle_s)
     turned = difference(np.ascontiguousarray(pose[:, 2]), heading)
-    return steering_towards(offset, turned, paths.curvature[point], pose[:, 3], obs.ego.wheelbase)
+    curvature = paths.curvature[point]
+    inside = curvature * front**2 / 4.0
+    return steering_towards(offset - inside - aside, turned, curvature, pose[:, 3], wheelbase)
 
 
 def desired_speed(obs: Observation) -> Float[Array, " points"]:

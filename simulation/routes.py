@@ -27,6 +27,7 @@ from simulation.paths import Paths, extended, respace
 BEHIND_M = 15.0
 PAST_GOAL_M = 120.0
 LANE_CHANGE_M = 40.0  # what a lane change costs in the search, and how long it takes on the route
+JOIN_M = 1.0  # ends this near to a beginning are taken to meet, where there is no lane graph
 START_OFFSET_M = 4.0
 LOG_OFFSET_M = 6.0  # a chain of lanes that strays farther from the drive is another route
 START_TURN = np.deg2rad(60.0)
@@ -69,8 +70,9 @@ class LaneGraph:
             if lane.lane_type in FOR_CARS and len(lane.points) >= 2
         }
         self.length = {key: float(arc_length(f.points)[-1]) for key, f in self.lanes.items()}
+        self.in_order = list(self.lanes.values())
+        self.index = LaneIndex([lane.points for lane in self.in_order])
         self._ids = list(self.lanes)
-        self._index = LaneIndex([lane.points for lane in self.lanes.values()])
         self._next: dict[int, list[tuple[int, float]]] = {key: [] for key in self.lanes}
         for source, kind, target in road_map.edges.tolist():
             if source not in self.lanes or target not in self.lanes:
@@ -86,12 +88,30 @@ class LaneGraph:
             for a, kind, b in road_map.edges.tolist()
             if kind in (EdgeKind.SUCCESSOR, EdgeKind.PREDECESSOR)
         }
+        if not self._successor:
+            self._join_ends()
+
+    def _join_ends(self) -> None:
+        """Let lanes follow each other that meet and point the same way: the source tells none."""
+        if not self.in_order:
+            return
+        begins = np.stack([lane.points[0, :2] for lane in self.in_order])
+        yaws = np.array([float(_start_yaw(lane.points)) for lane in self.in_order])
+        for lane in self.in_order:
+            apart = np.hypot(*(begins - lane.points[-1, :2]).T)
+            turn = np.abs(difference(yaws, np.full(len(yaws), float(_end_yaw(lane.points)))))
+            for i in np.flatnonzero((apart <= JOIN_M) & (turn <= START_TURN)).tolist():
+                following = self._ids[i]
+                if following != lane.feature_id:
+                    cost = self.length[lane.feature_id]
+                    self._next[lane.feature_id].append((following, cost))
+                    self._successor.add((lane.feature_id, following))
 
     def match(
         self, xy: Float[Array, "poses 2"], yaw: Float[Array, " poses"]
     ) -> tuple[Int[Array, " poses"], Float[Array, " poses"]]:
         """Feature id of the lane under each pose, or −1, and the station along it [m]."""
-        found = self._index.match(xy, yaw, max_offset=START_OFFSET_M, max_turn=START_TURN)
+        found = self.index.match(xy, yaw, max_offset=START_OFFSET_M, max_turn=START_TURN)
         if not self._ids:
             return np.full(len(xy), -1), found.s
         return np.where(found.matched, np.array(self._ids)[found.lane], -1), found.s
@@ -227,7 +247,8 @@ def _finish(
     source: Literal["map", "log"],
 ) -> Route:
     paths = Paths.through([line])
-    stations = track_along(paths, driven, first=float(project(driven[:1], line)[0][0]))
+    here = project(driven[:1], line)[0]
+    stations = track_along(paths, driven[:, None], first=here)[0][:, 0]
     return Route(
         xy=line,
         speed_limit=limit,
@@ -240,15 +261,15 @@ def _finish(
 
 
 def track_along(
-    paths: Paths, xy: Float[Array, "states 2"], *, first: float, path: int = 0
-) -> Float[Array, " states"]:
-    """Stations of a drive along a path, each sought near the one before [m]."""
-    stations = np.zeros(len(xy))
-    near, row = np.array([first]), np.array([path])
-    for i, point in enumerate(xy):
-        near, _, _ = paths.locate(row, point[None], near, behind=6.0, ahead=12.0)
-        stations[i] = near[0]
-    return stations
+    paths: Paths, xy: Float[Array, "states rows 2"], *, first: Float[Array, " rows"]
+) -> tuple[Float[Array, "states rows"], Float[Array, "states rows"]]:
+    """Stations and offsets of drives, row ``i`` along path ``i``, each near the one before [m]."""
+    stations, offsets = np.zeros(xy.shape[:2]), np.zeros(xy.shape[:2])
+    near, rows = first, np.arange(xy.shape[1])
+    for i, points in enumerate(xy):
+        near, offsets[i], _ = paths.locate(rows, points, near, behind=6.0, ahead=12.0)
+        stations[i] = near
+    return stations, offsets
 
 
 def _spaced(points: Array, spacing: float) -> Array:

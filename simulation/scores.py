@@ -27,9 +27,8 @@ from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState
 from schemas.scene import DT
 from simulation.batch import NOW, REAR_TO_CENTRE_RATIO, CaseBatch
 from simulation.engine import Rollout
-from simulation.paths import Paths
 from simulation.routes import track_along
-from simulation.surface import Surface
+from simulation.surface import LaneUse, Surface
 
 STOPPED = 0.05  # [m/s]
 BEHIND = np.deg2rad(150.0)
@@ -182,7 +181,13 @@ class Drive:
 def measure(rollout: Rollout) -> list[Drive]:
     """Every case of a rollout, measured."""
     batch = rollout.batch
-    made = [_Roadside(batch, rollout, case) for case in range(len(batch))]
+    driven = rollout.xy[:, :, 0].copy()
+    driven[:NOW] = driven[NOW]
+    for case, horizon in enumerate(batch.horizon.tolist()):
+        driven[NOW + horizon :, case] = driven[NOW + horizon, case]
+    stations, offsets = track_along(batch.routes, driven, first=batch.start_s)
+    logged = _logged_stations(batch)
+    made = [_Roadside(rollout, case, offsets[:, case]) for case in range(len(batch))]
     in_lane = np.zeros(rollout.valid.shape[:2], dtype=bool)
     crossing = np.zeros_like(in_lane)
     for case, road in enumerate(made):
@@ -190,7 +195,16 @@ def measure(rollout: Rollout) -> list[Drive]:
     soonest = least_ttc(rollout, in_lane & ~crossing)
     gap, gap_vru = least_gaps(rollout)
     return [
-        _drive(rollout, case, road, float(soonest[case]), gap[case], gap_vru[case])
+        _drive(
+            rollout,
+            case,
+            road,
+            stations[road.steps, case],
+            logged[road.steps[road.seen], case],
+            float(soonest[case]),
+            gap[case],
+            gap_vru[case],
+        )
         for case, road in enumerate(made)
     ]
 
@@ -346,7 +360,8 @@ def least_gaps(rollout: Rollout) -> tuple[list[float | None], list[float | None]
 class _Roadside:
     """What the map says about one drive, and about the recorded one beside it."""
 
-    def __init__(self, batch: CaseBatch, rollout: Rollout, case: int) -> None:
+    def __init__(self, rollout: Rollout, case: int, offset: Float[Array, " steps"]) -> None:
+        batch = rollout.batch
         ready = batch.ready[case]
         self.steps = np.arange(NOW, NOW + int(batch.horizon[case]) + 1)
         self.xy = rollout.xy[self.steps, case, 0]
@@ -354,49 +369,45 @@ class _Roadside:
         self.speed = rollout.speed[self.steps, case]
         length, width = batch.size[case, 0]
         self.boxes = _boxes(self.xy, self.yaw, length, width)
-        seen = batch.valid[self.steps, case, 0]
-        logged_xy = batch.xy[self.steps, case, 0][seen]
-        logged_yaw = np.ascontiguousarray(batch.yaw[self.steps, case, 0][seen])
+        self.seen = batch.valid[self.steps, case, 0]
+        logged_xy = batch.xy[self.steps, case, 0][self.seen]
+        logged_yaw = np.ascontiguousarray(batch.yaw[self.steps, case, 0][self.seen])
         self.outside: float | None = None
         self.wrong_way: float | None = None
-        self.unknown: dict[str, str] = {}
-        route = Paths.through([ready.route.xy])
-        self.in_lane = np.abs(_offsets(route, self.xy, ready.route.start_s)) <= OFF_ROUTE_M
+        self.in_lane = np.abs(offset[self.steps]) <= OFF_ROUTE_M
         self.crossing = np.zeros(len(self.xy), dtype=bool)
-        if not ready.scene.has_map:
+        if ready.graph is None:
             self.unknown = dict.fromkeys(("outside", "wrong_way"), "there is no map")
             return
+        self.unknown = {}
         everywhere = np.concatenate([self.xy, logged_xy])
         low, high = everywhere.min(axis=0) - 15.0, everywhere.max(axis=0) + 15.0
         surface = Surface(ready.scene.map, low, high)
         if not surface.known:
-            self.unknown = dict.fromkeys(
-                ("outside", "wrong_way"), "the map has no lanes or areas here"
-            )
-            return
-        outlines = corners(self.boxes).reshape(-1, 2)
-        logged = corners(_boxes(logged_xy, logged_yaw, length, width)).reshape(-1, 2)
-        if surface.outside(logged).max() > OUTSIDE_M:
-            self.unknown["outside"] = "the recorded drive itself leaves the mapped surface"
+            self.unknown["outside"] = "the map has no lanes or areas here"
         else:
-            self.outside = float(surface.outside(outlines).max())
-        if not surface.lanes:
-            self.unknown["wrong_way"] = "the map has no lanes here"
+            logged = corners(_boxes(logged_xy, logged_yaw, length, width)).reshape(-1, 2)
+            if surface.outside(logged).max() > OUTSIDE_M:
+                self.unknown["outside"] = "the recorded drive itself leaves the mapped surface"
+            else:
+                self.outside = float(surface.outside(corners(self.boxes).reshape(-1, 2)).max())
+        use = LaneUse(ready.graph, self.xy, self.yaw)
+        if not use.known:
+            self.unknown["wrong_way"] = "the map has no lanes"
             return
-        match = surface.match(self.xy, self.yaw)
-        self.in_lane = surface.in_one_lane(match, width)
-        self.crossing = match.matched & surface.in_intersection[match.lane]
-        human = surface.match(logged_xy, logged_yaw)
-        if _against(logged_xy, human.matched, human.heading_error) > WRONG_WAY_M[0]:
+        self.in_lane, self.crossing = use.in_one_lane(width), use.in_intersection
+        if _against(logged_xy, LaneUse(ready.graph, logged_xy, logged_yaw)) > WRONG_WAY_M[0]:
             self.unknown["wrong_way"] = "the recorded drive itself runs against the mapped lanes"
         else:
-            self.wrong_way = _against(self.xy, match.matched, match.heading_error)
+            self.wrong_way = _against(self.xy, use)
 
 
 def _drive(
     rollout: Rollout,
     case: int,
     road: _Roadside,
+    stations: Float[Array, " states"],
+    logged: Float[Array, " seen"],
     ttc: float,
     gap: float | None,
     gap_vru: float | None,
@@ -404,20 +415,16 @@ def _drive(
     batch, ready = rollout.batch, rollout.batch.ready[case]
     unknown = dict(road.unknown)
     collisions = _collisions(rollout, case, road)
-    route = Paths.through([ready.route.xy])
-    stations = track_along(route, road.xy, first=ready.route.start_s)
-    seen = batch.valid[road.steps, case, 0]
-    logged = track_along(route, batch.xy[road.steps, case, 0][seen], first=ready.route.start_s)
     distance, reference = float(stations[-1] - stations[0]), float(logged[-1] - logged[0])
     ratio = max(distance, PROGRESS_FLOOR_M) / max(reference, PROGRESS_FLOOR_M)
     overspeed = None
-    points = route.index(np.zeros(len(stations), dtype=np.int64), stations)
+    points = np.clip(stations.astype(np.int64), 0, len(ready.route.xy) - 1)
     if ready.route.limit_known[points].all():
         excess = np.maximum(road.speed - ready.route.speed_limit[points], 0.0)
         overspeed = float(excess.mean())
     else:
         unknown["overspeed"] = "the map tells no speed limit"
-    red_lights = _red_lights(batch, case, road, stations, logged, seen, unknown)
+    red_lights = _red_lights(batch, case, road, stations, logged, unknown)
     if gap is None:
         unknown["gap"] = "nobody was there while the ego moved"
     if gap_vru is None:
@@ -479,7 +486,6 @@ def _red_lights(
     road: _Roadside,
     stations: Array,
     logged: Array,
-    seen: Array,
     unknown: dict[str, str],
 ) -> int | None:
     ready = batch.ready[case]
@@ -490,7 +496,7 @@ def _red_lights(
     crossed = 0
     for s, signal in ready.route_stops:
         red = ready.signals[signal][road.steps] == LightState.RED
-        if _crossings(logged + half, red[seen], s):
+        if _crossings(logged + half, red[road.seen], s):
             unknown["red_lights"] = "the recorded drive itself crosses at red"
             return None
         crossed += _crossings(stations + half, red, s)
@@ -532,18 +538,22 @@ def _comfort(rollout: Rollout, case: int, road: _Roadside) -> dict[str, tuple[fl
     return {name: (float(v.min()), float(v.max())) for name, v in quantities.items()}
 
 
-def _against(xy: Array, matched: Array, heading_error: Array) -> float:
+def _against(xy: Array, use: LaneUse) -> float:
     """Greatest distance driven against the lanes within one second [m]."""
     step = np.hypot(*np.diff(xy, axis=0).T)
-    wrong = matched[1:] & (np.abs(heading_error[1:]) > np.pi / 2.0)
-    driven = np.concatenate([[0.0], np.cumsum(np.where(wrong, step, 0.0))])
+    driven = np.concatenate([[0.0], np.cumsum(np.where(use.against[1:], step, 0.0))])
     reach = min(WRONG_WAY_WINDOW, len(driven) - 1)
     return float((driven[reach:] - driven[: len(driven) - reach]).max())
 
 
-def _offsets(route: Paths, xy: Array, first: float) -> Array:
-    stations = track_along(route, xy, first=first)
-    return route.locate(np.zeros(len(xy), dtype=np.int64), xy, stations)[1]
+def _logged_stations(batch: CaseBatch) -> Float[Array, "steps cases"]:
+    """Stations of the recorded drives; where one was not observed, it is held."""
+    valid = batch.valid[:, :, 0].copy()
+    valid[:NOW] = False
+    index = np.where(valid, np.arange(len(valid))[:, None], NOW)
+    held = np.maximum.accumulate(index, axis=0)
+    xy = np.take_along_axis(batch.xy[:, :, 0], held[..., None], axis=0)
+    return track_along(batch.routes, xy, first=batch.start_s)[0]
 
 
 def _boxes(xy: Array, yaw: Array, length: float, width: float) -> Float[Array, "states 5"]:

@@ -19,10 +19,9 @@ import shapely
 from jaxtyping import Bool, Float
 
 from geometry.arrays import Array
-from geometry.lanes import LaneIndex, LaneMatch
 from schemas.labels import LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
-from simulation.routes import FOR_CARS
+from simulation.routes import FOR_CARS, LaneGraph
 
 HALF_LANE_M = 2.0
 BESIDE_LANES_M = 8.0
@@ -47,26 +46,27 @@ class Surface:
             high: Greatest [m].
         """
         near = [f for f in road_map.features if _meets(f, low, high)]
-        lanes = [f for f in near if f.layer == MapLayer.LANE and len(f.points) >= 2]
         areas = [f for f in near if f.layer in SURFACES and len(f.points) >= 3]
         edges = [f for f in near if f.layer == MapLayer.ROAD_EDGE and len(f.points) >= 2]
-        drivable = [lane for lane in lanes if lane.lane_type in ON_WHEELS]
-        shapes = [_polygon(f.points) for f in areas] + [_lane_shape(f) for f in drivable]
+        lanes = [
+            f
+            for f in near
+            if f.layer == MapLayer.LANE and f.lane_type in ON_WHEELS and len(f.points) >= 2
+        ]
+        shapes = [_polygon(f.points) for f in areas] + [_lane_shape(f) for f in lanes]
         self.known = bool(shapes)
+        self._all = np.array(shapes, dtype=object)
         self._shapes = shapely.STRtree(shapes)
-        self._lanes = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in drivable])
+        self._lanes = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in lanes])
         self._edges = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in edges])
-        self.lanes = [lane for lane in lanes if lane.lane_type in FOR_CARS]
-        self._index = LaneIndex([lane.points for lane in self.lanes])
-        self.half_width = np.array([_half_width(lane) for lane in self.lanes])
-        self.in_intersection = np.array([bool(lane.in_intersection) for lane in self.lanes])
 
     def outside(self, xy: Float[Array, "points 2"]) -> Float[Array, " points"]:
         """Distance from each point to the surface, 0 on it [m]."""
         depth = np.zeros(len(xy))
         points = shapely.points(xy)
         covered = np.zeros(len(xy), dtype=bool)
-        covered[self._shapes.query(points, predicate="intersects")[0]] = True
+        # Asked this way round, GEOS prepares each polygon once for all points.
+        covered[shapely.STRtree(points).query(self._all, predicate="intersects")[1]] = True
         off = np.flatnonzero(~covered)
         if len(off) == 0:
             return depth
@@ -91,18 +91,28 @@ class Surface:
                 np.minimum.at(depth, off[which[crossing]], past)
         return depth
 
-    def match(self, xy: Float[Array, "poses 2"], yaw: Float[Array, " poses"]) -> LaneMatch:
-        """The lane for motor vehicles under each pose, whichever way the pose points."""
-        return self._index.match(xy, yaw, max_offset=4.0)
 
-    def in_one_lane(
-        self, match: LaneMatch, width: float, *, slack: float = 0.2
-    ) -> Bool[Array, " poses"]:
+class LaneUse:
+    """How a vehicle used the lanes: which one it was in, whether within it, whether against it."""
+
+    def __init__(
+        self, graph: LaneGraph, xy: Float[Array, "poses 2"], yaw: Float[Array, " poses"]
+    ) -> None:
+        """Match poses to lanes, whichever way they point."""
+        self.known = bool(graph.in_order)
+        found = graph.index.match(xy, yaw, max_offset=4.0)
+        self.matched, self._d = found.matched, found.d
+        self.against = found.matched & (np.abs(found.heading_error) > np.pi / 2.0)
+        self._room = np.zeros(len(xy))
+        self.in_intersection = np.zeros(len(xy), dtype=bool)
+        for lane in np.unique(found.lane[found.matched]).tolist():
+            here = found.matched & (found.lane == lane)
+            self._room[here] = _half_width(graph.in_order[lane])
+            self.in_intersection[here] = bool(graph.in_order[lane].in_intersection)
+
+    def in_one_lane(self, width: float, *, slack: float = 0.2) -> Bool[Array, " poses"]:
         """Whether a box so wide keeps within the lane that it is matched to."""
-        if not self.lanes:
-            return np.zeros(len(match.lane), dtype=bool)
-        room = self.half_width[match.lane] + slack
-        return np.asarray(match.matched & (np.abs(match.d) + width / 2.0 <= room))
+        return np.asarray(self.matched & (np.abs(self._d) + width / 2.0 <= self._room + slack))
 
 
 def _meets(feature: MapFeature, low: Array, high: Array) -> bool:

@@ -1,0 +1,126 @@
+"""Running cases: in batches, one planner's failure never another case's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Float
+
+from geometry.arrays import Array
+from schemas.case import DONE, Case, Result
+from schemas.errors import MissingData, PlannerFailed
+from schemas.scene import Scene
+from simulation.batch import NOW, ReadyCase, ready, stack
+from simulation.criteria import judge
+from simulation.engine import Rollout, simulate
+from simulation.protocol import Planner
+from simulation.routes import LaneGraph
+from simulation.scores import Drive, measure
+
+Progress = Callable[[int, int], None]
+"""Called with (done, of)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ran:
+    """One case, driven.
+
+    Attributes:
+        result: How it ended.
+        drive: All that was measured; None where the planner failed.
+        agent_steps: Agents that were there, summed over the simulated steps.
+    """
+
+    result: Result
+    drive: Drive | None
+    agent_steps: int
+
+
+def run_cases(
+    cases: Iterable[tuple[Case, Scene]], planner: Planner, *, batch: int = 256
+) -> Iterator[Ran]:
+    """Drive cases, so many at a time, and judge each.
+
+    A case whose scene no longer fits is an errored result, as is one in which the planner fails. A
+    planner that raises for a whole batch is asked again case by case.
+    """
+    graphs: dict[int, LaneGraph] = {}
+    stream = iter(cases)
+    while chunk := list(islice(stream, batch)):
+        made: list[ReadyCase] = []
+        for case, scene in chunk:
+            key = id(scene.map)
+            if scene.has_map and key not in graphs:
+                graphs[key] = LaneGraph(scene.map)
+            try:
+                made.append(ready(case, scene, graph=graphs.get(key)))
+            except MissingData as error:
+                yield _errored(case, planner.name, error.message)
+        if made:
+            yield from _run(made, planner)
+        # Maps are told apart by identity, which lasts only as long as their scenes do.
+        graphs.clear()
+
+
+def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
+    try:
+        rollout = simulate(stack(cases), planner)
+    except PlannerFailed as failure:
+        if len(cases) == 1:
+            yield _errored(cases[0].case, planner.name, failure.message)
+        else:
+            for one in cases:
+                yield from _run([one], planner)
+        return
+    for index, drive in enumerate(measure(rollout)):
+        yield _judged(rollout, index, drive)
+
+
+def _judged(rollout: Rollout, index: int, drive: Drive) -> Ran:
+    case = rollout.batch.ready[index].case
+    steps = slice(NOW, NOW + case.horizon_steps + 1)
+    error = rollout.errors.get(index)
+    measured, passed = judge(case, drive)
+    result = Result(
+        case=case,
+        planner=rollout.planner,
+        passed=passed and error is None,
+        score=drive.score if error is None else 0.0,
+        status=DONE if error is None else error,
+        criteria=measured if error is None else {},
+        steps=case.horizon_steps,
+        trajectory=_trajectory(rollout, index, steps),
+    )
+    return Ran(
+        result=result,
+        drive=drive if error is None else None,
+        agent_steps=int(rollout.valid[NOW + 1 :, index].sum()),
+    )
+
+
+def _trajectory(rollout: Rollout, index: int, steps: slice) -> Float[Array, "states 4"]:
+    return np.concatenate(
+        [
+            rollout.xy[steps, index, 0],
+            rollout.yaw[steps, index, 0][:, None],
+            rollout.speed[steps, index][:, None],
+        ],
+        axis=-1,
+    ).astype(np.float32)
+
+
+def _errored(case: Case, planner: str, reason: str) -> Ran:
+    result = Result(
+        case=case,
+        planner=planner,
+        passed=False,
+        score=0.0,
+        status=reason,
+        criteria={},
+        steps=0,
+        trajectory=np.zeros((0, 4), dtype=np.float32),
+    )
+    return Ran(result=result, drive=None, agent_steps=0)
