@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GLIMPSE = 96
+"""Held-out windows that are scored after each epoch, at most; all are at the end."""
 FIT_TRACKS = 50_000
 """Tracks that the readout of tracks is fitted to, at most."""
 
@@ -127,6 +129,7 @@ def train(
         raise MissingData("There is nothing to train on.", hint="Ingest logs with tracks first.")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     learn, held_out = split(features, share=config.training.validation)
+    glimpse = held_out.take(np.unique(np.linspace(0, len(held_out) - 1, GLIMPSE).round()))
     data = digest(features)
     with torch.random.fork_rng(devices=[]):
         run = _Run(config, out, data, steps=len(_order(learn, config.training, 0)), device=device)
@@ -135,7 +138,7 @@ def train(
             losses = [
                 run.step(learn, chosen) for chosen in _order(learn, config.training, run.epoch)
             ]
-            scores = evaluate(run.net, held_out, masking=config.masking, baselines=False).scores
+            scores = evaluate(run.net, glimpse, masking=config.masking, baselines=False).scores
             run.finish_epoch(
                 Epoch(
                     epoch=run.epoch + 1,
