@@ -20,6 +20,7 @@ from lake.dense import PACKING, pack_signals, pack_tracks
 from lake.ids import stable_id
 from lake.localise import LocalLog
 from lake.roadmap import turn_of
+from lake.scenes import spans
 from schemas.labels import (
     AREAS,
     VULNERABLE,
@@ -394,7 +395,13 @@ def _log_entries(
     record = local.log.record
     for note in (*local.log.notes, *local.notes):
         yield note_entry(note, origins, record=record, log_id=local.log_id)
-    if not scenes:
+    empty = len(spans(local)) - len(scenes)
+    if empty:
+        missing = Note(
+            kind="missing", reason="nobody is seen in a window of the source", count=empty
+        )
+        yield note_entry(missing, origins, record=record, log_id=local.log_id)
+    elif not scenes:
         missing = Note(kind="missing", reason="nobody is seen at any time, so there is no scene")
         yield note_entry(missing, origins, record=record, log_id=local.log_id)
     came = Note(kind="ingested", reason=f"log {local.log.source_log_id} came in")

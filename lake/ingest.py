@@ -11,6 +11,7 @@ looked at and not told; a file that is named itself and that no reader recognise
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -443,7 +444,7 @@ def _read_all(
                 continue
             name, path = found
             try:
-                sha256 = fingerprint(path, registry.reader(name).files(path))
+                sha256 = fingerprint(path, _reader(name).files(path))
             except BadInput as error:
                 yield error
                 continue
@@ -492,6 +493,11 @@ def _read_all(
             )  # fmt: skip
         if progress is not None:
             progress(done, len(work), str(source.path))
+
+
+@functools.cache
+def _reader(name: str) -> registry.Reader:
+    return registry.reader(name)
 
 
 _NOWHERE = Origins(sha256="", converter="", run_id=0)
@@ -581,7 +587,7 @@ def _convert_source(source: _Source) -> Iterator[_Item]:
     if source.origins is _NOWHERE:
         return
     try:
-        for log in registry.reader(source.format).read(source.path):
+        for log in _reader(source.format).read(source.path):
             if isinstance(log, Rejected):
                 yield _Refused(
                     path=str(source.path), record=log.record, reason=log.reason, notes=log.notes

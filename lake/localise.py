@@ -447,7 +447,7 @@ def _tracks(log: Log, rows: Rows, notes: list[Note]) -> LocalTracks:
             Note(kind="dropped", reason="tracks have no row at all", count=named - len(present))
         )
     ends = np.append(first, len(rows.track))[1:]
-    cls, source_id, source_cls, sizes, guessed = [], [], [], [], 0
+    cls, source_id, source_cls, sizes, flat, low = [], [], [], [], 0, 0
     for track, begin, end in zip(present, first, ends, strict=True):
         if track == 0 and log.ego is not None:
             kind = AgentClass.VEHICLE
@@ -458,17 +458,16 @@ def _tracks(log: Log, rows: Rows, notes: list[Note]) -> LocalTracks:
             source_id.append(log.agents.source_track_id[track - 1])
             source_cls.append(log.agents.source_cls[track - 1])
         cls.append(int(kind))
-        size, known = _median_size(rows.size[begin:end][rows.valid[begin:end]], kind)
+        seen = rows.size[begin:end][rows.valid[begin:end]]
+        size, known = _median_size(seen, kind)
         sizes.append(size)
-        guessed += not known
-    if guessed:
-        notes.append(
-            Note(
-                kind="guessed",
-                reason="tracks tell no size; dense scenes take a typical one of their class",
-                count=guessed,
-            )
-        )
+        if len(seen):
+            flat += not known[:2].all()
+            low += bool(known[:2].all() and not known[2])
+    for count, what in ((flat, "length or width"), (low, "height")):
+        if count:
+            reason = f"tracks tell no {what}; dense scenes take a typical one of their class"
+            notes.append(Note(kind="guessed", reason=reason, count=count))
     return LocalTracks(
         track_id=present.astype(np.int64),
         cls=np.array(cls, dtype=np.int64),
@@ -478,16 +477,13 @@ def _tracks(log: Log, rows: Rows, notes: list[Note]) -> LocalTracks:
     )
 
 
-def _median_size(size: Array, kind: AgentClass) -> tuple[Array, bool]:
+def _median_size(size: Array, kind: AgentClass) -> tuple[Array, Array]:
+    """Median length, width and height, typical ones where there are none, and which are known."""
     made = np.array(TYPICAL_SIZE[kind], dtype=np.float32)
-    known = True
-    for k in range(3):
-        seen = size[np.isfinite(size[:, k]), k]
-        if len(seen):
-            made[k] = np.median(seen)
-        else:
-            known = False
-    return made, known or not len(size)
+    known: Array = np.asarray(np.isfinite(size).any(axis=0))
+    for k in np.flatnonzero(known):
+        made[k] = np.nanmedian(size[:, k])
+    return made, known
 
 
 def _match_rows(matcher: LaneMatcher, rows: Rows, tracks: LocalTracks) -> LanePlaces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +89,9 @@ def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list
                 "it was before, and the next writer undoes what was begun.",
             )
         )  # fmt: skip
-    with connect(lake.store.datasets()) as connection:
-        for name, finding in _checks(connection):
+    tables = lake.store.datasets()
+    with connect(tables) as connection:
+        for name, finding in _checks(connection, set(tables)):
             tell(name)
             if finding is not None:
                 found.append(finding)
@@ -102,11 +103,21 @@ def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list
     return sorted(found, key=lambda finding: finding.severity != ERROR)
 
 
-def _checks(sql: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Finding | None]]:
+def _checks(
+    sql: duckdb.DuckDBPyConnection, there: Set[str]
+) -> Iterator[tuple[str, Finding | None]]:
+    """Each check's name and what it found; tables without rows break no rule."""
+    for severity, check, table, query, what in _rules():
+        if table in there:
+            yield _check(sql, severity, check, table, query, what)
+
+
+def _rules() -> Iterator[tuple[str, str, str, str, str]]:
+    """(severity, check, table, query, what its rows are)."""
     for name, table in TABLES.items():
         key = ", ".join(table.key)
         query = f"SELECT {key}, count(*) AS n FROM {name} GROUP BY {key} HAVING n > 1"
-        yield _check(sql, ERROR, "unique", name, query, f"rows repeat the key ({key})")
+        yield ERROR, "unique", name, query, f"rows repeat the key ({key})"
     for name, columns, to, to_columns, severity in REFERENCES:
         ours, theirs = columns.split(", "), to_columns.split(", ")
         same = " AND ".join(f"a.{x} = b.{y}" for x, y in zip(ours, theirs, strict=True))
@@ -116,20 +127,20 @@ def _checks(sql: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Finding | Non
             f"(SELECT DISTINCT {to_columns} FROM {to}) b ON {same}"
         )
         what = f"values of ({columns}) are not among {to} ({to_columns})"
-        yield _check(sql, severity, "reference", name, query, what)
+        yield severity, "reference", name, query, what
     for name in (n for n, t in TABLES.items() if "run_id" in t.schema.names and n != "runs"):
         query = f"SELECT DISTINCT run_id FROM {name} ANTI JOIN runs USING (run_id)"
-        yield _check(sql, WARNING, "run", name, query, "runs have no row, so they were cut short")
+        yield WARNING, "run", name, query, "runs have no row, so they were cut short"
     for name in _POSES:
         finite = " OR ".join(
             f"NOT isfinite({column})" for column in ("x", "y", "z", "yaw", "vx_map", "vy_map")
         )
         query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE {finite}"
-        yield _check(sql, ERROR, "finite", name, query, "states are not finite")
+        yield ERROR, "finite", name, query, "states are not finite"
         query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE valid AND (x IS NULL OR y IS NULL OR yaw IS NULL)"
-        yield _check(sql, ERROR, "valid", name, query, "valid states lack position or heading")
+        yield ERROR, "valid", name, query, "valid states lack position or heading"
         query = f"SELECT log_id, track_id, t_ns FROM {name} WHERE abs(yaw) > 3.1415928"
-        yield _check(sql, ERROR, "angle", name, query, "headings lie outside of (−π, π]")
+        yield ERROR, "angle", name, query, "headings lie outside of (−π, π]"
         query = f"""
             SELECT DISTINCT log_id, track_id FROM {name} JOIN logs USING (log_id) JOIN (
                 SELECT map_id, min(xmin) AS x0, max(xmax) AS x1, min(ymin) AS y0, max(ymax) AS y1
@@ -137,19 +148,19 @@ def _checks(sql: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Finding | Non
             WHERE x < x0 - {STRAY_M} OR x > x1 + {STRAY_M} OR y < y0 - {STRAY_M} OR y > y1 + {STRAY_M}
         """
         what = f"tracks leave the bounding box of their map by over {STRAY_M:.0f} m"
-        yield _check(sql, WARNING, "near map", name, query, what)
+        yield WARNING, "near map", name, query, what
         query = f"""
             SELECT DISTINCT p.log_id, p.lane_id FROM {name} p JOIN logs USING (log_id)
             ANTI JOIN map_features m ON logs.map_id = m.map_id AND p.lane_id = m.feature_id
             WHERE p.lane_id IS NOT NULL
         """
-        yield _check(sql, ERROR, "lane", name, query, "lanes are not on the log's map")
+        yield ERROR, "lane", name, query, "lanes are not on the log's map"
     query = "SELECT scene_id FROM scenes WHERE t1_ns < t0_ns OR t_anchor_ns NOT BETWEEN t0_ns AND t1_ns"
-    yield _check(sql, ERROR, "span", "scenes", query, "scenes end before they begin")
+    yield ERROR, "span", "scenes", query, "scenes end before they begin"
     query = "SELECT event_id FROM events WHERE t1_ns < t0_ns"
-    yield _check(sql, ERROR, "span", "events", query, "events end before they begin")
+    yield ERROR, "span", "events", query, "events end before they begin"
     query = "SELECT scene_id, model FROM embeddings WHERE abs(sqrt(list_sum(list_transform(vector::FLOAT[], lambda v: v * v))) - 1) > 1e-3"
-    yield _check(sql, ERROR, "unit length", "embeddings", query, "vectors are not of unit length")
+    yield ERROR, "unit length", "embeddings", query, "vectors are not of unit length"
 
 
 def _check(

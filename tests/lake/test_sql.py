@@ -1,0 +1,110 @@
+import pytest
+
+from lake import Lake
+from schemas.errors import BadQuery
+from schemas.tables import TABLES
+from tests.builders import make_crossing_log, make_straight_log
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = Lake.create(tmp_path_factory.mktemp("sql") / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log(), make_crossing_log()], run_id=run.id)
+    return lake
+
+
+def rows(lake, query):
+    return lake.sql(query).to_pylist()
+
+
+def test_groups(lake):
+    counted = rows(lake, "SELECT cls, count(*) AS n FROM agents GROUP BY 1 ORDER BY 1")
+    assert counted == [
+        {"cls": "pedestrian", "n": 91}, {"cls": "truck", "n": 91}, {"cls": "vehicle", "n": 182},
+    ]  # fmt: skip
+
+
+def test_actors_are_everyone(lake):
+    found = rows(
+        lake, "SELECT track_id = 0 AS is_ego, count(*) AS n FROM actors GROUP BY 1 ORDER BY 1"
+    )
+    assert found == [{"is_ego": False, "n": 364}, {"is_ego": True, "n": 182}]
+    assert rows(lake, "SELECT DISTINCT length FROM actors WHERE track_id = 0")[0]["length"] > 4.0
+
+
+def test_agents_meet_lanes_and_lights(lake):
+    found = rows(
+        lake,
+        """
+        SELECT m.source_feature_id AS lane, l.state, count(*) AS n
+        FROM actors a JOIN logs USING (log_id)
+        JOIN map_features m ON m.map_id = logs.map_id AND m.feature_id = a.lane_id
+        JOIN lights l ON l.log_id = a.log_id AND l.lane_id = a.lane_id AND l.t_ns = a.t_ns
+        GROUP BY ALL ORDER BY ALL
+        """,
+    )
+    assert [(row["lane"], row["state"]) for row in found] == [
+        ("lane0", "green"), ("lane3", "red"), ("lane3", "yellow"),
+    ]  # fmt: skip
+    # The ego needs 30 m at 8 m/s to leave lane 0; the other waits on lane 3 throughout.
+    assert found[0]["n"] == pytest.approx(38, abs=2)
+    assert [row["n"] for row in found[1:]] == [40, 51]
+
+
+def test_asof_joins_work(lake):
+    found = rows(
+        lake,
+        """SELECT count(l.state) AS n FROM ego e
+        ASOF JOIN (SELECT * FROM lights WHERE source_lane_id = 'lane0') l
+        ON e.log_id = l.log_id AND e.t_ns >= l.t_ns""",
+    )
+    assert found == [{"n": 91}]
+
+
+@pytest.mark.parametrize("name", [*TABLES, "actors"])
+def test_every_table_can_be_asked(lake, name):
+    assert len(rows(lake, f"SELECT count(*) AS n FROM {name}")) == 1
+    lake.sql(f"SELECT * FROM {name} LIMIT 3")
+
+
+def test_other_ways_to_read(lake):
+    assert rows(lake, "FROM logs SELECT count(*) AS n") == [{"n": 2}]
+    assert rows(lake, "WITH a AS (SELECT 1 AS x) SELECT x FROM a") == [{"x": 1}]
+    assert {r["name"] for r in rows(lake, "SHOW TABLES")} == {*TABLES, "actors"}
+    assert rows(lake, "DESCRIBE lights")[0]["column_name"] == "log_id"
+    lake.sql("SUMMARIZE logs")
+    lake.sql("EXPLAIN SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["CREATE TABLE t AS SELECT 1", "DELETE FROM logs", "DROP VIEW actors", "SET threads = 1",
+     "COPY logs TO 'out.csv'", "ATTACH 'x.db'", "INSTALL httpfs", "PRAGMA database_list; SELECT 1",
+     "UPDATE logs SET dataset = 'x'"],
+)  # fmt: skip
+def test_nothing_can_be_written(lake, query, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadQuery, match=r"Only reading|One statement"):
+        lake.sql(query)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM read_text('/etc/hostname')", "FROM '/etc/hostname'", "FROM lake"]
+)
+def test_nothing_else_can_be_read(lake, query):
+    with pytest.raises(BadQuery):
+        lake.sql(query)
+
+
+def test_errors_help(lake):
+    with pytest.raises(BadQuery, match="Did you mean `agents`"):
+        lake.sql("SELECT * FROM agent")
+    with pytest.raises(BadQuery, match="vx_map"):
+        lake.sql("SELECT vx FROM agents")
+    with pytest.raises(BadQuery, match="syntax") as caught:
+        lake.sql("SELEC 1")
+    assert "map_features" in caught.value.hint
+    with pytest.raises(BadQuery, match="One statement"):
+        lake.sql("")
