@@ -1,0 +1,361 @@
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from formats.waymo_motion import write_logs
+from lake import Lake
+from lake.ingest import fingerprint
+from schemas.errors import BadRecord, DuplicateLog, UnknownName, UnreadableFile
+from schemas.tables import TABLES
+from tests.builders import ego, make_crossing_log, make_straight_log
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake.create(tmp_path / "lake")
+
+
+def make_file(folder: Path, name: str, *names: str, start: float = 0.0) -> Path:
+    """A TFRecord file of scenarios of these names; the ego starts at ``start`` metres."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.tfrecord"
+    moved = ego(steps=21, start=(start, 0), velocity=(10, 0))
+    write_logs([replace(make_straight_log(n, steps=21), ego=moved) for n in names], path)
+    return path
+
+
+def damage(path: Path, record: int) -> bytes:
+    """Flip a bit in the data of one record; returns what the file was."""
+    whole = path.read_bytes()
+    at = 0
+    for _ in range(record):
+        at += 16 + struct.unpack("<Q", whole[at : at + 8])[0]
+    wrong = bytearray(whole)
+    wrong[at + 12 + 40] ^= 1
+    path.write_bytes(wrong)
+    return whole
+
+
+def logs(lake) -> list[str]:
+    return sorted(lake.read("logs", ["source_log_id"])["source_log_id"].to_pylist())
+
+
+def kinds(lake) -> dict[str, int]:
+    rows = lake.sql("SELECT kind, count(*)::INT AS n FROM ledger GROUP BY 1").to_pylist()
+    return {row["kind"]: row["n"] for row in rows}
+
+
+def test_logs_come_in_and_a_second_time_changes_nothing(lake, tmp_path):
+    make_file(tmp_path / "in", "two", "a", "b")
+    make_file(tmp_path / "in", "one", "c")
+    (tmp_path / "in" / "notes.txt").write_text("not a log")
+    report = lake.ingest([tmp_path / "in"])
+    assert (report.logs, report.scenes, report.unchanged, report.rejected) == (3, 3, 0, [])
+    assert logs(lake) == ["a", "b", "c"]
+    for name, gained in report.rows.items():
+        assert lake.read(name).num_rows == gained, name
+    versions = lake.versions()
+    again = lake.ingest([tmp_path / "in"])
+    assert (again.logs, again.scenes, again.unchanged, again.rejected) == (0, 0, 3, [])
+    assert not any(again.rows.values())
+    assert lake.versions() == versions
+    assert lake.verify() == []
+
+
+def test_the_ledger_tells_where_each_log_came_from(lake, tmp_path):
+    path = make_file(tmp_path / "in", "two", "a", "b")
+    lake.ingest([path])
+    rows = lake.read("ledger", where="kind = 'ingested'").to_pylist()
+    assert {row["source_sha256"] for row in rows} == {fingerprint(path, [path])}
+    assert {row["uri"] for row in rows} == {str(path)}
+    assert {row["format"] for row in rows} == {"waymo_motion"}
+    assert sorted((row["record"], row["log_id"] is None, row["count"]) for row in rows) == [
+        ("", True, 2), ("record 0", False, 1), ("record 1", False, 1),
+    ]  # fmt: skip
+    assert lake.read("logs")["converter"].to_pylist()[0].startswith("waymo_motion ")
+    assert lake.read("runs")["outcome"].to_pylist() == ["done"]
+
+
+def test_source_coordinates_come_back_to_the_millimetre(lake, tmp_path):
+    log = make_crossing_log("x", steps=21)
+    (tmp_path / "in").mkdir()
+    write_logs([log], tmp_path / "in" / "x.tfrecord")
+    lake.ingest([tmp_path / "in"])
+    found = lake.sql(
+        "SELECT x + origin_x AS x, y + origin_y AS y, z + origin_z AS z "
+        "FROM ego JOIN logs USING (log_id) ORDER BY t_ns"
+    )
+    xyz = np.column_stack([found[name].to_numpy() for name in "xyz"])
+    assert np.abs(xyz - log.ego.xyz).max() < 1e-3
+
+
+def test_a_bad_record_stops_after_what_was_good(lake, tmp_path):
+    path = make_file(tmp_path / "in", "f", "a", "b", "c")
+    damage(path, 1)
+    with pytest.raises(BadRecord) as caught:
+        lake.ingest([path])
+    assert (caught.value.record, caught.value.path) == ("record 1", str(path))
+    assert logs(lake) == ["a"]
+    assert kinds(lake)["rejected"] == 1
+    assert lake.read("runs")["outcome"].to_pylist()[0].startswith("BadRecord")
+
+
+def test_a_bad_record_is_skipped_told_and_tried_again(lake, tmp_path):
+    path = make_file(tmp_path / "in", "f", "a", "b", "c")
+    whole = damage(path, 1)
+    report = lake.ingest([path], on_error="skip")
+    assert (report.logs, len(report.rejected)) == (2, 1)
+    assert (report.rejected[0].path, report.rejected[0].record) == (str(path), "record 1")
+    assert "checksum" in report.rejected[0].reason
+    assert logs(lake) == ["a", "c"]
+    versions = lake.versions()
+    again = lake.ingest([path], on_error="skip")
+    assert (again.logs, again.unchanged, len(again.rejected)) == (0, 2, 1)
+    assert lake.versions() == versions  # told once
+    path.write_bytes(whole)  # mended: other bytes, the good logs say the same
+    mended = lake.ingest([path])
+    assert (mended.logs, mended.unchanged, mended.rejected) == (1, 2, [])
+    assert logs(lake) == ["a", "b", "c"]
+    assert lake.ingest([path]).unchanged == 3
+    assert lake.verify() == []
+
+
+def test_another_log_of_the_same_name_is_refused(lake, tmp_path):
+    first = make_file(tmp_path / "in", "first", "a", "b")
+    lake.ingest([first])
+    before = lake.read("ego")
+    other = make_file(tmp_path / "in", "second", "a", "c", start=5.0)
+    with pytest.raises(DuplicateLog, match="differs"):
+        lake.ingest([other])
+    report = lake.ingest([other], on_error="skip")
+    assert (report.logs, len(report.rejected)) == (1, 1)
+    assert (report.rejected[0].path, report.rejected[0].record) == (str(other), "record 0")
+    assert logs(lake) == ["a", "b", "c"]
+    assert lake.read("ego").num_rows == 63
+    kept = lake.read("ego").slice(0, before.num_rows)
+    assert kept.equals(before)
+
+
+def test_two_logs_of_one_name_in_one_file(lake, tmp_path):
+    path = tmp_path / "twice.tfrecord"
+    a = make_straight_log("a", steps=21)
+    b = replace(a, ego=ego(steps=21, start=(5, 0), velocity=(10, 0)))
+    write_logs([a, a, b], path)
+    report = lake.ingest([path], on_error="skip")
+    assert (report.logs, report.unchanged) == (1, 1)
+    assert [r.record for r in report.rejected] == ["record 2"]
+
+
+def test_a_copy_elsewhere_is_known(lake, tmp_path):
+    path = make_file(tmp_path / "in", "f", "a")
+    make_file(tmp_path / "in", "g", "a")
+    report = lake.ingest([tmp_path / "in"])
+    assert (report.logs, report.unchanged) == (1, 1)
+    moved = path.rename(tmp_path / "moved.tfrecord")
+    assert lake.ingest([moved]).unchanged == 1
+
+
+def test_what_is_named_must_be_readable(lake, tmp_path):
+    (tmp_path / "empty").mkdir()
+    note = tmp_path / "notes.txt"
+    note.write_text("hello")
+    good = make_file(tmp_path / "in", "f", "a")
+    with pytest.raises(UnreadableFile, match="does not exist"):
+        lake.ingest([tmp_path / "nowhere"])
+    with pytest.raises(UnreadableFile, match="nothing that any reader") as caught:
+        lake.ingest([note])
+    assert "waymo_motion" in caught.value.hint
+    with pytest.raises(UnreadableFile, match="holds nothing"):
+        lake.ingest([tmp_path / "empty"])
+    with pytest.raises(UnreadableFile, match="commonroad reader"):
+        lake.ingest([good], format="commonroad")
+    with pytest.raises(UnknownName, match="waymo_motion"):
+        lake.ingest([good], format="waymo_motino")
+    report = lake.ingest([note, good, tmp_path / "nowhere"], on_error="skip")
+    assert [Path(r.path).name for r in report.rejected] == ["notes.txt", "nowhere"]
+    assert logs(lake) == ["a"]
+
+
+def test_truncated_and_empty_files(lake, tmp_path):
+    path = make_file(tmp_path / "in", "f", "a", "b")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    empty = tmp_path / "in" / "zero.tfrecord"
+    empty.write_bytes(b"")
+    report = lake.ingest([tmp_path / "in"], on_error="skip")
+    assert logs(lake) == ["a"]
+    assert sorted((Path(r.path).name, r.record) for r in report.rejected) == [
+        ("f.tfrecord", "record 1"), ("zero.tfrecord", ""),
+    ]  # fmt: skip
+
+
+def test_a_file_that_may_not_be_read_is_told(lake, tmp_path, monkeypatch):
+    path = make_file(tmp_path / "in", "f", "a")
+    good = make_file(tmp_path / "in", "g", "b")
+    opened = Path.open
+
+    def denied(self, *args, **kwargs):
+        if self == path and sys._getframe(1).f_code.co_name == "fingerprint":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", denied)
+    report = lake.ingest([path, good], on_error="skip")
+    assert [(r.path, r.reason) for r in report.rejected] == [
+        (str(path), "cannot be read (Permission denied)")
+    ]
+    assert logs(lake) == ["b"]
+
+
+def test_processes_bring_in_the_same_rows(lake, tmp_path):
+    for n in range(5):
+        make_file(tmp_path / "in", f"f{n}", f"a{n}", f"b{n}")
+    damage(tmp_path / "in" / "f2.tfrecord", 1)
+    other = Lake.create(tmp_path / "other")
+    told = []
+    one = lake.ingest([tmp_path / "in"], on_error="skip")
+    two = other.ingest(
+        [tmp_path / "in"], on_error="skip", jobs=2, progress=lambda *step: told.append(step)
+    )
+    assert (one.logs, one.rows, one.rejected) == (two.logs, two.rows, two.rejected)
+    assert [step[:2] for step in told] == [(n, 5) for n in range(1, 6)]
+    for name in set(TABLES) - {"runs"}:
+        mine, theirs = lake.read(name), other.read(name)
+        if "run_id" in mine.schema.names:
+            mine, theirs = mine.drop_columns("run_id"), theirs.drop_columns("run_id")
+        assert mine.equals(theirs), name
+    assert other.ingest([tmp_path / "in"], on_error="skip", jobs=2).unchanged == 9
+
+
+def test_batches_are_whole(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("lake.ingest.BATCH_LOGS", 2)
+    make_file(tmp_path / "in", "f", *"abcde")
+    commits = []
+    append = lake.store.append
+
+    def stops(name, rows):
+        if name == "logs":
+            commits.append(rows.num_rows)
+            if len(commits) == 2:
+                raise KeyboardInterrupt
+        append(name, rows)
+
+    monkeypatch.setattr(lake.store, "append", stops)
+    with pytest.raises(KeyboardInterrupt):
+        lake.ingest([tmp_path / "in"])
+    monkeypatch.undo()
+    assert logs(lake) == ["a", "b"]
+    assert lake.verify() == []
+    assert lake.read("runs")["outcome"].to_pylist() == ["interrupted"]
+    report = lake.ingest([tmp_path / "in"])
+    assert (report.logs, report.unchanged) == (3, 2)
+    assert logs(lake) == list("abcde")
+    assert lake.verify() == []
+    assert len(set(lake.read("logs")["map_id"].to_pylist())) == 1
+
+
+SLOW = """
+import sys, time
+import lake.ingest
+from lake import Lake
+from pathlib import Path
+lake.ingest.BATCH_LOGS = 2
+target = Lake.open(sys.argv[1])
+append = target.store.append
+def slow(name, rows):
+    append(name, rows)
+    print(name, flush=True)
+    time.sleep(0.02)
+target.store.append = slow
+target.ingest([Path(sys.argv[2])])
+"""
+
+
+@pytest.mark.parametrize("after", [3, 20])
+def test_a_killed_ingest_is_completed_by_the_next(lake, tmp_path, after):
+    make_file(tmp_path / "in", "f", *"abcdef")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, lake.uri, str(tmp_path / "in")], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    for _ in range(after):
+        assert process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    # 13 tables a batch: the first kill falls into the first batch, the second into the second.
+    assert logs(lake) == ([] if after < 13 else ["a", "b"])
+    report = lake.ingest([tmp_path / "in"])
+    assert report.logs + report.unchanged == 6
+    assert logs(lake) == list("abcdef")
+    assert [f for f in lake.verify() if f.severity == "error"] == []
+    assert lake.ingest([tmp_path / "in"]).rows == {}
+
+
+def test_two_processes_may_ingest_at_once(lake, tmp_path):
+    make_file(tmp_path / "in", "f", *"abcd")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW, lake.uri, str(tmp_path / "in")],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [process.wait() for process in processes] == [0, 0]
+    assert logs(lake) == list("abcd")
+    assert lake.verify() == []
+
+
+def test_a_full_disk_keeps_whole_batches(lake, tmp_path, monkeypatch):
+    import lance
+
+    from schemas.errors import StorageFull
+
+    monkeypatch.setattr("lake.ingest.BATCH_LOGS", 1)
+    make_file(tmp_path / "in", "f", "a", "b")
+    written, count = lance.write_dataset, 0
+
+    def full(data, path, **options):
+        nonlocal count
+        count += path.endswith("dense.lance")
+        if count > 1:
+            raise OSError("LanceError(IO): No space left on device (os error 28), x.rs:1")
+        return written(data, path, **options)
+
+    monkeypatch.setattr(lance, "write_dataset", full)
+    with pytest.raises(StorageFull):
+        lake.ingest([tmp_path / "in"])
+    monkeypatch.undo()
+    assert logs(lake) == ["a"]
+    assert lake.ingest([tmp_path / "in"]).logs == 1
+    assert [f for f in lake.verify() if f.severity == "error"] == []
+
+
+def test_fingerprints_know_content_and_in_folders_names(tmp_path):
+    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
+    for path, content in ((one, b"x"), (same, b"x"), (other, b"y")):
+        path.write_bytes(content)
+    assert fingerprint(one, [one]) == fingerprint(same, [same]) != fingerprint(other, [other])
+    assert fingerprint(tmp_path, [one, other]) != fingerprint(tmp_path, [same, other])
+
+
+def test_real_logs_come_in(lake):
+    if "SCENELAKE_REAL_DATA" not in os.environ:
+        pytest.skip("SCENELAKE_REAL_DATA is not set")
+    data = Path(os.environ["SCENELAKE_REAL_DATA"])
+    paths = [data / "waymo_open_dataset/motion_data_one_scenario.tfrecord",
+             data / "argoverse2/forecasting_scenarios"]  # fmt: skip
+    began = time.monotonic()
+    report = lake.ingest(paths)
+    assert (report.logs, report.scenes) == (2, 2)
+    assert time.monotonic() - began < 60
+    assert lake.verify() == []
+    assert lake.ingest(paths).unchanged == 2
