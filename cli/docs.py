@@ -1,0 +1,171 @@
+"""The generated pages of ``docs/``: tables, commands, predicates, formats.
+
+``python -m cli.docs`` writes them, ``--check`` says which are not as the code has them and exits
+with 1. A page is made from the same registries that the code runs on, so it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "docs"
+NOTICE = "<!-- Written by `python -m cli.docs` from {source}; edit there. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: file name → text."""
+    return {
+        "tables.md": tables_page(),
+        "commands.md": commands_page(),
+        "predicates.md": predicates_page(),
+        "formats.md": formats_page(),
+    }
+
+
+def tables_page() -> str:
+    """Every table with every column."""
+    from schemas.tables import TABLES
+
+    parts = [
+        NOTICE.format(source="`schemas/tables.py`"),
+        "# Tables\n",
+        "Each is a Lance dataset of the lake and a view in `scenelake sql`. Units are metres, "
+        "seconds, radians and metres per second unless the name or the text says otherwise; "
+        "`?` marks a column that may be null, which means *not known*. One more view, `actors`, "
+        "unites `agents` and `ego`.\n",
+        " · ".join(f"[{name}](#{name})" for name in TABLES) + "\n",
+    ]
+    for table in TABLES.values():
+        parts.append(f"## {table.name}\n")
+        parts.append(f"{table.doc} Key: {', '.join(f'`{k}`' for k in table.key)}.\n")
+        lines = ["| column | type | meaning |", "|---|---|---|"]
+        for column in table.columns:
+            kind = str(column.type).replace("item: ", "")
+            mark = "?" if column.nullable else ""
+            lines.append(f"| `{column.name}` | {kind}{mark} | {_cell(column.doc)} |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """Every command with its options, as its help has them."""
+    import typer.main
+
+    from cli.app import app
+
+    root = typer.main.get_command(app)
+    parts = [
+        NOTICE.format(source="the commands' own help"),
+        "# Commands\n",
+        "`scenelake [--lake FOLDER] COMMAND …`; the lake is `$SCENELAKE` or `./scenelake-data`. "
+        "With `--json` a command prints exactly one JSON document on stdout; progress and remarks "
+        "go to stderr. Exit code 0: done; 1: input was refused or a check failed; 2: wrong usage.\n",
+    ]
+    for path, command in _commands(root, ("scenelake",)):
+        context = command.make_context(path[-1], [], resilient_parsing=True)
+        usage = " ".join([*path, *command.collect_usage_pieces(context)])
+        parts.append(f"## {' '.join(path[1:])}\n")
+        parts.append(f"{(command.help or '').strip()}\n")
+        parts.append(f"```\n{usage}\n```\n")
+        lines = [_option(parameter, context) for parameter in command.params]
+        shown = [line for line in lines if line]
+        if shown:
+            parts.append("\n".join(["| option | meaning |", "|---|---|", *shown]) + "\n")
+    return "\n".join(parts)
+
+
+def predicates_page() -> str:
+    """Every predicate with its parameters and their sources."""
+    from mining.predicates import PREDICATES
+
+    parts = [
+        NOTICE.format(source="`mining/predicates/`"),
+        "# Predicates\n",
+        "What `scenelake mine tag` looks for. Each holds over an interval, names its actors, keeps "
+        "the numbers that decided it, and is true or *unknown*; false is not stored.\n",
+    ]
+    family = None
+    for predicate in PREDICATES.values():
+        if predicate.group != family:
+            family = predicate.group
+            parts.append(f"## {family.replace('_', ' ').capitalize()}\n")
+            parts.append("| predicate | holds when | parameters |\n|---|---|---|")
+        parameters = ", ".join(
+            f"{p.name} {p.value:g}{' ' + p.unit if p.unit else ''} ({p.source})"
+            for p in predicate.parameters
+        )
+        text = re.sub(r"\s+", " ", predicate.doc).strip()
+        parts.append(f"| `{predicate.name}` | {_cell(text)} | {_cell(parameters)} |")
+    return "\n".join(parts) + "\n"
+
+
+def formats_page() -> str:
+    """Every format, with what its module says of itself."""
+    import importlib
+
+    from formats.registry import FORMATS
+
+    parts = [
+        NOTICE.format(source="`formats/`"),
+        "# Formats\n",
+        "Logs are recognised by their content; `--format` forces one. `.gz` files are read in "
+        "place. Other distributions add formats under the entry-point group `scenelake.formats`.\n",
+    ]
+    for entry in FORMATS.values():
+        does = [word for word, on in (("read", entry.reader), ("write scenes", entry.writer),
+                                      ("write logs", entry.log_writer)) if on]  # fmt: skip
+        module = importlib.import_module(str(entry.reader or entry.writer))
+        parts.append(f"## {entry.name}\n")
+        parts.append(f"{entry.title}. *{', '.join(does)}*: {', '.join(entry.modalities)}.\n")
+        parts.append(f"{(module.__doc__ or '').strip()}\n")
+    return "\n".join(parts)
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from _commands(child, (*path, name))
+
+
+def _option(parameter: Any, context: Any) -> str | None:
+    if parameter.param_type_name == "option":
+        if parameter.hidden or "--help" in parameter.opts:
+            return None
+        names = ", ".join(f"`{name}`" for name in parameter.opts)
+    else:
+        names = f"`{parameter.human_readable_name}`"
+    text = getattr(parameter, "help", None) or ""
+    default = parameter.get_default(context)
+    if default not in (None, False, (), []) and not callable(default):
+        default = getattr(default, "value", default)
+        text += f" Default: `{default}`."
+    return f"| {names} | {_cell(text)} |"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+
+
+def main() -> int:
+    """Write the pages, or with ``--check`` name those that differ."""
+    wrong = []
+    for name, text in pages().items():
+        path = FOLDER / name
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            wrong.append(name)
+    if wrong:
+        sys.stderr.write(f"Not as the code has it: {', '.join(wrong)}. Run: python -m cli.docs\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Commands on the lake itself: what can be read, ingest, what is there, SQL."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.common import Json, open_lake
+from cli.output import count, plain, print_json, print_line, print_table, progress, tell
+
+
+class OnError(StrEnum):
+    """What to do with a record that cannot be read."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class Output(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def formats(json: Json = False) -> None:
+    """List what can be read and written."""
+    from formats.registry import known_formats
+
+    rows = [
+        {
+            "name": entry.name,
+            "read": entry.reader is not None,
+            "write": entry.writer is not None or entry.log_writer is not None,
+            "modalities": list(entry.modalities),
+            "title": entry.title,
+        }
+        for entry in known_formats().values()
+    ]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        {
+            "name": row["name"],
+            "read": "yes" if row["read"] else "",
+            "write": "yes" if row["write"] else "",
+            "modalities": " ".join(known_formats()[str(row["name"])].modalities),
+            "title": row["title"],
+        }
+        for row in rows
+    )
+
+
+def ingest(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders of logs.")],
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="Only this format; else all are tried.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that parse.")] = 1,
+    on_error: Annotated[
+        OnError, typer.Option(help="Whether a bad record ends the run or is noted and skipped.")
+    ] = OnError.STOP,
+    json: Json = False,
+) -> None:
+    """Bring logs into the lake; what is there already is left alone."""
+    from lake import Lake
+
+    lake = Lake.open_or_create(str(context.find_root().obj))
+    with progress("Ingest", quiet=json) as tick:
+        report = lake.ingest(
+            paths,
+            format=format,
+            jobs=jobs,
+            on_error="stop" if on_error is OnError.STOP else "skip",
+            progress=lambda done, total, _: tick(done, total),
+        )
+    if json:
+        print_json(report)
+    else:
+        scenes = count(report.scenes, "scene")
+        tell(
+            f"{count(report.logs, 'new log')} with {scenes} came in; {report.unchanged:,} unchanged."
+        )
+        if not report.logs and report.unchanged:
+            tell("Everything was there already; no row was added.")
+        print_table({"table": k, "new rows": v} for k, v in report.rows.items() if v)
+        _tell_rejected(report.rejected)
+    if report.rejected and on_error is OnError.STOP:
+        raise typer.Exit(1)
+
+
+def _tell_rejected(rejected: Any) -> None:
+    if not rejected:
+        return
+    tell(
+        f"{count(len(rejected), 'record')} refused (`scenelake ledger --kind rejected` lists all):"
+    )
+    for entry in list(rejected)[:5]:
+        row = plain(entry)
+        where = f"{row['path']} {row['record']}".strip()
+        tell(f"  {where}: {row['reason']}")
+
+
+def info(context: typer.Context, json: Json = False) -> None:
+    """What is in the lake."""
+    found = open_lake(context).info()
+    if json:
+        print_json(found)
+        return
+    made = plain(found)
+    print_line(f"{made['hours']:.2f} hours and {made['km']:.1f} km of driving")
+    print_line()
+    print_table({"dataset": name, **facts} for name, facts in made["datasets"].items())
+    print_line()
+    print_table(
+        {"table": name, **facts} for name, facts in made["tables"].items() if facts["rows"]
+    )
+
+
+def verify(context: typer.Context, json: Json = False) -> None:
+    """Check that the lake is sound; exit code 1 if it is not."""
+    findings = open_lake(context).verify()
+    errors = [finding for finding in findings if plain(finding)["severity"] == "error"]
+    if json:
+        print_json({"sound": not errors, "findings": findings})
+    elif findings:
+        print_table(plain(finding) for finding in findings)
+    else:
+        tell("The lake is sound.")
+    if errors:
+        raise typer.Exit(1)
+
+
+def ledger(
+    context: typer.Context,
+    kind: Annotated[
+        str | None, typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing, …")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many lines.")] = 50,
+    json: Json = False,
+) -> None:
+    """What was read, dropped, guessed or refused, and why."""
+    where = None if kind is None else "kind = '" + kind.replace("'", "''") + "'"
+    rows = open_lake(context).read("ledger", where=where)
+    if json:
+        print_json(rows.to_pylist())
+        return
+    shown = rows.slice(0, limit).to_pylist()
+    print_table(shown, columns=("kind", "count", "reason", "uri", "record"))
+    if rows.num_rows > limit:
+        tell(f"{rows.num_rows - limit:,} more; raise --limit or use SQL on `ledger`.")
+
+
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="DuckDB SQL; every table of the lake is a view.")],
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TABLE,
+    to: Annotated[Path | None, typer.Option(help="File to write to (needed for parquet).")] = None,
+    json: Json = False,
+) -> None:
+    """Ask the lake in SQL; nothing can be changed by it."""
+    import pyarrow.csv as arrow_csv
+    import pyarrow.parquet as arrow_parquet
+
+    from schemas.errors import BadSetting
+
+    rows = open_lake(context).sql(query)
+    kind = Output.JSON if json else output
+    if kind is Output.PARQUET:
+        if to is None:
+            raise BadSetting(
+                "Parquet cannot be printed on a terminal.", hint="Name a file with --to."
+            )
+        arrow_parquet.write_table(rows, to)
+    elif kind is Output.CSV:
+        import sys
+
+        sink = str(to) if to else sys.stdout.buffer
+        arrow_csv.write_csv(rows, sink)
+    elif kind is Output.JSON:
+        print_json(rows.to_pylist())
+    else:
+        print_table(rows.to_pylist())

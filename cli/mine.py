@@ -1,0 +1,125 @@
+"""``scenelake mine``: tags, neighbours, clusters, the long tail, what is missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.common import Json, Seed, open_lake
+from cli.output import count, print_json, print_line, print_table, progress, tell
+
+app = typer.Typer(
+    help="Find things: tags, neighbours, clusters, the long tail, gaps.", no_args_is_help=True
+)
+
+
+@app.command()
+def tag(
+    context: typer.Context,
+    only: Annotated[
+        str | None, typer.Option(help="Only these predicates, separated by commas.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    json: Json = False,
+) -> None:
+    """Run the predicates; what holds when, for whom, goes into `events`."""
+    from mining.tag import tag as run
+
+    lake = open_lake(context)
+    names = [name.strip() for name in only.split(",")] if only else None
+    with progress("Tag", quiet=json) as tick:
+        report = run(lake, only=names, jobs=jobs, progress=tick)
+    if json:
+        print_json(report)
+        return
+    tell(f"{count(report.scenes, 'scene')}, {count(report.events, 'interval')}.")
+    print_table({"predicate": name, "scenes": number} for name, number in report.by_name.items())
+
+
+@app.command()
+def similar(
+    context: typer.Context,
+    scene: Annotated[str, typer.Argument(help="A scene's id or name.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    other_logs: Annotated[
+        bool, typer.Option("--other-logs", help="Leave out scenes of the same log.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The scenes most like one."""
+    from mining.similar import similar as run
+
+    lake = open_lake(context)
+    report = run(lake, lake.resolve_scene(scene), k=k, exclude_same_log=other_logs)
+    if json:
+        print_json(report)
+        return
+    print_table({"scene_id": str(r.scene_id), "score": r.score} for r in report.results)
+
+
+@app.command()
+def cluster(context: typer.Context, seed: Seed = 0, json: Json = False) -> None:
+    """Group the scenes, coarsely and finely, and say in words what sets each group apart."""
+    from mining.cluster import cluster as run
+
+    report = run(open_lake(context), seed=seed)
+    if json:
+        print_json(report)
+        return
+    for index, level in enumerate(report.levels):
+        print_line(
+            f"{'Coarse' if index == 0 else 'Fine'}: {count(len(level.clusters), 'cluster')}"
+        )
+        print_table(
+            {
+                "cluster": c.cluster_id,
+                "size": c.size,
+                "description": c.description,
+                "example": str(c.example),
+            }
+            for c in level.clusters
+        )
+        print_line()
+
+
+@app.command()
+def rare(
+    context: typer.Context,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 20,
+    json: Json = False,
+) -> None:
+    """The long tail: the scenes least like any other, rarest first."""
+    from mining.rare import rare as run
+
+    report = run(open_lake(context), k=k)
+    if json:
+        print_json(report)
+        return
+    print_table({"scene_id": str(r.scene_id), "rarity": r.rarity} for r in report.results)
+
+
+@app.command()
+def coverage(
+    context: typer.Context,
+    wanted: Annotated[int, typer.Option(min=1, help="Scenes wanted in each cell.")] = 3,
+    limit: Annotated[int, typer.Option(help="Print at most so many gaps.")] = 30,
+    json: Json = False,
+) -> None:
+    """Which tags, on which roads, in which conditions, have too few scenes."""
+    from mining.coverage import coverage as run
+
+    report = run(open_lake(context), wanted=wanted)
+    if json:
+        print_json(report)
+        return
+    tell(
+        f"{report.covered} of {count(report.cells, 'cell')} covered; "
+        f"unseen mass (Good-Turing) {report.unseen_mass:.2f}."
+    )
+    print_table(
+        {"gap_id": g.gap_id, "count": g.count, "generated": g.generated, "wanted": g.wanted}
+        for g in report.gaps[:limit]
+    )
+    if len(report.gaps) > limit:
+        tell(f"{len(report.gaps) - limit} more; raise --limit or use SQL on `gaps`.")

@@ -1,0 +1,137 @@
+"""What commands print: rows or one JSON document on stdout, the story and progress on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Tick = Callable[[int, int], None]
+"""Called with (done, total) as long work goes on."""
+
+
+def plain(value: Any, key: str = "") -> Any:
+    """A report as JSON values: records become objects, ids strings, paths text.
+
+    Args:
+        value: Anything that a report holds.
+        key: The name under which it stands; ids are told by theirs.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v, str(k)) for k, v in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist(), key)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item, key) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("_id", "_ids")):
+        return str(value)
+    if isinstance(value, float) and not (abs(value) < float("inf")):
+        return None  # JSON has no NaN and no infinity
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Exactly one JSON document on stdout."""
+    print_line(json.dumps(plain(value), ensure_ascii=False, indent=1))
+
+
+def print_line(text: str = "") -> None:
+    """One line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def tell(text: str) -> None:
+    """One line of the story, on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Rows as an aligned table on stdout; nothing but a note on stderr if there are none.
+
+    Args:
+        rows: Each with the same keys.
+        columns: Which keys, in order; none means all of the first row.
+    """
+    made = [{k: _cell(v) for k, v in row.items()} for row in rows]
+    if not made:
+        tell("(no rows)")
+        return
+    names = list(columns) or list(made[0])
+    widths = {n: max(len(n), *(len(row.get(n, "")) for row in made)) for n in names}
+    print_line("  ".join(n.ljust(widths[n]) for n in names).rstrip())
+    print_line("  ".join("-" * widths[n] for n in names))
+    for row in made:
+        print_line("  ".join(row.get(n, "").ljust(widths[n]) for n in names).rstrip())
+
+
+def _cell(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.0f}"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[Tick]:
+    """A progress bar on stderr; where that is no terminal, a line at every tenth.
+
+    Args:
+        what: What goes on, in a word or two.
+        quiet: Print nothing at all.
+    """
+    if quiet:
+        yield _say_nothing
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:<22}"), BarColumn(bar_width=32), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        told = -1
+
+        def tick(done: int, total: int) -> None:
+            nonlocal told
+            tenth = 10 * done // max(total, 1)
+            if tenth > told:
+                told = tenth
+                tell(f"{what}: {done} of {total}")
+
+        yield tick
+
+
+def _say_nothing(done: int, total: int) -> None:
+    """A tick that nobody hears."""
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """``3 scenes``, ``1 scene``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,69 @@
+"""``scenelake demo`` and ``world``: the whole loop, on logs that anyone can have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.common import Json, Seed
+from cli.output import count, print_json, progress, tell
+
+
+class Size(StrEnum):
+    """How much the demo makes."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    FULL = "full"
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for logs, lake, exports and the report.")
+    ] = Path("scenelake-demo"),
+    size: Annotated[Size, typer.Option(help="How much is made.")] = Size.SMALL,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """The whole loop on a procedural world; ends with a report to open."""
+    from cli.demo import run
+
+    report = run(out, size=size.value, seed=seed, quiet=json)
+    if json:
+        print_json(report)
+    else:
+        tell("")
+        tell(f"Open {report.report}")
+
+
+def world(
+    logs_dir: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    logs: Annotated[int, typer.Option("--logs", "-n", min=1, help="How many.")] = 20,
+    format: Annotated[str, typer.Option("--format", "-f", help="Format of the logs.")] = (
+        "argoverse2_sensor"
+    ),
+    sensors: Annotated[
+        bool, typer.Option("--sensors", help="Camera images and lidar too.")
+    ] = False,
+    rare_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of logs with a planted rare behaviour.")
+    ] = 0.2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write procedural logs in a public format, with the truth beside them."""
+    from simulation.world import write_world
+
+    with progress("World", quiet=json) as tick:
+        report = write_world(
+            logs_dir, logs=logs, seed=seed, format=format, sensors=sensors, rare_rate=rare_rate,
+            jobs=jobs, progress=tick,
+        )  # fmt: skip
+    if json:
+        print_json(report)
+    else:
+        tell(f"{count(report.logs, 'log')} in {logs_dir}; the truth is in truth.json.")

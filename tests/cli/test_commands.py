@@ -1,0 +1,122 @@
+"""The command line: one JSON document, exit codes, errors that say what to do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formats.waymo_motion import write_logs
+from tests.builders import make_crossing_log, make_straight_log
+
+
+def scenelake(*arguments: str | Path, lake: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.app", "--lake", str(lake), *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def answer(*arguments: str | Path, lake: Path) -> Any:
+    done = scenelake(*arguments, "--json", lake=lake)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("logs")
+    write_logs([make_crossing_log("a"), make_straight_log("b")], folder / "two.tfrecord")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lake(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("lakes") / "lake"
+    report = answer("ingest", logs, lake=place)
+    assert (report["logs"], report["scenes"], report["rejected"]) == (2, 2, [])
+    return place
+
+
+def test_a_second_ingest_adds_nothing_and_says_so(logs: Path, lake: Path) -> None:
+    report = answer("ingest", logs, lake=lake)
+    assert (report["logs"], report["unchanged"]) == (0, 2)
+    assert not any(report["rows"].values())
+    assert "no row was added" in scenelake("ingest", logs, lake=lake).stderr
+
+
+def test_formats_are_listed_with_what_they_can(lake: Path) -> None:
+    listed = {entry["name"]: entry for entry in answer("formats", lake=lake)}
+    assert listed["waymo_motion"]["read"]
+    assert listed["openscenario"]["write"]
+    assert not listed["openscenario"]["read"]
+
+
+def test_sql_answers_in_every_form(lake: Path, tmp_path: Path) -> None:
+    query = "select cls, count(*) as n from agents group by 1 order by 1"
+    rows = answer("sql", query, lake=lake)
+    assert rows
+    assert set(rows[0]) == {"cls", "n"}
+    assert scenelake("sql", query, "-o", "csv", lake=lake).stdout.startswith('"cls","n"')
+    scenelake("sql", query, "-o", "parquet", "--to", tmp_path / "x.parquet", lake=lake)
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(tmp_path / "x.parquet").num_rows == len(rows)
+
+
+def test_ids_are_strings_in_json(lake: Path) -> None:
+    ids = answer("sql", "select scene_id, t1_ns from scenes", lake=lake)
+    assert all(isinstance(row["scene_id"], str) for row in ids)
+    assert all(isinstance(row["t1_ns"], int) for row in ids)
+
+
+def test_info_and_verify_answer(lake: Path) -> None:
+    info = answer("info", lake=lake)
+    assert info["datasets"]
+    assert info["tables"]["scenes"]["rows"] == 2
+    assert answer("verify", lake=lake)["sound"]
+
+
+def test_render_draws_by_name_or_id(lake: Path, tmp_path: Path) -> None:
+    scene = answer("sql", "select scene_id from scenes limit 1", lake=lake)[0]["scene_id"]
+    for name in ("x.png", "x.gif"):
+        made = answer("render", scene, "-o", tmp_path / name, lake=lake)
+        assert Path(made["file"]).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "told"),
+    [
+        (["sql", "select nothing_here from agents"], "BadQuery", "nothing_here"),
+        (["sql", "delete from agents"], "BadQuery", ""),
+        (["render", "12345", "-o", "x.png"], "UnknownName", "12345"),
+        (["ingest", "no/such/place"], "UnreadableFile", "does not exist"),
+        (["export", "12345", "--to", "opendrove"], "UnknownName", "opendrove"),
+        (["suite", "run", "nightly"], "UnknownName", "nightly"),
+    ],
+)
+def test_an_error_names_what_was_asked(
+    arguments: list[str], kind: str, told: str, lake: Path
+) -> None:
+    done = scenelake(*arguments, "--json", lake=lake)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] == kind
+    assert told in error["message"]
+    plain = scenelake(*arguments, lake=lake)
+    assert plain.returncode == 1
+    assert plain.stderr.startswith("error: ") or "\nerror: " in plain.stderr
+    assert "Traceback" not in plain.stderr
+
+
+def test_without_a_lake_the_hint_says_how_to_get_one(tmp_path: Path) -> None:
+    done = scenelake("info", lake=tmp_path / "none")
+    assert done.returncode == 1
+    assert "Ingest some logs first" in done.stderr
+
+
+def test_wrong_usage_is_exit_code_two(lake: Path) -> None:
+    assert scenelake("ingest", lake=lake).returncode == 2
+    assert scenelake("no-such-command", lake=lake).returncode == 2
