@@ -79,7 +79,7 @@ def _in_sight(eye: Array, boxes: Array, height: Array) -> Array:
     hides = height[None, :] >= height[:, None] - SEES_OVER_M
     np.fill_diagonal(hides, False)
     blocked = (near < far) & hides[:, None, :]
-    return ~blocked.any(axis=2).all(axis=1)
+    return np.asarray(~np.all(blocked.any(axis=2), axis=1))
 
 
 def tracking_noise(

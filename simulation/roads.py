@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -220,14 +221,14 @@ class _Draft:
         cuts = [2 * round(c / 2) for c in np.linspace(0, len(reference.s) - 1, sections + 1)]
         rows: list[list[int]] = []
         bikes: list[int] = []
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in pairwise(cuts):
             part = reference.cut(begin, end)
             row = [
                 self.lane(part.offset(-profile.lane_offset(i)), part.s, width=profile.width,
                           lane_type=lane_type, speed_limit=profile.limit)
                 for i in range(profile.lanes)
             ]  # fmt: skip
-            for left, right in zip(row[:-1], row[1:], strict=True):
+            for left, right in pairwise(row):
                 self.abreast(left, right)
             if profile.bike:
                 bikes.append(
@@ -541,7 +542,8 @@ def _roundabout(draft: _Draft, rng: np.random.Generator) -> None:
     arms = [_arm(draft, rng, t, reach, profiles[k], 190.0) for k, t in enumerate(thetas)]
     speed = 8.3
     ring_width = 4.2
-    through, between = [], []
+    through: list[int] = []
+    between: list[int] = []
     for k, theta in enumerate(thetas):
         onward = thetas[(k + 1) % count] + (2 * np.pi if k == count - 1 else 0.0)
         for begin, end, rows in (
@@ -760,7 +762,7 @@ def _map_of(
     for line, paint in draft.lines:
         add(MapLayer.ROAD_LINE, line[every], source_type=paint)
     for area in draft.areas:
-        add(MapLayer.DRIVABLE_AREA, area[every], source_type="DRIVABLE_AREA")
+        add(MapLayer.DRIVABLE_AREA, area, source_type="DRIVABLE_AREA")
     for area in draft.junctions:
         add(MapLayer.INTERSECTION, area[every], source_type="INTERSECTION")
     table = np.array(edges, dtype=np.int64).reshape(-1, 3)

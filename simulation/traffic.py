@@ -12,12 +12,11 @@ and nothing slides, not even when it stops half way through a lane change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from geometry.angles import wrap
 from geometry.arrays import Array
@@ -38,6 +37,7 @@ THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
 YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes on
 SIGHT_M = 90.0  # how far from a junction its conflicts are watched
 FAR = 1e6
+COOLNESS = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +155,7 @@ class Traffic:
         self.walkers: list[Walker] = []
         self.everyone_on_foot: list[Walker] = []
         self.obstacles: list[Obstacle] = []
+        self.parked: list[Obstacle] = []
         self.lane_length = np.array([lane.curve.length for lane in network.lanes])
         self.left = np.array([lane.left for lane in network.lanes])
         self.right = np.array([lane.right for lane in network.lanes])
@@ -253,7 +254,7 @@ class Traffic:
                 self.add(kind, way, station, speed)
                 s += 14.0 + brisk + float(self.rng.exponential(mean))
         rows = np.flatnonzero(self.alive)
-        gap, leader_speed, _ = self._leaders(rows)
+        gap, leader_speed, _ = self.leaders(rows)
         room = np.maximum(gap - self.gap[rows] - 1.0, 0.0)
         self.v[rows] = np.minimum(self.v[rows], room / self.headway[rows])
         self.v[rows] = np.minimum(self.v[rows], leader_speed + np.sqrt(2.0 * room))
@@ -265,6 +266,21 @@ class Traffic:
         self.v[rows] = np.minimum(self.v[rows], slow)
         for _ in range(walkers):
             self._add_walker()
+        self._park()
+
+    def _park(self) -> None:
+        rng, car = self.rng, KINDS[0]
+        for x, y, yaw in self.network.parking:
+            if rng.random() < 0.5:
+                size = tuple(
+                    float(np.round(rng.uniform(*q), 3))
+                    for q in (car.length, car.width, car.height)
+                )
+                at = np.array([x, y]) + rng.uniform(-0.15, 0.15, 2)
+                turned = yaw + float(rng.normal(0.0, 0.02))
+                self.parked.append(Obstacle(
+                    self.new_uid(), car.cls, at, turned, (size[0], size[1], size[2]), np.zeros(2)
+                ))  # fmt: skip
 
     def _add_walker(self) -> None:
         walker = feet.spawn(self.network, self.rng, uid=self.new_uid(), near=110.0, pace=1.0)
@@ -288,17 +304,19 @@ class Traffic:
             np.where(self.cls[rows] == AgentClass.CYCLIST, np.minimum(wanted, 6.0), wanted),
             self.top[rows],
         )
-        gap, leader_speed, _ = self._leaders(rows)
+        gap, leader_speed, leader = self.leaders(rows)
         v = self.v[rows]
         free_a = free(v, wanted, driver)
         push = interaction(v, gap, leader_speed, driver)
+        push = free_a - self._calm(free_a - push, v, gap, leader_speed, self.a[leader], driver)
         push = np.maximum(push, self._standing(rows, self._stop_gaps(rows), driver))
         push = np.maximum(push, self._standing(rows, self._hazard_gaps(rows), driver))
         target = np.clip(free_a - push, -BRAKE_MAX, None)
         if self.steps % 2 == 0:
             self._consider_lane_changes(rows, free_a, push)
         forced = self.forced[rows]
-        target = np.where(np.isnan(forced), target, forced)
+        target = np.where(np.isnan(forced), target, np.minimum(forced, self.power[rows] - push))
+        target = np.maximum(target, -BRAKE_MAX)
         a = np.clip(target, self.a[rows] - JERK_DOWN * DT, self.a[rows] + JERK_UP * DT)
         self._advance(rows, a)
         self._walk()
@@ -311,6 +329,28 @@ class Traffic:
             gap=cast(float, self.gap[rows]), headway=cast(float, self.headway[rows]),
             acceleration=cast(float, self.power[rows]), braking=cast(float, self.braking[rows]),
         )  # fmt: skip
+
+    def _calm(
+        self, idm: Array, v: Array, gap: Array, leader_speed: Array, leader_a: Array, driver: Idm
+    ) -> Array:
+        """IDM without its panic when somebody cuts in (Kesting, Treiber, Helbing 2010, eq. 11).
+
+        Where IDM brakes harder than needed if the leader keeps its acceleration (the "constant
+        acceleration heuristic" a_CAH), the answer is a_CAH + b·tanh((a_IDM − a_CAH)/b).
+        """
+        ahead = np.maximum(leader_speed, 0.0)
+        a_l = np.minimum(leader_a, driver.acceleration)
+        room = np.maximum(gap, GAP_FLOOR_M)
+        halts = ahead * (v - ahead) <= -2.0 * room * a_l
+        below = np.where(halts, np.maximum(ahead**2 - 2.0 * room * a_l, 1e-3), 1.0)
+        constant = np.where(
+            halts, v**2 * a_l / below, a_l - np.maximum(v - ahead, 0.0) ** 2 / (2.0 * room)
+        )
+        b = driver.braking
+        mixed = (1.0 - COOLNESS) * idm + COOLNESS * (constant + b * np.tanh((idm - constant) / b))
+        # Who comes the wrong way, or stands nearly at the bumper, is met with all of IDM.
+        cool = (idm < constant) & (leader_speed >= 0.0) & (gap > 1.5)
+        return np.where(cool, mixed, idm)
 
     def _standing(self, rows: Array, gap: Array, driver: Idm) -> Array:
         return interaction(self.v[rows], gap, np.zeros(len(rows)), driver)
@@ -387,7 +427,7 @@ class Traffic:
 
     # -- whom to follow -------------------------------------------------------------------------
 
-    def _leaders(
+    def leaders(
         self,
         rows: Array,
         *,
@@ -520,7 +560,7 @@ class Traffic:
             else np.full(len(m), int(LightState.GREEN))
         )
         needed = v**2 / (2.0 * np.maximum(line, 0.1))
-        committed = self.committed[who] | inside | (self.reckless[who] & (line < 30.0))
+        committed = self.committed[who] | inside | (self.reckless[who] & (line < 60.0))
         held = ~committed & (
             (state == LightState.RED) | ((state == LightState.YELLOW) & (needed < YELLOW_BRAKING))
         )
@@ -587,7 +627,7 @@ class Traffic:
 
     def _exit_full(self, who: Array, m: Array, x: Array) -> Array:
         """Whether the leader stands so that there is no room behind the junction."""
-        gap, speed, leader = self._leaders(who)
+        gap, speed, leader = self.leaders(who)
         room = x + self.length[who] / 2 + gap - self.ways.movement_length[m]
         slow = (speed < 2.0) & (self.a[leader] < 0.3)
         return slow & (room < self.length[who] + 3.0) & (not self.ways.circulating)
@@ -648,7 +688,7 @@ class Traffic:
             before = s[way] - self.s[rows] - self.length[rows] / 2 - reach
             aside = d[way] - self.d_to[rows]
             drift = thing.velocity[1] * np.cos(along[way]) - thing.velocity[0] * np.sin(along[way])
-            eta = np.clip(before / np.maximum(self.v[rows], 1.0), 0.0, 2.5)
+            eta = np.clip(before / np.maximum(self.v[rows], 1.0) + 1.0, 0.0, 4.0)
             room = self.width[rows] / 2 + reach + 0.35
             low = np.minimum(aside, aside + drift * eta)
             high = np.maximum(aside, aside + drift * eta)
@@ -712,9 +752,7 @@ class Traffic:
         me = np.array([i])
         others = np.flatnonzero(self.alive)
         others = others[others != i]
-        gap, speed, _ = self._leaders(
-            me, way=np.array([way]), s=np.array([station]), others=others
-        )
+        gap, speed, _ = self.leaders(me, way=np.array([way]), s=np.array([station]), others=others)
         driver = self._driver(me)
         wanted = self.ways.allowed[way, self.ways.cell(np.array([station]))] * self.eagerness[i]
         wanted = np.minimum(wanted, self.top[i])
@@ -797,7 +835,7 @@ class Traffic:
         rows = np.flatnonzero(self.alive)
         x, y, yaw = self.poses(rows)
         on_foot = self.walkers
-        things = self.obstacles
+        things = [*self.obstacles, *self.parked]
         more = [(w.uid, w.at[0], w.at[1], w.yaw, w.speed) for w in on_foot]
         more += [(o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity))) for o in things]
         extra = np.array(more, dtype=np.float64).reshape(-1, 5)
@@ -820,7 +858,7 @@ class Traffic:
             out[int(self.uid[i])] = (AgentClass(int(self.cls[i])), size)
         for walker in self.everyone_on_foot:
             out[walker.uid] = (AgentClass.PEDESTRIAN, walker.size)
-        for thing in self.obstacles:
+        for thing in [*self.obstacles, *self.parked]:
             out[thing.uid] = (thing.cls, thing.size)
         return out
 

@@ -13,8 +13,10 @@ from simulation.roads import Network
 from simulation.signals import SignalPlan
 
 ELBOW_M = 0.9  # room that pedestrians leave to those ahead
-SLOTS_M = (-1.2, -0.45, 0.45, 1.2)  # beside each other on a footway, by direction of walking
+SLOTS_M = (-1.35, -0.45)  # beside each other on a footway, to the right of its middle
 SPEEDING_UP = 1.0  # [m/s²]
+SIDESTEP = 0.5  # [m/s]
+WIDEST_M = 1.5  # from the middle of the footway
 
 
 @dataclass(slots=True, eq=False)
@@ -104,8 +106,8 @@ def spawn(
     walker = Walker(
         uid=uid, xy=xy, along=along, crossings=crossings, s=s,
         pace=float(rng.uniform(1.0, 1.65)) * pace, speed=1.2,
-        slot=float(rng.choice(SLOTS_M[:2])),
-        size=(float(rng.uniform(0.45, 0.65)), float(rng.uniform(0.5, 0.7)), float(rng.uniform(1.5, 1.9))),
+        slot=float(rng.choice(SLOTS_M)),
+        size=(float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.5, 0.65)), float(rng.uniform(1.5, 1.9))),
         patience=float(rng.uniform(1.0, 2.5)),
     )  # fmt: skip
     walker.place()
@@ -134,22 +136,13 @@ def walk(
     if not walkers:
         return
     at = np.array([w.at for w in walkers])
-    yaw = np.array([w.yaw for w in walkers])
-    offset = at[None] - at[:, None]
-    ahead = np.cos(yaw)[:, None] * offset[..., 0] + np.sin(yaw)[:, None] * offset[..., 1]
-    aside = np.cos(yaw)[:, None] * offset[..., 1] - np.sin(yaw)[:, None] * offset[..., 0]
-    # Whoever comes the other way passes in a slot of their own; only those ahead are waited for.
-    close = (ahead > 0.05) & (ahead < ELBOW_M + 0.6) & (np.abs(aside) < 0.68)
-    # Of two who stand in each other's way, the first in the list goes.
-    first = np.arange(len(walkers))[:, None] < np.arange(len(walkers))[None]
-    blocked = (close & ~(close.T & first)).any(axis=1)
     for row, walker in enumerate(walkers):
-        want = 0.0 if blocked[row] else walker.pace
+        want = walker.pace
         walker.crossing = -1
         for k, begin, end, _ in walker.crossings:
             if begin - 0.3 < walker.s < end + 0.5:
                 walker.crossing = k
-                want = max(want, 0.0 if blocked[row] else 1.3)
+                want = max(want, 1.3)
             elif begin - 1.2 < walker.s <= begin - 0.3:
                 duration = (end - begin) / max(walker.pace, 1.2)
                 crosswalk = network.crosswalks[k]
@@ -159,7 +152,23 @@ def walk(
                 )
                 if not may or not safe(k, walker, duration):
                     want = 0.0
-        change = np.clip(want - walker.speed, -4.0 * dt, SPEEDING_UP * dt * 2.0)
-        walker.speed = float(np.round(max(walker.speed + change, 0.0), 6))
-        walker.s = float(np.round(walker.s + walker.speed * dt, 6))
+        change = float(np.clip(want - walker.speed, -4.0 * dt, SPEEDING_UP * dt))
+        _move(walker, max(walker.speed + change, 0.0), dt, np.delete(at, row, axis=0))
+        at[row] = walker.at
+
+
+def _move(walker: Walker, speed: float, dt: float, others: Array) -> None:
+    """One step ahead, or aside where somebody is in the way; right first, as the other does."""
+    before = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
+    s, slot = walker.s, walker.slot
+    aside = SIDESTEP * dt
+    for ahead, left in ((1.0, 0.0), (0.6, -aside), (0.6, aside), (0.0, -aside), (0.0, aside)):
+        walker.s = float(np.round(s + ahead * speed * dt, 6))
+        walker.slot = float(np.round(np.clip(slot + left, -WIDEST_M, WIDEST_M), 6))
         walker.place()
+        after = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
+        if bool(((after > ELBOW_M) | (after >= before)).all()):
+            walker.speed = float(np.round(ahead * speed, 6))
+            return
+    walker.s, walker.slot, walker.speed = s, slot, 0.0
+    walker.place()

@@ -189,9 +189,10 @@ def ways_of(network: Network) -> Ways:
 
 
 def _sequences(network: Network, so_far: tuple[int, ...]) -> list[tuple[int, ...]]:
-    onward = [to for to in network.lanes[so_far[-1]].successors if to not in so_far]
-    if not onward:
+    successors = network.lanes[so_far[-1]].successors
+    if not successors:
         return [so_far]
+    onward = [to for to in successors if to not in so_far]  # nobody goes round for ever
     return [way for to in onward for way in _sequences(network, (*so_far, to))]
 
 
@@ -309,10 +310,14 @@ def _zones(
             if a == b or before[a] & before[b]:
                 continue
             slim = any(network.lanes[keys[k][0]].lane_type == LaneType.BIKE for k in (a, b))
-            runs = overlap_runs(shapes[a], shapes[b], 2.0 if slim else CONFLICT_M)
+            near = 2.0 if slim else CONFLICT_M
+            runs = overlap_runs(shapes[a], shapes[b], near)
             if not runs:
                 continue
             first, last, other_first, other_last = runs[0]
+            if circulating:  # one waits at one's own entry, for what passes there
+                mouth = shapes[a][first : first + round(MERGE_ZONE_M / GRID_M)]
+                _, _, other_first, other_last = overlap_runs(mouth, shapes[b], near)[0]
             merge = keys[a][-1] == keys[b][-1] or bool(
                 set(network.lanes[keys[a][-1]].successors)
                 & set(network.lanes[keys[b][-1]].successors)

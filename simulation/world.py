@@ -8,21 +8,25 @@ and kept only where the measurement says that they happened.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
+from schemas.errors import BadSetting, MissingData, UnknownName
 from schemas.labels import AgentClass, Daylight, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Observations
 from simulation import observe
+from simulation.rare import BEHAVIOURS, NEAR_M, Happened, Script
 from simulation.roads import ROADS, Network, build
-from simulation.traffic import DT, KINDS, Climate, Step, Traffic
+from simulation.traffic import DT, Climate, Step, Traffic
+from simulation.truth import Motion, Planted, Truth
 
 DATASET = "scenelake_world"
 WARM_UP_S = 12.0
 STEP_NS = 100_000_000
+ATTEMPTS = 40  # draws from one seed until what was asked for happens
+CASTINGS = 6  # moments in one traffic that are tried
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
@@ -54,73 +58,6 @@ SOURCE_CLASSES = {
 """In the words of Argoverse 2, in whose layout logs are written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planted:
-    """A rare behaviour that happens in a log.
-
-    Attributes:
-        name: As in ``simulation.rare.BEHAVIOURS``.
-        actors: Source track ids, whoever does it first; the ego is ``"ego"``.
-        t0_ns: Begin [ns].
-        t1_ns: End [ns].
-        measure: What was measured of it, by name, SI units.
-    """
-
-    name: str
-    actors: tuple[str, ...]
-    t0_ns: int
-    t1_ns: int
-    measure: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Motion:
-    """The true motion of everyone, seen or not, in the world frame.
-
-    Attributes:
-        source_track_id: Of each agent; the ego's is ``"ego"``.
-        cls: Of each agent.
-        size: (length, width, height) [m].
-        xy: [m].
-        yaw: [rad].
-        speed: [m/s].
-        acceleration: Along the heading [m/s²].
-        present: Whether the agent exists at the step; if not, its other values mean nothing.
-        observed: Whether the log has a row for it.
-    """
-
-    source_track_id: tuple[str, ...]
-    cls: tuple[AgentClass, ...]
-    size: Float[Array, "agents 3"]
-    xy: Float[Array, "agents steps 2"]
-    yaw: Float[Array, "agents steps"]
-    speed: Float[Array, "agents steps"]
-    acceleration: Float[Array, "agents steps"]
-    present: Bool[Array, "agents steps"]
-    observed: Bool[Array, "agents steps"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Truth:
-    """What is known of a log because it was made.
-
-    Attributes:
-        seed: That made it.
-        road: Kind of road.
-        weather: Drawn for it.
-        daylight: Drawn for it.
-        planted: Rare behaviours that happen.
-        motion: Of everyone.
-    """
-
-    seed: int
-    road: str
-    weather: Weather
-    daylight: Daylight
-    planted: tuple[Planted, ...]
-    motion: Motion
-
-
 def make_log(
     seed: int, *, road: str | None = None, rare: str | None = None, duration_s: float = 20.0
 ) -> tuple[Log, Truth]:
@@ -135,19 +72,85 @@ def make_log(
     Returns:
         The log as a reader would yield it, and the truth about it.
     """
-    rng = np.random.default_rng([seed, 0])
-    if road is None:
-        kinds = list(SHARES)
-        road = kinds[int(rng.choice(len(kinds), p=list(SHARES.values())))]
+    if rare is not None and rare not in BEHAVIOURS:
+        raise UnknownName("rare behaviour", rare, BEHAVIOURS)
+    possible = tuple(BEHAVIOURS[rare].roads if rare else SHARES)
+    if road is not None and road not in ROADS:
+        raise UnknownName("road", road, ROADS)
+    if road is not None and road not in possible:
+        raise BadSetting(
+            f"`{rare}` cannot happen on a road of kind `{road}`.",
+            hint=f"It can on: {', '.join(possible)}.",
+        )
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([seed, attempt])
+        made = _attempt(seed, rng, (road,) if road else possible, rare, duration_s)
+        if made is not None:
+            return made
+    raise MissingData(
+        f"No traffic drawn from seed {seed} let `{rare or 'ordinary'}` driving happen.",
+        hint="Try another seed.",
+    )
+
+
+def _attempt(
+    seed: int, rng: np.random.Generator, roads: Sequence[str], rare: str | None, duration_s: float
+) -> tuple[Log, Truth] | None:
+    """One draw; None if the behaviour did not come about, or somebody collided."""
+    share = np.array([SHARES[road] for road in roads])
+    road = roads[int(rng.choice(len(roads), p=share / share.sum()))]
     weather = Weather(int(rng.choice(len(WEATHER_SHARES), p=WEATHER_SHARES)))
     daylight = Daylight(int(rng.choice(len(DAYLIGHT_SHARES), p=DAYLIGHT_SHARES)))
-    network = build(road, rng)
-    traffic = warm_traffic(network, rng, CLIMATES[weather])
-    ego = choose_ego(traffic, duration_s)
-    steps, lights = record(traffic, ego, round(duration_s / DT) + 1)
-    return compose(
-        traffic, ego, steps, lights, seed=seed, rng=rng, weather=weather, daylight=daylight
-    )
+    traffic = warm_traffic(build(road, rng), rng, CLIMATES[weather])
+    egos = choose_egos(traffic, duration_s)
+    script = BEHAVIOURS[rare].cast(traffic, egos) if rare else None
+    for _ in range(CASTINGS if rare and script is None else 0):
+        for _ in range(round(2.0 / DT)):
+            traffic.step()
+        egos = choose_egos(traffic, duration_s)
+        script = BEHAVIOURS[str(rare)].cast(traffic, egos)
+        if script is not None:
+            break
+    if not egos or (rare and script is None):
+        return None
+    ego = script.ego if script else egos[0]
+    count = round(duration_s / DT) + 1
+    steps, lights = record(traffic, script, count)
+    motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
+    if not motion.present[0].all() or motion.collisions():
+        return None
+    planted: tuple[Planted, ...] = ()
+    if script is not None:
+        happened = script.happened(traffic)
+        found = (
+            None
+            if happened is None
+            else _planted(script.name, happened, motion, traffic, ego, seed)
+        )
+        if found is None:
+            return None
+        planted = (found,)
+    truth = Truth(
+        seed=seed, road=road, weather=weather, daylight=daylight, planted=planted, motion=motion
+    )  # fmt: skip
+    return compose(traffic.network, truth, lights, rng), truth
+
+
+def _planted(
+    name: str, happened: Happened, motion: Motion, traffic: Traffic, ego: int, seed: int
+) -> Planted | None:
+    """The behaviour under the log's own ids, if the ego saw who did it, and near enough."""
+    ids = tuple("ego" if u == traffic.uid[ego] else track_id(seed, u) for u in happened.actors)
+    row = motion.source_track_id.index(ids[0])
+    window = slice(round(happened.t0 / DT), round(happened.t1 / DT) + 1)
+    seen = motion.observed[row, window]
+    distance = np.linalg.norm(motion.xy[row, window] - motion.xy[0, window], axis=-1)
+    if seen.sum() < min(len(seen), 5) or distance.min() > NEAR_M:
+        return None
+    return Planted(
+        name=name, actors=ids, t0_ns=round(happened.t0 / DT) * STEP_NS,
+        t1_ns=round(happened.t1 / DT) * STEP_NS, measure=happened.measure,
+    )  # fmt: skip
 
 
 def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -> Traffic:
@@ -161,52 +164,45 @@ def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -
     return traffic
 
 
-def choose_ego(traffic: Traffic, duration_s: float) -> int:
-    """Slot of the car with most to see that stays on the road for the whole recording."""
+def choose_egos(traffic: Traffic, duration_s: float) -> list[int]:
+    """Slots of the cars that stay on the road for the whole recording, most to see first."""
     rows = np.flatnonzero(traffic.alive & (traffic.cls == AgentClass.VEHICLE))
     way = traffic.way[rows]
     allowed = traffic.ways.allowed[way, traffic.ways.cell(traffic.s[rows])]
-    reach = np.maximum(traffic.v[rows], 0.75 * allowed) * duration_s + 15.0
-    left = traffic.ways.length[way] - traffic.s[rows]
+    reach = np.maximum(traffic.v[rows], 0.8 * allowed) * duration_s + 15.0
+    stays = traffic.ways.length[way] - traffic.s[rows] > reach
     x, y, _ = traffic.poses(rows)
     everyone = traffic.look()
     near = np.hypot(everyone.x[None] - x[:, None], everyone.y[None] - y[:, None]) < 45.0
-    ahead = traffic.ways.enter[way] - traffic.s[rows]
-    score = near.sum(axis=1) + 6.0 * ((ahead > 10.0) & (ahead < 130.0))
-    score = score - 8.0 * (traffic.v[rows] < 1.0) + traffic.rng.uniform(0.0, 6.0, len(rows))
-    score = np.where(left > reach, score, score - 1e3 - (reach - left))
-    return int(rows[score.argmax()])
+    # Best is to come to the junction within the first half of the recording.
+    ahead = (traffic.ways.enter[way] - traffic.s[rows]) / np.maximum(
+        traffic.v[rows], 0.5 * allowed
+    )
+    score = np.minimum(near.sum(axis=1), 25) + 14.0 * ((ahead > 1.5) & (ahead < 9.0))
+    score = score - 8.0 * (traffic.v[rows] < 1.0) + traffic.rng.uniform(0.0, 8.0, len(rows))
+    order = np.argsort(-score, kind="stable")
+    return [int(rows[k]) for k in order if stays[k]]
 
 
-def record(traffic: Traffic, ego: int, count: int) -> tuple[list[Step], list[Array]]:
+def record(traffic: Traffic, script: Script | None, count: int) -> tuple[list[Step], list[Array]]:
     """``count`` looks at traffic, ``DT`` apart, and the signals at each."""
     steps, lights = [traffic.look()], [traffic.light()]
-    for _ in range(count - 1):
+    for k in range(1, count):
+        if script is not None:
+            script.act(traffic, round((k - 1) * DT, 6))
         traffic.step()
         steps.append(traffic.look())
         lights.append(traffic.light())
     return steps, lights
 
 
-def compose(
-    traffic: Traffic,
-    ego: int,
-    steps: list[Step],
-    lights: list[Array],
-    *,
-    seed: int,
-    rng: np.random.Generator,
-    weather: Weather,
-    daylight: Daylight,
-    planted: tuple[Planted, ...] = (),
-) -> tuple[Log, Truth]:
-    """What was recorded, as a log in the world frame with its truth."""
-    motion = _motion(traffic, int(traffic.uid[ego]), steps, seed)
-    network, count = traffic.network, len(steps)
+def compose(network: Network, truth: Truth, lights: list[Array], rng: np.random.Generator) -> Log:
+    """What the ego would report of it, as a log in the world frame."""
+    motion, seed = truth.motion, truth.seed
+    count = len(lights)
     t_ns = np.arange(count, dtype=np.int64) * STEP_NS
     ego_size = (float(motion.size[0, 0]), float(motion.size[0, 1]), float(motion.size[0, 2]))
     heading = np.stack([np.cos(motion.yaw[0]), np.sin(motion.yaw[0])], axis=-1)
-    yaw_rate = np.gradient(np.unwrap(motion.yaw[0]), DT)
     states = EgoStates(
         t_ns=t_ns,
         xyz=np.column_stack([motion.xy[0], np.full(count, network.z + ego_size[2] / 2)]),
@@ -214,9 +210,9 @@ def compose(
         size=ego_size,
         velocity=motion.speed[0][:, None] * heading,
         acceleration=motion.acceleration[0],
-        yaw_rate=yaw_rate,
+        yaw_rate=np.gradient(np.unwrap(motion.yaw[0]), DT),
     )
-    log = Log(
+    return Log(
         dataset=DATASET,
         source_log_id=log_id(seed, network.kind),
         source_uri=f"scenelake-world:{seed}",
@@ -227,15 +223,11 @@ def compose(
         lights=_light_states(network, lights, t_ns),
         split="train",
         location=f"world-{network.kind}",
-        weather=weather,
-        daylight=daylight,
+        weather=truth.weather,
+        daylight=truth.daylight,
         license="Apache-2.0",
         extra={"seed": seed, "road": network.kind},
     )
-    truth = Truth(
-        seed=seed, road=network.kind, weather=weather, daylight=daylight, planted=planted, motion=motion
-    )  # fmt: skip
-    return log, truth
 
 
 def log_id(seed: int, road: str) -> str:
@@ -248,7 +240,8 @@ def track_id(seed: int, uid: int) -> str:
     return str(uuid.UUID(int=(0x5CE0 << 112) | (seed % 2**64 << 32) | uid))
 
 
-def _motion(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> Motion:
+def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> Motion:
+    """The recorded steps as dense arrays in the world frame, the ego first."""
     uids = np.unique(np.concatenate([step.uid for step in steps]))
     uids = np.concatenate([[ego_uid], uids[uids != ego_uid]])
     order = np.argsort(uids)
@@ -324,6 +317,3 @@ def _light_states(network: Network, lights: list[Array], t_ns: Array) -> LightSt
         source_state=[LightState(int(c)).name for c in code], arrow=no, flashing=no,
         stop_xyz=np.concatenate(stop),
     )  # fmt: skip
-
-
-__all__ = ["KINDS", "ROADS", "Motion", "Planted", "Truth", "make_log"]

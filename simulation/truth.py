@@ -1,0 +1,122 @@
+"""What is known of a log because it was made: who moved how, and which rare behaviours happen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from geometry.arrays import Array
+from geometry.boxes import overlap
+from schemas.labels import AgentClass, Daylight, Weather
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A rare behaviour that happens in a log.
+
+    Attributes:
+        name: As in ``simulation.rare.BEHAVIOURS``.
+        actors: Source track ids, whoever does it first; the ego is ``"ego"``.
+        t0_ns: Begin, since the log began [ns].
+        t1_ns: End [ns].
+        measure: What was measured of it, by name, in SI units.
+    """
+
+    name: str
+    actors: tuple[str, ...]
+    t0_ns: int
+    t1_ns: int
+    measure: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Motion:
+    """The true motion of everyone, seen or not, in the world frame; the ego comes first.
+
+    Attributes:
+        source_track_id: Of each agent; the ego's is ``"ego"``.
+        cls: Of each agent.
+        size: (length, width, height) [m].
+        xy: [m].
+        yaw: [rad].
+        speed: [m/s].
+        acceleration: Along the heading [m/s²].
+        present: Whether the agent exists at the step; if not, its other values mean nothing.
+        observed: Whether the ego can see it.
+    """
+
+    source_track_id: tuple[str, ...]
+    cls: tuple[AgentClass, ...]
+    size: Float[Array, "agents 3"]
+    xy: Float[Array, "agents steps 2"]
+    yaw: Float[Array, "agents steps"]
+    speed: Float[Array, "agents steps"]
+    acceleration: Float[Array, "agents steps"]
+    present: Bool[Array, "agents steps"]
+    observed: Bool[Array, "agents steps"]
+
+    @property
+    def boxes(self) -> Float[Array, "agents steps 5"]:
+        """Oriented boxes, see :mod:`geometry.boxes`."""
+        extents = np.repeat(self.size[:, None, :2], self.xy.shape[1], axis=1)
+        return np.concatenate([self.xy, self.yaw[..., None], extents], axis=-1)
+
+    def collisions(self) -> list[tuple[int, int]]:
+        """Pairs of agents whose boxes ever overlap."""
+        boxes = self.boxes
+        reach = np.hypot(self.size[:, 0], self.size[:, 1]) / 2.0
+        pairs: set[tuple[int, int]] = set()
+        for step in range(boxes.shape[1]):
+            here = np.flatnonzero(self.present[:, step])
+            now = boxes[here, step]
+            offset = now[:, None, :2] - now[None, :, :2]
+            limit = (reach[here][:, None] + reach[here][None]) ** 2
+            first, second = np.nonzero(np.triu((offset**2).sum(axis=-1) < limit, 1))
+            if len(first):
+                hit = overlap(now[first], now[second])
+                pairs |= {
+                    (int(here[i]), int(here[j]))
+                    for i, j in zip(first[hit], second[hit], strict=True)
+                }
+        return sorted(pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """What is known of a log because it was made.
+
+    Attributes:
+        seed: That made it.
+        road: Kind of road.
+        weather: Drawn for it.
+        daylight: Drawn for it.
+        planted: Rare behaviours that happen.
+        motion: Of everyone.
+    """
+
+    seed: int
+    road: str
+    weather: Weather
+    daylight: Daylight
+    planted: tuple[Planted, ...]
+    motion: Motion
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the motion, as JSON values; times in nanoseconds since the log began."""
+        return {
+            "seed": self.seed,
+            "road": self.road,
+            "weather": self.weather.word,
+            "daylight": self.daylight.word,
+            "planted": [
+                {
+                    "name": p.name, "actors": list(p.actors), "t0_ns": p.t0_ns, "t1_ns": p.t1_ns,
+                    "measure": {name: round(value, 3) for name, value in p.measure.items()},
+                }
+                for p in self.planted
+            ],
+        }  # fmt: skip
