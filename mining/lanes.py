@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from geometry.angles import difference
 from geometry.arrays import Array
-from geometry.polylines import arc_length, at, headings
+from geometry.polylines import arc_length, at, headings, project
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
 
@@ -311,13 +311,8 @@ def _half_width(lane: MapFeature) -> float:
     if lane.left is None or lane.right is None or len(lane.left) < 2 or len(lane.right) < 2:
         return HALF_WIDTH_M
     middle = lane.points[len(lane.points) // 2, :2]
-    sides = [np.hypot(*(_dense(side) - middle).T).min() for side in (lane.left, lane.right)]
+    sides = [abs(float(project(middle[None], side)[1][0])) for side in (lane.left, lane.right)]
     return float(np.clip(np.mean(sides), 1.0, 3.5))
-
-
-def _dense(line: Float[Array, "points dims"]) -> Float[Array, "dense 2"]:
-    length = arc_length(line)[-1]
-    return at(line[:, :2].astype(np.float64), np.linspace(0.0, length, int(length) + 2))
 
 
 def _sample(lanes: Sequence[MapFeature]) -> Samples:

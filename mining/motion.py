@@ -48,6 +48,8 @@ JERK_DOUBT = 0.75
 """[m/s³] Likewise for jerk."""
 PARKED_SPAN_M = 3.0
 PARKED_SPEED = 2.0
+IN_LANE_M = 1.2
+"""[m] Who stands farther from the centre line stands at the side."""
 TURN_RATE = np.radians(5.0)
 """[rad/s] Slower changes of heading are no turn."""
 DRIFT = 0.15
@@ -182,8 +184,8 @@ class Motion:
     def _differentiate(self) -> None:
         seen = self.seen
         velocity = np.where(seen[..., None], self.scene.tracks.velocity, 0.0).astype(np.float64)
+        sigma = np.maximum(noise(velocity[..., 0], seen), noise(velocity[..., 1], seen))
         vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
-        sigma = np.maximum(noise(vx, seen), noise(vy, seen))
         half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
         fit_x, fit_y = fit_lines(vx, seen, half), fit_lines(vy, seen, half)
         vx, vy, ax, ay = fit_x.level, fit_y.level, fit_x.slope, fit_y.slope
@@ -238,10 +240,16 @@ class Motion:
         return np.asarray(reach)
 
     @cached_property
-    def parked(self) -> Bool[Array, " agents"]:
+    def immobile(self) -> Bool[Array, " agents"]:
         """Who never went anywhere: seen within 3 m and below 2 m/s throughout."""
         slow = np.where(self.seen, self.speed, 0.0).max(axis=1) < PARKED_SPEED
         return (self.span < PARKED_SPAN_M) & slow
+
+    @cached_property
+    def parked(self) -> Bool[Array, " agents"]:
+        """Who never went anywhere and does not stand in a lane, where traffic may hold it up."""
+        in_lane = self.on_lane & (np.abs(self.lane_d) < IN_LANE_M)
+        return self.immobile & (2 * in_lane.sum(axis=1) < np.maximum(self.seen.sum(axis=1), 1))
 
     @cached_property
     def first_seen(self) -> Int[Array, " agents"]:
@@ -292,7 +300,7 @@ class Motion:
         i, j = focus[i], focus[j]
         ego = (i == 0) & self.scene.has_ego
         near = self.distances[i, j] <= np.where(ego, FOCUS_M, OTHERS_M)
-        moves = ~(self.parked[i] & self.parked[j])
+        moves = ~(self.immobile[i] & self.immobile[j])
         drives = self.drives[i] | self.drives[j]
         keep = near & (ego | (moves & drives))
         i, j, ego = i[keep], j[keep], ego[keep]
@@ -470,7 +478,7 @@ class Motion:
             closed = np.concatenate([outline, outline[:1]])
             rest = np.flatnonzero(~hit)
             _, d, _ = project(points[rest].reshape(-1, 2), closed)
-            hit[rest] = (np.abs(d).reshape(len(rest), -1) <= margin).any(axis=1)
+            hit[rest] = (np.abs(d).reshape(len(rest), points.shape[1]) <= margin).any(axis=1)
         mask[agents, steps] = hit
         return mask
 
@@ -560,7 +568,10 @@ class Motion:
         """Lateral position that runs on over lane boundaries [m], its rate [m/s], where known."""
         raw = self.lane_d.copy()
         for i, t, before in self._lane_steps:
-            raw[i, t:] -= raw[i, t] - raw[i, before]
+            moves = 0.0
+            if before > 0 and self.on_lane[i, before - 1]:
+                moves = raw[i, before] - raw[i, before - 1]
+            raw[i, t:] -= raw[i, t] - raw[i, before] - np.clip(moves, -0.3, 0.3)
         half = half_windows(noise(raw, self.on_lane), slope_error=0.05)
         fit = fit_lines(raw, self.on_lane, half)
         return fit.level, fit.slope, fit.certain(LATERAL_DOUBT)

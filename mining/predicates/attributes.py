@@ -25,7 +25,6 @@ def _long_vehicle(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 
 def _parked(motion: Motion, limits: Limits) -> Iterable[Span]:
-    # Half a second at a red light would look the same: only a stretch of time tells them apart.
     lives = motion.last_seen - motion.first_seen + 1
     for i in np.flatnonzero(motion.parked & motion.is_vehicle & motion.focus).tolist():
         if motion.span[i] < limits["span"] and lives[i] * 0.1 >= limits["duration"]:
@@ -66,7 +65,8 @@ LONG_VEHICLE = Predicate(
 PARKED = Predicate(
     name="parked",
     group=GROUP,
-    doc="A vehicle that stays within 3 m and below 2 m/s for as long as it is seen.",
+    doc="A vehicle that stays within 3 m and below 2 m/s for as long as it is seen, at the side of "
+    "the lane or off it.",
     find=_parked,
     unit="m",
     parameters=(

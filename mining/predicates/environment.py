@@ -73,7 +73,7 @@ TRAFFIC_DENSITY = Predicate(
     roles=(),
     unit="1",
     parameters=(
-        Parameter("count", 10, "1", "own"),
+        Parameter("count", 10.0, "1", "own"),
         Parameter("distance", 50.0, "m", "own"),
     ),
     needs=("ego",),
@@ -86,7 +86,7 @@ VRU_DENSITY = Predicate(
     roles=(),
     unit="1",
     parameters=(
-        Parameter("count", 5, "1", "own"),
+        Parameter("count", 5.0, "1", "own"),
         Parameter("distance", 30.0, "m", "own"),
     ),
     needs=("ego",),

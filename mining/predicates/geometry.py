@@ -124,7 +124,7 @@ COUNT_NEAR = Predicate(
     find=_count_near,
     unit="1",
     parameters=(
-        Parameter("count", 6, "1", "nuPlan near_multiple_vehicles"),
+        Parameter("count", 6.0, "1", "nuPlan near_multiple_vehicles"),
         Parameter("distance", 8.0, "m", "nuPlan near_multiple_vehicles"),
     ),
 )

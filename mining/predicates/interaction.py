@@ -77,7 +77,7 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
     front = seen & (x > 0.0) & (x <= limits["ahead"])
     moves = np.abs(sideways) > limits["speed"]
     swaps = front[:, 1:] & front[:, :-1] & moves[:, 1:]
-    swaps &= (y[:, 1:] * y[:, :-1] <= 0.0) & (y[:, 1:] != y[:, :-1])
+    swaps &= (y[:, 1:] >= 0.0) != (y[:, :-1] >= 0.0)
     swaps &= np.sign(y[:, 1:] - y[:, :-1]) == np.sign(sideways[:, 1:])
     corridor = front & moves & (np.abs(y) <= limits["aside"])
     for row, step in zip(*np.nonzero(swaps), strict=True):
@@ -235,7 +235,7 @@ def _has_reason_to_stand(motion: Motion) -> Bool[Array, "agents steps"]:
         )
         # Who waits to enter may wait for traffic; who never moves while seen does not wait.
         lives = (motion.last_seen - motion.first_seen + 1) * DT
-        never = (motion.parked & (lives >= 8.0))[:, None]
+        never = (motion.immobile & (lives >= 8.0))[:, None]
         reason |= motion.on_lane & enters[lane] & (rest <= 12.0) & ~never
         reason |= motion.in_intersection & ~never
         walkers = motion.at_crosswalk & motion.is_pedestrian[:, None]

@@ -36,7 +36,7 @@ def _turning(motion: Motion, limits: Limits, side: int) -> Iterable[Span]:
 
 def _is_u_turn(turn: Turn, limits: Limits) -> bool:
     angle = abs(turn.angle)
-    return np.degrees(angle) >= limits["angle"] and turn.way / angle <= limits["radius"]
+    return bool(np.degrees(angle) >= limits["angle"] and turn.way / angle <= limits["radius"])
 
 
 def _u_turn(motion: Motion, limits: Limits) -> Iterable[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -35,38 +36,43 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
     view = motion.signal
     graph = motion.graph
     for i in np.flatnonzero(_drivers(motion).any(axis=1)).tolist():
-        d = view.distance[i]
-        same = view.lane[i, 1:] == view.lane[i, :-1]
-        crosses = (d[:-1] > 0.0) & (d[1:] <= 0.0) & same & np.isfinite(d[:-1])
-        for t in (np.flatnonzero(crosses) + 1).tolist():
+        for before, t in _crossings(motion, i, limits["gap"]):
             lane = int(view.lane[i, t])
             goes_on = _cleared(motion, i, t, limits["beyond"])
             if motion.speed[i, t] < limits["speed"] or not goes_on:
                 continue
-            rights = [lane, *graph.successors[lane]]
-            taken = [k for k in rights if k in set(motion.lane[i, t:].tolist())]
-            if any(graph.turn[k] < -TURN_LANE for k in taken):
+            ways = {lane, *graph.successors[lane]} & set(motion.lane[i, t:].tolist())
+            if any(graph.turn[k] < -TURN_LANE for k in ways):
                 continue  # Right on red is allowed in much of the world.
-            state = _shown(motion, lane, max(t - steps_of(limits["red_for"]), 0), t)
-            span = Span(
-                begin=max(t - steps_of(0.5), 0),
+            shown = _shown(motion, lane, max(t - steps_of(limits["red_for"]), 0), t)
+            if t - before > 1:  # It crossed out of sight: what was shown all that while?
+                shown = _shown(motion, lane, before, t)
+            always_red = bool((shown == LightState.RED).all())
+            perhaps = bool(np.isin(shown, (LightState.UNKNOWN, LightState.RED)).any())
+            unsure = t - before > 1 or bool((shown == LightState.UNKNOWN).any())
+            if not always_red and not (perhaps and unsure):
+                continue
+            reason = {"reason": "the crossing of the stop line, or its signal, was not observed"}
+            yield Span(
+                begin=max(before - steps_of(0.5) + 1, 0),
                 end=min(t + steps_of(0.5), motion.steps - 1),
                 actor=i,
                 lane=lane,
                 value=float(motion.speed[i, t]),
-                evidence={"cross_step": t},
+                truth=Truth.TRUE if always_red else Truth.UNKNOWN,
+                evidence={"cross_step": t} if always_red else reason,
             )
-            if (state == LightState.RED).all():
-                yield span
-            elif (state == LightState.UNKNOWN).any():
-                yield Span(
-                    begin=span.begin,
-                    end=span.end,
-                    actor=i,
-                    lane=lane,
-                    truth=Truth.UNKNOWN,
-                    evidence={"reason": "the signal was not observed"},
-                )
+
+
+def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[tuple[int, int]]:
+    """Steps (before, after) between which an agent's front passed its stop line."""
+    view = motion.signal
+    known = np.flatnonzero(np.isfinite(view.distance[i]))
+    for before, after in pairwise(known.tolist()):
+        same = view.lane[i, before] == view.lane[i, after]
+        passes = view.distance[i, before] > 0.0 >= view.distance[i, after]
+        if same and passes and after - before <= steps_of(longest_gap_s):
+            yield before, after
 
 
 def _cleared(motion: Motion, i: int, t: int, beyond: float) -> bool:
@@ -194,6 +200,7 @@ RED_LIGHT_RUNNING = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
         Parameter("red_for", 0.3, "s", "own: the signal has been red for so long"),
         Parameter("beyond", 5.0, "m", "own: how far it drives on"),
+        Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),
     ),
     needs=("map", "signals"),
 )
