@@ -6,7 +6,6 @@ Every function takes what :mod:`lake.localise` made and writes one table with it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from geometry.arrays import Array
 from geometry.polylines import arc_length
 from lake.dense import PACKING, pack_signals, pack_tracks
 from lake.ids import stable_id
+from lake.json_text import as_json as as_json
 from lake.localise import LocalLog
 from lake.roadmap import turn_of
 from lake.scenes import spans
@@ -102,11 +102,6 @@ def as_table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     unknown = set(columns) - set(schema.names)
     assert not unknown, f"{name} has no columns {sorted(unknown)}"
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def as_json(value: Any) -> str:
-    """Compact JSON of plain values, numpy's among them."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
 
 
 def ledger_table(entries: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -496,11 +491,3 @@ def _column(value: Any, kind: pa.DataType, count: int) -> pa.Array:
 
 def _int_or_none(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no place in JSON.")

@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 
 from geometry.arrays import Array
-from lake.convert import as_json
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
+from lake.json_text import as_json
 from lake.sql import run_sql
 from lake.store import Store, conform, write_atomically
 from schemas.errors import (
