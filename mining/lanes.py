@@ -116,11 +116,9 @@ class LaneGraph:
         ends, end_yaw = self.samples.xy[last], self.samples.yaw[last]
         start_yaw = self.samples.yaw[self.samples.first]
         for a, near in enumerate(cKDTree(starts).query_ball_point(ends, JOIN_M)):
-            found[a] = [
-                b
-                for b in sorted(near)
-                if b != a and abs(difference(start_yaw[b], end_yaw[a])) < JOIN_TURN
-            ]
+            others = np.array(sorted(set(near) - {a}), dtype=np.int64)
+            kink = np.abs(difference(start_yaw[others], np.full(len(others), end_yaw[a])))
+            found[a] = others[kink < JOIN_TURN].tolist()
         return found
 
     @cached_property

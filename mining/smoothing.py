@@ -125,8 +125,13 @@ def fit_lines(
         doubt = np.sqrt(left_over * s0 / np.where(enough, spread, 1.0)) / DT
         error[chosen] = np.where(enough & valid[chosen], doubt, np.inf)
     # The first and last step of a track see too few points; their neighbour's line runs on.
-    for here, beside in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+    for here, beside, way in (
+        (slice(None, -1), slice(1, None), -DT),
+        (slice(1, None), slice(None, -1), DT),
+    ):
         lend = valid[:, here] & ~np.isfinite(error[:, here]) & np.isfinite(error[:, beside])
+        onward = level[:, beside] + way * slope[:, beside]
+        level[:, here] = np.where(lend, onward, level[:, here])
         slope[:, here] = np.where(lend, slope[:, beside], slope[:, here])
         error[:, here] = np.where(lend, error[:, beside], error[:, here])
     known = np.isfinite(error)
