@@ -107,18 +107,31 @@ def jittered(batch: Batch, *, yaw: float, shift: float, generator: torch.Generat
     )
 
 
-def thinned(batch: Batch, agents: int, *, generator: torch.Generator) -> Batch:
-    """The batch with at most so many agents a window: the focus and others drawn at random."""
-    windows, count = batch.cls.shape
-    if count <= agents:
-        return batch
-    lot = torch.rand(windows, count, generator=generator).to(batch.cls.device)
-    lot = lot + 1.0 * ~batch.valid.any(dim=-1)  # padding last
-    lot[:, 0] = -1.0
-    kept = lot.argsort(dim=1)[:, :agents].sort(dim=1).values
-    row = torch.arange(windows, device=kept.device)[:, None]
-    names = ("state", "valid", "cls", "size", "ego")
-    return replace(batch, **{name: getattr(batch, name)[row, kept] for name in names})
+def thinned(batch: Batch, *, agents: int, polylines: int, generator: torch.Generator) -> Batch:
+    """The batch with at most so many agents and road pieces a window.
+
+    The focus stays; the others are drawn at random, padding last.
+    """
+    present = batch.valid.any(dim=-1)
+    first = torch.zeros_like(present)
+    first[:, :1] = True
+    kept = _draw(present, first, agents, generator)
+    row = torch.arange(len(kept), device=kept.device)[:, None]
+    pieces = _draw(batch.road_valid, torch.zeros_like(batch.road_valid), polylines, generator)
+    of_agents = ("state", "valid", "cls", "size", "ego")
+    of_roads = ("road", "road_kind", "road_facts", "road_valid")
+    return replace(
+        batch,
+        **{name: getattr(batch, name)[row, kept] for name in of_agents},
+        **{name: getattr(batch, name)[row, pieces] for name in of_roads},
+    )
+
+
+def _draw(present: Tensor, sure: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Columns drawn in each row, in their order: sure ones, then present ones, then padding."""
+    lot = torch.rand(present.shape, generator=generator).to(present.device)
+    lot = lot + 1.0 * ~present - 2.0 * sure
+    return lot.argsort(dim=1)[:, :count].sort(dim=1).values
 
 
 def _last(present: Array) -> int:

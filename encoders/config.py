@@ -22,6 +22,7 @@ class TrainingConfig:
         warm_up: Share of the steps over which the learning rate rises; then it falls as a cosine.
         clip: Greatest norm of the gradient.
         agents: Road users a window; where there are more, others are drawn at every step.
+        polylines: Road pieces a window, likewise.
         others: Other vehicles whose frames each scene is also told in.
         yaw_jitter: Greatest turn of a training window's frame [rad].
         shift_jitter: Greatest move of it [m].
@@ -36,7 +37,8 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     warm_up: float = 0.1
     clip: float = 5.0
-    agents: int = 24
+    agents: int = 20
+    polylines: int = 64
     others: int = 2
     yaw_jitter: float = 0.25
     shift_jitter: float = 2.0

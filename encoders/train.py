@@ -261,7 +261,9 @@ class _Run:
         generator = torch.Generator().manual_seed(draw_seed)
         batch = batch_of(features.take(chosen), device=self.device)
         batch = jittered(
-            thinned(batch, training.agents, generator=generator),
+            thinned(
+                batch, agents=training.agents, polylines=training.polylines, generator=generator
+            ),
             yaw=training.yaw_jitter,
             shift=training.shift_jitter,
             generator=generator,

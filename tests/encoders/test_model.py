@@ -152,8 +152,13 @@ def test_jitter_is_rigid_and_never_mirrors(batch):
 
 
 def test_thinning_keeps_the_focus_and_prefers_whom_there_is(batch):
-    few = thinned(batch, 3, generator=torch.Generator().manual_seed(0))
+    few = thinned(batch, agents=3, polylines=10, generator=torch.Generator().manual_seed(0))
     assert few.cls.shape[1] == 3
+    assert few.road_kind.shape[1] == 10
     assert torch.equal(few.state[:, 0], batch.state[:, 0])
-    assert few.valid.any(dim=-1).all()  # every window here has three agents or more
-    assert thinned(batch, 99, generator=torch.Generator()) is batch
+    # Every window here has three agents and ten road pieces, or more.
+    assert few.valid.any(dim=-1).all()
+    assert few.road_valid.all()
+    whole = thinned(batch, agents=99, polylines=99, generator=torch.Generator())
+    assert torch.equal(whole.state, batch.state)
+    assert torch.equal(whole.road, batch.road)
