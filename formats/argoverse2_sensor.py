@@ -146,7 +146,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     if any(frame.channel == SWEEPS for frame in frames):
         whole = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
         sensors.append(Sensor(channel=SWEEPS, kind="lidar", ego_from_sensor=whole))
-    _note_unread(source, notes)
+    if extras is None:  # with extras the raster is our own, made from the map
+        _note_unread(source, notes)
     ego = _ego(poses, cuboids, t0, extras)
     agents = _agents(poses, cuboids, t0, extras, notes)
     about = {} if extras is None else extras.about

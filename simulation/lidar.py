@@ -1,6 +1,6 @@
 """Ray-cast lidar of the procedural world: analytic rays against boxes and the ground.
 
-A spinning head of ``BEAMS`` beams; each ray returns the nearest surface it meets. A box is hit where
+A spinning head of several beams; each ray returns the nearest surface it meets. A box is hit where
 the ray's intervals between the three pairs of its faces overlap (Kay & Kajiya 1986); only the rays
 within a box's angular extent are tested against it. Rain, snow and fog take returns away with
 distance (Beer-Lambert), fog gives a few back from nothing.
@@ -9,6 +9,7 @@ distance (Beer-Lambert), fog gives a few back from nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,8 +18,6 @@ from geometry.arrays import Array
 from geometry.frames import SE3
 from schemas.labels import AgentClass, Weather
 
-BEAMS = 32
-ELEVATION = (-25.0, 15.0)  # [deg] lowest and highest beam
 AZIMUTHS = 1080  # rays a turn, one third of a degree apart
 RANGE = 120.0  # [m]
 RANGE_SIGMA = 0.02  # [m]
@@ -61,6 +60,34 @@ FAINT = 0.0015  # share of the power that is still detected
 FULL_SCALE = 0.4  # reflected share that reads 255
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Beams evenly spread over a range of elevations.
+
+    Attributes:
+        beams: How many.
+        lowest: Elevation of the first [deg].
+        highest: Of the last [deg].
+        first_laser: Number of the first.
+    """
+
+    beams: int
+    lowest: float
+    highest: float
+    first_laser: int = 0
+
+    @property
+    def spacing(self) -> float:
+        """Between neighbouring beams [rad]."""
+        return float(np.radians(self.highest - self.lowest) / (self.beams - 1))
+
+
+WHOLE = Head(32, -25.0, 15.0)
+UPPER = Head(16, -25.0 + 16 * 40.0 / 31, 15.0, first_laser=0)
+LOWER = Head(16, -25.0, -25.0 + 15 * 40.0 / 31, first_laser=16)
+"""Two heads that together have the beams of the whole one, stacked as Argoverse 2 stacks its own."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """Upright boxes in the vehicle frame, ground at ``ground_z``.
@@ -80,9 +107,10 @@ class Targets:
     ground_z: float
 
 
-def directions() -> Float[Array, "beams azimuths 3"]:
+@lru_cache(maxsize=8)
+def directions(head: Head) -> Float[Array, "beams azimuths 3"]:
     """Unit vectors of all rays in the sensor's frame, clockwise from the rear as sweeps turn."""
-    elevation = np.radians(np.linspace(*ELEVATION, BEAMS))[:, None]
+    elevation = np.radians(np.linspace(head.lowest, head.highest, head.beams))[:, None]
     azimuth = np.pi - (np.arange(AZIMUTHS) + 0.5) * (2.0 * np.pi / AZIMUTHS)
     flat = np.cos(elevation)
     x, y = flat * np.cos(azimuth), flat * np.sin(azimuth)
@@ -90,7 +118,7 @@ def directions() -> Float[Array, "beams azimuths 3"]:
 
 
 def cast(
-    targets: Targets, ego_from_sensor: SE3
+    targets: Targets, ego_from_sensor: SE3, head: Head = WHOLE
 ) -> tuple[
     Float[Array, "beams azimuths"], Int[Array, "beams azimuths"], Float[Array, "beams azimuths"]
 ]:
@@ -98,8 +126,7 @@ def cast(
 
     Distance is infinite and the hit ``NOTHING`` where the ray meets nothing within ``RANGE``.
     """
-    rays = _RAYS if _is_upright(ego_from_sensor) else directions()
-    turned = rays @ ego_from_sensor.rotation.T
+    turned = directions(head) @ ego_from_sensor.rotation.T
     origin = ego_from_sensor.translation
     down = turned[..., 2]
     with np.errstate(divide="ignore"):
@@ -107,7 +134,7 @@ def cast(
     hit = np.where(np.isfinite(distance), GROUND, NOTHING)
     cosine = np.where(down < 0.0, -down, 1.0)
     for box in _nearest_first(targets, origin):
-        for rows, columns in _window(targets, box, origin, ego_from_sensor):
+        for rows, columns in _window(targets, box, ego_from_sensor, head):
             _meet(targets, box, origin, turned, rows, columns, (distance, hit, cosine))
     far = distance > RANGE
     distance[far], hit[far] = np.inf, NOTHING
@@ -117,6 +144,7 @@ def cast(
 def sweep(
     targets: Targets,
     ego_from_sensor: SE3,
+    head: Head = WHOLE,
     *,
     weather: Weather | None,
     rng: np.random.Generator,
@@ -125,11 +153,12 @@ def sweep(
 
     Args:
         targets: What there is.
-        ego_from_sensor: Of the head.
+        ego_from_sensor: Where the head is.
+        head: Its beams.
         weather: None counts as clear.
         rng: Of noise and dropouts.
     """
-    distance, hit, cosine = cast(targets, ego_from_sensor)
+    distance, hit, cosine = cast(targets, ego_from_sensor, head)
     extinction = 0.0 if weather is None else EXTINCTION[weather]
     reached = np.where(np.isfinite(distance), distance, RANGE)
     # Drops and flakes come in clumps, so each ray meets its own share of them.
@@ -152,19 +181,16 @@ def sweep(
         reflected = np.where(air, 0.02, reflected)
     noisy = distance[kept] + rng.normal(0.0, RANGE_SIGMA, int(kept.sum()))
     beam, azimuth = np.nonzero(kept)
-    rays = (_RAYS @ ego_from_sensor.rotation.T)[kept]
+    rays = (directions(head) @ ego_from_sensor.rotation.T)[kept]
     xyz = ego_from_sensor.translation + noisy[:, None] * rays
     points = np.zeros(len(noisy), dtype=POINT)
     points["x"], points["y"], points["z"] = xyz.T
     strength = 255.0 * reflected[kept] / FULL_SCALE * rng.uniform(0.85, 1.15, len(noisy))
     points["intensity"] = np.clip(strength, 1, 255).astype(np.uint8)
-    points["laser_number"] = beam
+    points["laser_number"] = beam + head.first_laser
     points["offset_ns"] = (azimuth * (TURN_NS // AZIMUTHS)).astype(np.int32)
     points["hit"] = hit[kept]
     return points
-
-
-_RAYS = directions()
 
 
 def _is_upright(pose: SE3) -> bool:
@@ -179,14 +205,14 @@ def _nearest_first(targets: Targets, origin: Array) -> Array:
 
 
 def _window(
-    targets: Targets, box: int, origin: Array, ego_from_sensor: SE3
+    targets: Targets, box: int, ego_from_sensor: SE3, head: Head
 ) -> list[tuple[slice, slice]]:
     """Ranges of beams and azimuths within which a box can be met."""
-    offset = targets.xyz[box] - origin
+    offset = targets.xyz[box] - ego_from_sensor.translation
     reach = float(np.linalg.norm(targets.size[box])) / 2.0
     gap = float(np.hypot(*offset[:2]))
     if gap <= reach * 1.05 or not _is_upright(ego_from_sensor):
-        return [(slice(0, BEAMS), slice(0, AZIMUTHS))]
+        return [(slice(0, head.beams), slice(0, AZIMUTHS))]
     half = np.arcsin(min(float(np.hypot(*targets.size[box, :2])) / 2.0 / gap, 1.0))
     middle = np.pi - (np.arctan2(offset[1], offset[0]) - ego_from_sensor.yaw)
     step = 2.0 * np.pi / AZIMUTHS
@@ -197,10 +223,9 @@ def _window(
     farthest = gap + float(np.hypot(*targets.size[box, :2])) / 2.0
     bottom = np.arctan2(low, nearest if low < 0 else farthest)
     top = np.arctan2(high, nearest if high > 0 else farthest)
-    tilt = np.radians(ELEVATION[1] - ELEVATION[0]) / (BEAMS - 1)
-    begin = int(np.floor((bottom - np.radians(ELEVATION[0])) / tilt))
-    end = int(np.ceil((top - np.radians(ELEVATION[0])) / tilt)) + 1
-    rows = slice(max(begin, 0), min(max(end, 0), BEAMS))
+    begin = int(np.floor((bottom - np.radians(head.lowest)) / head.spacing))
+    end = int(np.ceil((top - np.radians(head.lowest)) / head.spacing)) + 1
+    rows = slice(max(begin, 0), min(max(end, 0), head.beams))
     if rows.start >= rows.stop:
         return []
     first %= AZIMUTHS

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from formats.argoverse2 import AXLE_TO_CENTRE, TYPICAL_SIZES, Poses, ego_poses
+from formats.argoverse2_sensor import SWEEPS
 from geometry.arrays import Array
 from geometry.cameras import EGO_FROM_FORWARD_OPTICS, Pinhole
 from geometry.frames import SE3, quaternion_from_rotation
@@ -26,27 +27,35 @@ from simulation import lidar as casting
 from simulation.scenery import Scenery, SignalHead, Thing, scenery_of, signal_heads
 
 CAMERA = "ring_front_center"
-LIDAR = "up_lidar"
+HEADS = {"up_lidar": casting.UPPER, "down_lidar": casting.LOWER}
+LIDAR = SWEEPS
 WIDTH, HEIGHT = 640, 360  # [px]
 FOCAL = 480.0  # [px] 67° wide
 CAMERA_AT = np.array([1.63, 0.0, 1.40])  # [m] in the vehicle frame, as Argoverse 2 mounts its own
-LIDAR_AT = np.array([1.35, 0.0, 1.64])
+LIDARS_AT = {"up_lidar": np.array([1.35, 0.0, 1.64]), "down_lidar": np.array([1.35, 0.0, 1.56])}
 BRAKING = -1.0  # [m/s²] brake lights are on below
 LOOK_BACK_NS = 400_000_000  # [ns] over which braking is judged
 
 
 def sensors_of_world() -> tuple[Sensor, ...]:
-    """Front camera and roof lidar, with calibration."""
+    """Front camera, the two heads of the roof lidar, and their merged sweeps, with calibration.
+
+    The merged sweeps are told in the vehicle frame, so their own calibration is the identity.
+    """
     looks_ahead = quaternion_from_rotation(EGO_FROM_FORWARD_OPTICS)
+    upright = np.array([1.0, 0.0, 0.0, 0.0])
     return (
         Sensor(
             channel=CAMERA, kind="camera", model="pinhole", width=WIDTH, height=HEIGHT,
             intrinsics=(FOCAL, FOCAL, WIDTH / 2.0, HEIGHT * 0.47), distortion=(0.0, 0.0, 0.0),
             ego_from_sensor=np.concatenate([CAMERA_AT, looks_ahead]),
         ),
+        *(
+            Sensor(channel=name, kind="lidar", ego_from_sensor=np.concatenate([at, upright]))
+            for name, at in LIDARS_AT.items()
+        ),
         Sensor(
-            channel=LIDAR, kind="lidar",
-            ego_from_sensor=np.concatenate([LIDAR_AT, [1.0, 0.0, 0.0, 0.0]]),
+            channel=LIDAR, kind="lidar", ego_from_sensor=np.concatenate([np.zeros(3), upright])
         ),
     )  # fmt: skip
 
@@ -115,6 +124,9 @@ def render_camera(log: Log, t_ns: int, sensor: Sensor) -> bytes:
 def cast_lidar(log: Log, t_ns: int, sensor: Sensor, seed: int) -> np.ndarray:
     """A lidar's sweep of the log at a time, as points in the vehicle frame.
 
+    The channel ``lidar`` is both heads of the roof together, ``up_lidar`` or ``down_lidar`` is one
+    of them; a lidar of another name has all 32 beams where it is mounted.
+
     Motion within the turn is left out: points are those of ``t_ns``, as Argoverse compensates its
     own. The field ``hit`` is the track that returned a point (its index among ``log.agents``), or
     ``lidar.GROUND``, ``lidar.AIR``, or below those, −10 and less, for things that stand.
@@ -142,9 +154,13 @@ def cast_lidar(log: Log, t_ns: int, sensor: Sensor, seed: int) -> np.ndarray:
         ]),
         ground_z=float(ego_from_scenery.translation[2]),
     )  # fmt: skip
-    ego_from_sensor = _mounting(sensor)
     rng = np.random.default_rng([seed, t_ns, zlib.crc32(log.source_log_id.encode())])
-    points = casting.sweep(targets, ego_from_sensor, weather=log.weather, rng=rng)
+    heads = [(_mounting(sensor), HEADS.get(sensor.channel, casting.WHOLE))]
+    if sensor.channel == LIDAR:
+        heads = [(SE3(np.eye(3), LIDARS_AT[name]), head) for name, head in HEADS.items()]
+    points = np.concatenate(
+        [casting.sweep(targets, pose, head, weather=log.weather, rng=rng) for pose, head in heads]
+    )
     points = points[~_on_own_roof(points, ego)]
     _paint_intensity(points, scenery, ego_from_scenery.inverse())
     whose = np.concatenate([log.agents.track[rows], -10 - np.flatnonzero(near)])
