@@ -40,6 +40,8 @@ TURN_LANE = np.radians(40.0)
 """[rad] A connecting lane that bends by this much turns left or right."""
 RING_M = 320.0
 """[m] Longest way round a roundabout."""
+RING_ROUNDNESS = 0.85
+"""4πA/P²: 1 of a circle, 0.785 of a square block."""
 RING_BEND = 1.0 / 60.0
 """[1/m] Least mean curvature of a lane of a roundabout."""
 NO_CARS = (LaneType.BIKE, LaneType.SIDEWALK)
@@ -198,24 +200,33 @@ class LaneGraph:
             if ring[start]:
                 continue
             side = np.sign(bend[start])
-            stack: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, ())]
+            stack: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, (start,))]
             seen: set[int] = set()
             while stack:
                 lane, way, path = stack.pop()
                 way += self.length[lane]
                 if way > RING_M:
                     continue
-                for following in self.successors[lane]:
-                    if following == start:
-                        ring[[*path, lane]] = True
-                        stack.clear()
+                if start in self.successors[lane]:
+                    if self._is_round(path):
+                        ring[list(path)] = True
                         break
+                    continue
+                for following in self.successors[lane]:
                     # Short straight stretches between entries belong to the circle.
                     bends = side * self.turn[following] > -np.radians(5.0)
                     if bends and following not in seen:
                         seen.add(following)
-                        stack.append((following, way, (*path, lane)))
+                        stack.append((following, way, (*path, following)))
         return ring
+
+    def _is_round(self, path: Sequence[int]) -> bool:
+        """Whether a closed way of lanes encloses nearly what a circle of its length would."""
+        first, count = self.samples.first, self.samples.count
+        x, y = np.concatenate([self.samples.xy[first[k] : first[k] + count[k]] for k in path]).T
+        twice = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+        way = float(self.length[list(path)].sum())
+        return 2.0 * np.pi * twice / way**2 >= RING_ROUNDNESS
 
     @cached_property
     def merges(self) -> Bool[Array, " lanes"]:

@@ -14,7 +14,6 @@ from mining.motion import Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
 from schemas.labels import LightState
-from schemas.scene import DT
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
@@ -196,10 +195,14 @@ def _blocked_by(motion: Motion, limits: Limits) -> Iterable[Span]:
         waits[j, begin : end + 1] = True
     stuck = waits & ~_has_reason_to_stand(motion)
     _, rate, known = motion.lateral
-    slows = (motion.speed <= limits["speed"]) | (motion.acceleration <= -1.0)
-    aside = known & (np.abs(rate) >= 0.3)
-    near = leads.on & (leads.gap <= limits["gap"]) & stuck[leads.b]
-    mask = near & (slows | aside)[leads.a] & ~motion.parked[leads.a][:, None]
+    reacts = (motion.acceleration <= -1.0) | (known & (np.abs(rate) >= 0.3))
+    waits_too = motion.speed <= limits["speed"]
+    # The two overlap by a hand's breadth or more, seen along the lane.
+    side = np.abs(motion.lane_d[leads.a] - motion.lane_d[leads.b])
+    in_way = side <= (motion.width[leads.a] + motion.width[leads.b])[:, None] / 2 - 0.2
+    near = leads.on & (leads.gap > -0.5) & (leads.gap <= limits["gap"]) & stuck[leads.b] & in_way
+    close = leads.gap <= limits["gap_waiting"]
+    mask = near & ((reacts & ~waits_too)[leads.a] | (waits_too[leads.a] & close))
     return relations(
         leads.a,
         leads.b,
@@ -233,13 +236,10 @@ def _has_reason_to_stand(motion: Motion) -> Bool[Array, "agents steps"]:
             ],
             dtype=bool,
         )
-        # Who waits to enter may wait for traffic; who never moves while seen does not wait.
-        lives = (motion.last_seen - motion.first_seen + 1) * DT
-        never = (motion.immobile & (lives >= 8.0))[:, None]
-        reason |= motion.on_lane & enters[lane] & (rest <= 12.0) & ~never
-        reason |= motion.in_intersection & ~never
+        reason |= motion.on_lane & enters[lane] & (rest <= 20.0)
+        reason |= motion.in_intersection
         walkers = motion.at_crosswalk & motion.is_pedestrian[:, None]
-        reason |= walkers.any(axis=0)[None] & motion.at_crosswalk & ~never
+        reason |= walkers.any(axis=0)[None] & motion.at_crosswalk
     return reason & ~motion.is_thing[:, None]
 
 
@@ -395,7 +395,8 @@ BLOCKED_BY = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=(
-        Parameter("gap", 30.0, "m", "own"),
+        Parameter("gap", 30.0, "m", "own: of one who brakes or steers aside"),
+        Parameter("gap_waiting", 12.0, "m", "nuPlan-KG queuesBehind"),
         Parameter("standing", 2.0, "s", "own"),
         Parameter("speed", 2.0, "m/s", "nuPlan-KG queuesBehind"),
     ),

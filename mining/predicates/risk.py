@@ -23,6 +23,8 @@ from mining.predicates.geometry import closing_speed
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
 
 GROUP = "risk"
+JOINT_M = 1.5
+"""[m] Boxes that never part by more are coupled."""
 
 
 def _ttc(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -155,8 +157,10 @@ def _touching(motion: Motion, slack: float) -> Bool[Array, "pairs steps"]:
     drawn_in[..., 3:] = np.maximum(drawn_in[..., 3:] - 2 * slack, 0.1)
     a, b = pairs.a[rows], pairs.b[rows]
     touch[rows, steps] = overlap(drawn_in[a, steps], drawn_in[b, steps])
-    # What overlaps for as long as it is seen belongs together: a trailer, a rider, a double box.
-    joint = touch.sum(axis=1) >= 0.9 * np.maximum(pairs.seen[:half].sum(axis=1), 1)
+    # What stays in touch for as long as it is seen belongs together: a trailer, a rider, a double.
+    close = (pairs.seen[:half] & (pairs.clearance[:half] <= JOINT_M)).sum(axis=1)
+    joint = close >= 0.8 * np.maximum(pairs.seen[:half].sum(axis=1), 1)
+    joint &= np.maximum(motion.span[pairs.a[:half]], motion.span[pairs.b[:half]]) > 5.0
     return np.asarray(touch & ~joint[:, None])
 
 
@@ -167,15 +171,8 @@ def _collision(motion: Motion, limits: Limits) -> Iterable[Span]:
     apart = motion.velocity[a] - motion.velocity[b]
     impact = np.hypot(apart[..., 0], apart[..., 1])
     mask = _touching(motion, limits["slack"])
-    mask &= (np.maximum(motion.speed[a], motion.speed[b]) >= limits["speed"]) | _held(mask)
-    return relations(a, b, mask, impact, least_s=0.2)
-
-
-def _held(mask: Bool[Array, "pairs steps"]) -> Bool[Array, "pairs steps"]:
-    """Steps at which the mask held at the step before: a wreck still collides."""
-    before = np.zeros_like(mask)
-    before[:, 1:] = mask[:, :-1]
-    return before
+    spans = relations(a, b, mask, impact, least_s=0.2)
+    return [span for span in spans if (span.value or 0.0) >= limits["speed"]]
 
 
 def _near_miss(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -282,13 +279,13 @@ RSS_VIOLATION = Predicate(
 COLLISION = Predicate(
     name="collision",
     group=GROUP,
-    doc="The boxes overlap by over 10 cm on each side, while one of them moves.",
+    doc="The boxes overlap by over 10 cm on each side, and meet at 1 m/s or more.",
     find=_collision,
     roles=("actor", "other"),
     unit="m/s",
     parameters=(
         Parameter("slack", 0.1, "m", "own: annotation noise"),
-        Parameter("speed", 0.5, "m/s", "own"),
+        Parameter("speed", 1.0, "m/s", "own: relative; people step in and out of vehicles"),
     ),
 )
 NEAR_MISS = Predicate(

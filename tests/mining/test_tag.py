@@ -1,0 +1,151 @@
+"""Tagging a lake: rows as the schema wants them, again without change, on many processes alike."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from geometry.arrays import Array
+from lake import Lake
+from mining.predicates import PREDICATES
+from mining.tag import tag
+from schemas.errors import UnknownName
+from schemas.labels import AgentClass, Daylight, Weather
+from schemas.records import EgoStates, Log, Observations
+from tests.builders import CORNER, stamps, straight_map
+
+STEPS = 101
+
+
+def braking_log(
+    name: str,
+    *,
+    weather: Weather | None = None,
+    daylight: Daylight | None = None,
+    hard: bool = True,
+) -> Log:
+    """An ego that brakes from 14 m/s at 7 (or 2) m/s² between 4 and 6 s, another one behind."""
+    t = np.arange(STEPS) * 0.1
+    a = 7.0 if hard else 2.0
+    v = np.clip(14.0 - a * np.clip(t - 4.0, 0.0, 2.0), 0.0, None)
+    x = np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * 0.1)])
+    zero = np.zeros(STEPS)
+
+    def at(ahead: Array) -> Array:
+        return np.column_stack([ahead, zero, zero]) + CORNER
+
+    return Log(
+        dataset="drawn", source_log_id=name, source_uri=f"/{name}", rate_hz=10.0,
+        ego=EgoStates(t_ns=stamps(STEPS), xyz=at(x), yaw=zero, size=(4.6, 1.9, 1.6)),
+        agents=Observations(
+            track=np.zeros(STEPS, dtype=np.int64), t_ns=stamps(STEPS), xyz=at(x - 60.0), yaw=zero,
+            size=np.tile([4.6, 1.9, 1.6], (STEPS, 1)), source_track_id=("b",), source_cls=("CAR",),
+            cls=(AgentClass.VEHICLE,),
+        ),
+        map=straight_map(), weather=weather, daylight=daylight,
+    )  # fmt: skip
+
+
+def lake_of(folder, logs: list[Log], *, source: str = "log") -> Lake:  # type: ignore[no-untyped-def]
+    lake = Lake.open_or_create(folder)
+    with lake.run("made") as run:
+        lake.add_logs(logs, run_id=run.id, source=source)  # type: ignore[arg-type]
+    return lake
+
+
+def events(lake: Lake, where: str = "source = 'rule'") -> list[dict[str, object]]:
+    rows = lake.read("events", None, where).to_pylist()
+    return sorted(
+        ({k: v for k, v in row.items() if k != "run_id"} for row in rows),
+        key=lambda row: row["event_id"],
+    )
+
+
+def test_rows_say_who_when_and_why(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a", weather=Weather.RAIN)])
+    report = tag(lake)
+    assert report.scenes == 1
+    assert report.by_name["hard_brake"] == 2  # the ego and its follower, 60 m behind
+    assert report.scenes_by_name["hard_brake"] == 1
+    (row,) = events(lake, "name = 'hard_brake' and truth = 'true' and actor_id = 0")
+    assert row["t0_ns"] == pytest.approx(4.0e9, abs=3e8)
+    assert row["t1_ns"] == pytest.approx(6.0e9, abs=3e8)
+    assert row["value"] == pytest.approx(-7.0, rel=0.02)
+    assert row["other_id"] is None
+    assert row["rule_version"] == PREDICATES["hard_brake"].version
+    assert json.loads(str(row["params"]))["acceleration"]["unit"] == "m/s²"
+    assert json.loads(str(row["evidence"]))["speed"] > 0
+    assert {r["truth"] for r in events(lake)} == {"true", "unknown"}
+    (light,) = events(lake, "name = 'illumination'")
+    assert light["truth"] == "unknown"
+
+
+def test_tagging_again_changes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b", hard=False)])
+    tag(lake)
+    before = events(lake)
+    assert len({row["event_id"] for row in before}) == len(before)
+    tag(lake)
+    assert events(lake) == before
+
+
+def test_only_what_is_asked_for_is_replaced(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b")])
+    first, second = lake.scene_ids()
+    tag(lake)
+    before = events(lake)
+    report = tag(lake, only=["hard_brake"], scene_ids=[first])
+    assert set(report.by_name) == {"hard_brake"}
+    assert events(lake) == before
+    runs = {
+        (row["scene_id"], row["name"]): row["run_id"]
+        for row in lake.read("events", ["scene_id", "name", "run_id"]).to_pylist()
+    }
+    assert runs[first, "hard_brake"] == report.run_id
+    assert runs[second, "hard_brake"] != report.run_id
+    assert runs[first, "braking"] != report.run_id
+
+
+def test_tags_of_others_are_left_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a")])
+    (scene_id,) = lake.scene_ids()
+    lake.append(
+        "events",
+        [
+            {
+                "event_id": 7, "log_id": 1, "scene_id": scene_id, "name": "hard_brake", "t0_ns": 0,
+                "t1_ns": 1, "truth": "true", "source": "dataset", "run_id": 1,
+            }
+        ],
+    )  # fmt: skip
+    tag(lake)
+    assert len(events(lake, "source = 'dataset'")) == 1
+
+
+def test_progress_and_summary(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b")])
+    seen: list[tuple[int, int]] = []
+    report = tag(lake, only=["stopped"], progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (2, 2)
+    (run,) = lake.read("runs", ["run_id", "summary"], "command = 'mine tag'").to_pylist()
+    assert run["run_id"] == report.run_id
+    assert json.loads(run["summary"])["scenes"] == 2
+
+
+def test_a_predicate_that_nobody_knows_is_refused_before_anything_is_written(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a")])
+    with pytest.raises(UnknownName):
+        tag(lake, only=["nonsense"])
+    assert events(lake) == []
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    logs = [braking_log(f"log{i}", hard=i % 2 == 0) for i in range(40)]
+    lake = lake_of(tmp_path / "l", logs)
+    tag(lake, only=["hard_brake", "stopped"])
+    before = events(lake)
+    tag(lake, only=["hard_brake", "stopped"], jobs=2)
+    assert events(lake) == before
