@@ -17,7 +17,9 @@ from mining.predicates.predicate import Limits, Parameter, Predicate, Span, stat
 from schemas.labels import LightState, Truth
 
 GROUP = "signals"
-NEAR_STOP_M = 30.0
+PAST_LINE_M = 15.0
+FAST = 5.0
+"""[m/s] Who has waited within the intersection is not so fast that near the line."""
 
 
 def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
@@ -65,9 +67,19 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 
 def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[tuple[int, int]]:
-    """Steps (before, after) between which an agent's front passed its stop line."""
+    """Steps (before, after) between which an agent's front passed its stop line.
+
+    One who comes into sight just past the line, and fast, passed it at about that speed.
+    """
     view = motion.signal
     known = np.flatnonzero(np.isfinite(view.distance[i]))
+    if len(known):
+        first = int(known[0])
+        past, speed = -float(view.distance[i, first]), float(motion.speed[i, first])
+        if 0.0 <= past <= PAST_LINE_M and speed >= FAST and first == motion.first_seen[i] > 0:
+            earlier = first - steps_of(past / speed + 1.0)
+            if earlier >= 0:
+                yield earlier, first
     for before, after in pairwise(known.tolist()):
         same = view.lane[i, before] == view.lane[i, after]
         passes = view.distance[i, before] > 0.0 >= view.distance[i, after]
@@ -197,7 +209,7 @@ RED_LIGHT_RUNNING = Predicate(
     find=_red_light_running,
     unit="m/s",
     parameters=(
-        Parameter("speed", 1.0, "m/s", "own"),
+        Parameter("speed", 3.0, "m/s", "own: who creeps off early is another matter"),
         Parameter("red_for", 0.3, "s", "own: the signal has been red for so long"),
         Parameter("beyond", 5.0, "m", "own: how far it drives on"),
         Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),

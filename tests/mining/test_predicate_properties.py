@@ -344,3 +344,36 @@ def test_waiting_at_red_all_the_time_is_not_parking() -> None:
     )
     assert true(made, "stationary_at_light")
     assert not true(made, "parked")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "truth"),
+    [
+        ((3.8, 5.2), Truth.TRUE),  # passes the line at 4.56 s, out of sight for 1.4 s
+        ((0.0, 5.0), Truth.TRUE),  # comes into sight 4.4 m past the line, at 10 m/s
+        ((3.0, 6.5), None),  # out of sight for too long to say more than that
+    ],
+)
+def test_a_red_line_crossed_out_of_sight(hidden, truth) -> None:  # type: ignore[no-untyped-def]
+    seen = (hidden[0] > TIME) | (hidden[1] <= TIME)
+    runner = along(10.0 * TIME, start=(-60.0, -micro.D), seen=seen)
+    made = scene(
+        runner,
+        map=micro.junction(),
+        signals=micro.lights({micro.THROUGH_EAST: LightState.RED}),
+        has_ego=False,
+    )
+    found = [i for i in tag_scene(made, ["red_light_running"]) if i.truth == Truth.TRUE]
+    assert [i.truth for i in found] == ([truth] if truth else [])
+    lost = [i for i in tag_scene(made, ["red_light_running"]) if i.truth == Truth.UNKNOWN]
+    assert len(lost) == int(hidden[0] > 0.0)
+
+
+def test_a_light_that_changed_out_of_sight_leaves_it_open() -> None:
+    seen = (TIME < 3.8) | (TIME >= 5.2)
+    runner = along(10.0 * TIME, start=(-60.0, -micro.D), seen=seen)
+    shown = np.where(TIME < 4.5, LightState.GREEN, LightState.RED)
+    made = scene(runner, map=micro.junction(), signals=micro.lights({micro.THROUGH_EAST: shown}))
+    (interval,) = tag_scene(made, ["red_light_running"])
+    assert interval.truth == Truth.UNKNOWN
+    assert "crossing of the stop line" in interval.evidence["reason"]
