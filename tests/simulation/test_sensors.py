@@ -99,13 +99,12 @@ class TestCamera:
         length, width, height = 12.0, 2.6, 3.2
         x = 20.0 - 1.422 + CAMERA_AT[0] + length / 2
         with_bus = log_with((AgentClass.BUS, x, 0.0, (length, width, height)))
-        changed = np.abs(image_of(with_bus) - image_of(log_with())).max(axis=-1) > 30.0
-        rows, columns = (
-            np.flatnonzero(changed.sum(axis=1) > 8),
-            np.flatnonzero(changed.any(axis=0)),
-        )
+        added = np.abs(image_of(with_bus) - image_of(log_with()))
+        changed = added.mean(axis=-1) > 22.0  # colour alone is blurred by the JPEG
         lens_height = CAMERA_AT[2] + AXLE_GROUND
         _, _, cx, cy = CAMERA.intrinsics
+        above = changed[: int(cy) - 8]  # well above the horizon, below which the shadow lies
+        rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
         assert columns.min() == pytest.approx(cx - FOCAL * width / 2 / 20.0, abs=3)
         assert columns.max() == pytest.approx(cx + FOCAL * width / 2 / 20.0, abs=3)
         assert rows.min() == pytest.approx(cy - FOCAL * (height - lens_height) / 20.0, abs=3)
