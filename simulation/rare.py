@@ -19,8 +19,9 @@ from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import in_frame_of
 from schemas.labels import AgentClass, LightState
+from simulation.roads import Network
 from simulation.signals import ALL_RED_S, YELLOW_S, SignalPlan
-from simulation.traffic import DT, KINDS, Obstacle, Traffic
+from simulation.traffic import DT, KINDS, YELLOW_BRAKING, Obstacle, Traffic
 
 NEAR_M = 50.0  # what happens farther from the ego than this does not count
 OFF_CROSSWALK_M = 10.0  # crossing nearer to a crosswalk than this is not jaywalking
@@ -61,6 +62,11 @@ class Script:
     actor: int = -1
     begin: float = 0.0
     seen: list[tuple[float, ...]] = field(default_factory=list)
+
+    @classmethod
+    def fits(cls, network: Network) -> bool:
+        """Whether it can happen on this road at all."""
+        return network.kind in cls.roads
 
     @classmethod
     def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
@@ -125,8 +131,13 @@ class CutIn(Script):
     name = "cut_in"
     roads = ("highway", "straight", "curve")
 
-    wanted: float = 8.0
+    wanted: float = 0.5
     changing: bool = False
+
+    @classmethod
+    def fits(cls, network: Network) -> bool:
+        """It takes two lanes."""
+        return any(lane.left >= 0 for lane in network.lanes)
 
     @classmethod
     def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
@@ -449,35 +460,49 @@ class RedLightRunning(Script):
 
     @classmethod
     def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
-        """See :meth:`Script.cast`."""
-        plan, rng, ways = traffic.network.signals, traffic.rng, traffic.ways
-        if plan is None:
-            return None
-        lights = traffic.light()
-        cars = np.flatnonzero(traffic.alive & np.isin(traffic.cls, (1, 4)) & (traffic.v > 6.0))
-        for j in rng.permutation(cars):
+        """See :meth:`Script.cast`; the actor is whoever comes at the right moment later on."""
+        near = [e for e in egos if np.hypot(*_point(traffic, e)) < 60.0]
+        # The best ego stands at the line or comes to it, and so stays near for a while.
+        ways = traffic.ways
+        before = [e for e in near if traffic.s[e] < ways.enter[traffic.way[e]] - 2.0]
+        return cls(ego=before[0]) if before else None
+
+    def _runner(self, traffic: Traffic) -> int:
+        """A driver who would just have to stop if the light turned yellow now, −1 for none."""
+        ways, lights = traffic.ways, traffic.light()
+        for j in np.flatnonzero(
+            traffic.alive & np.isin(traffic.cls, (1, 2, 4)) & (traffic.v > 6.0)
+        ):
             m = int(ways.movement[traffic.way[j]])
+            if m < 0 or j == self.ego or ways.rank[m] != 0:
+                continue
             line = float(ways.enter[traffic.way[j]] - traffic.s[j] - traffic.length[j] / 2)
-            if m < 0 or not 30.0 < line < 110.0 or ways.rank[m] != 0:
+            late = line / float(traffic.v[j]) - YELLOW_S
+            if lights[ways.group[m]] != LightState.GREEN or not 0.35 < late < 1.5:
                 continue
-            gap, _, _ = _gap_ahead(traffic, int(j))
-            if lights[ways.group[m]] != LightState.GREEN or gap < line + 5.0:
-                continue
-            arrival = line / float(traffic.v[j])
-            late = float(rng.uniform(0.4, 1.2))
-            green = arrival - YELLOW_S - late
-            shifted = _green_ends_in(plan, int(ways.group[m]), traffic.t, green)
-            near = [e for e in egos if e != j and np.hypot(*_point(traffic, e)) < 60.0]
-            if shifted is None or not near:
-                continue
-            traffic.network = replace(traffic.network, signals=shifted)
-            traffic.reckless[j], traffic.keeps_lane[j] = True, True
-            return cls(ego=near[0], actor=int(j))
-        return None
+            gap, speed, leader = _gap_ahead(traffic, int(j))
+            ahead = (
+                line - gap - float(traffic.length[leader])
+            )  # from the leader's front to the line
+            if ahead <= 0.0 or speed**2 / (2.0 * ahead) > 1.1 * YELLOW_BRAKING:
+                return int(j)
+        return -1
 
     def act(self, traffic: Traffic, t: float) -> None:
         """See :meth:`Script.act`."""
-        j, ways = self.actor, traffic.ways
+        ways, plan = traffic.ways, traffic.network.signals
+        if self.actor < 0:
+            runner = self._runner(traffic) if 0.5 < t < 14.0 else -1
+            if runner < 0 or plan is None or np.hypot(*_point(traffic, self.ego)) > 55.0:
+                return
+            group = int(ways.group[ways.movement[traffic.way[runner]]])
+            shifted = _green_ends(plan, group, traffic.t)
+            if shifted is None:
+                return
+            traffic.network = replace(traffic.network, signals=shifted)
+            traffic.keeps_lane[runner] = True
+            self.actor = runner
+        j = self.actor
         if not traffic.alive[j]:
             return
         m = int(ways.movement[traffic.way[j]])
@@ -492,6 +517,8 @@ class RedLightRunning(Script):
     def happened(self, traffic: Traffic) -> Happened | None:
         """See :meth:`Script.happened`."""
         seen = self.table()
+        if len(seen) == 0:
+            return None
         over = np.flatnonzero(seen[:, 1] > 0.0)
         out = np.flatnonzero(seen[:, 5] > 0.0)
         if len(over) == 0 or len(out) == 0 or over[0] < 4:
@@ -512,15 +539,14 @@ class RedLightRunning(Script):
         )  # fmt: skip
 
 
-def _green_ends_in(plan: SignalPlan, group: int, t: float, wanted: float) -> SignalPlan | None:
-    """The plan moved in time so that the green now shown to a group ends after ``wanted`` s."""
+def _green_ends(plan: SignalPlan, group: int, t: float) -> SignalPlan | None:
+    """The plan moved in time so that the green now shown to a group gives way to yellow at once."""
     now = (t + plan.offset) % plan.cycle
     phase = int(np.searchsorted(plan.ends, now, side="right"))
     begin = float(plan.ends[phase - 1]) if phase else 0.0
-    lasts = float(plan.ends[phase]) - begin
-    if plan.states[phase, group] != LightState.GREEN or not 0.2 < wanted < lasts - 0.2:
+    if plan.states[phase, group] != LightState.GREEN or now - begin < 3.0:
         return None
-    offset = (float(plan.ends[phase]) - wanted - t) % plan.cycle
+    offset = (float(plan.ends[phase]) - DT / 2 - t) % plan.cycle
     return replace(plan, offset=float(np.round(offset, 6)))
 
 
@@ -560,8 +586,11 @@ class WrongWay(Script):
             rows = np.flatnonzero(traffic.alive)
             px, py, _ = traffic.poses(rows)
             at = ways.pose(np.array(back[:1]), s[back[:1]])
-            if np.hypot(px - at[0][0], py - at[1][0]).min() < 16.0:
+            if np.hypot(px - at[0][0], py - at[1][0]).min() < 8.0:
                 continue
+            gap, speed, _ = traffic.leaders(np.array([ego]), way=np.array(back[:1]), s=s[back[:1]])
+            if gap[0] < 3.4 * (pace - float(speed[0])) + 10.0:
+                continue  # whoever comes first could not stop
             actor = traffic.add(KINDS[0], back[0], float(s[back[0]]), pace)
             traffic.top[actor] = pace
             traffic.keeps_lane[actor] = True

@@ -226,6 +226,13 @@ class Traffic:
         too_wide = {AgentClass.TRUCK: WIDE_BEND, AgentClass.BUS: WIDE_BEND * 2 / 3}
         return KINDS[0] if bend > too_wide.get(kind.cls, np.inf) else kind
 
+    def _draw(self, ways: list[int]) -> int:
+        """One of the ways; most drivers go straight on."""
+        m = self.ways.movement[ways]
+        straight = np.zeros(len(ways)) if len(self.ways.rank) == 0 else self.ways.rank[m] % 3 == 0
+        share = np.where((m >= 0) & straight.astype(bool), 4.0, 1.0)
+        return ways[int(self.rng.choice(len(ways), p=share / share.sum()))]
+
     def speed_of(self, kind_speed: float, way: int, s: float) -> float:
         """Speed that the way allows at a station, times a driver's eagerness."""
         return float(self.ways.allowed[way, self.ways.cell(np.array([s]))[0]]) * kind_speed
@@ -245,7 +252,7 @@ class Traffic:
             brisk = 1.2 * what.speed_limit if what.speed_limit > 20 else 0.6 * what.speed_limit
             s = 8.0 + float(self.rng.exponential(mean / 2))
             while s < what.curve.length - 8.0:
-                way = self._through[lane][int(self.rng.integers(len(self._through[lane])))]
+                way = self._draw(self._through[lane])
                 kind = self.kind_for(way)
                 station = float(self.ways.offset[way, lane]) + s
                 speed = self.speed_of(0.9, way, station)
@@ -792,11 +799,11 @@ class Traffic:
         for index, options in enumerate(self._entry_ways):
             if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
                 continue
-            way = options[int(self.rng.integers(len(options)))]
+            way = self._draw(options)
             kind = self.kind_for(way)
             lane = self.ways.lanes[way][0]
             limit = self.network.lanes[lane].speed_limit
-            mean = 14.0 if self.ways.bike[way] else (3.4 if limit > 20 else 6.0)
+            mean = 14.0 if self.ways.bike[way] else (3.4 if limit > 20 else 4.5)
             on_lane, along = self.lane_of(rows)
             first = along[on_lane == lane]
             if len(first) and first.min() < 22.0 + 0.9 * limit:

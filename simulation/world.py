@@ -101,7 +101,10 @@ def _attempt(
     road = roads[int(rng.choice(len(roads), p=share / share.sum()))]
     weather = Weather(int(rng.choice(len(WEATHER_SHARES), p=WEATHER_SHARES)))
     daylight = Daylight(int(rng.choice(len(DAYLIGHT_SHARES), p=DAYLIGHT_SHARES)))
-    traffic = warm_traffic(build(road, rng), rng, CLIMATES[weather])
+    network = build(road, rng)
+    if rare and not BEHAVIOURS[rare].fits(network):
+        return None
+    traffic = warm_traffic(network, rng, CLIMATES[weather])
     egos = choose_egos(traffic, duration_s)
     script = BEHAVIOURS[rare].cast(traffic, egos) if rare else None
     for _ in range(CASTINGS if rare and script is None else 0):
