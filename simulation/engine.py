@@ -255,9 +255,10 @@ def track(
 ) -> tuple[Float[Array, " cases"], Float[Array, " cases"]]:
     """Controls that lead onto a trajectory: along and across, the cubic that meets it 1 s ahead.
 
-    A cubic that leaves the origin level and reaches (d, y) with slope ψ bends at its start with
-    κ = 6 y / d² − 2 ψ / d; likewise one in time starts with a = 6 (D − v τ) / τ² − 2 Δv / τ. On
-    an arc, or at constant acceleration, both are exact.
+    A cubic in time that gains the distance D and the speed Δv within τ starts with
+    a = 6 (D − v τ) / τ² − 2 Δv / τ. Likewise one along the way d, which ends at a bearing β and
+    turned by ψ, starts with the curvature κ = (6 β − 2 ψ) / d. At constant acceleration, and on
+    arcs, both are exact.
 
     Args:
         trajectory: x, y, yaw, speed of the box centre.
@@ -284,10 +285,11 @@ def track(
         rest = rest + np.where(speed[:, i] < 0.0, -step, step)
     distance = forward + rest
     dx, dy = xs[:, -1] - rear[:, 0], ys[:, -1] - rear[:, 1]
-    across = cos * dy - sin * dx
     turn = wrap(yaw[:, -1] - rear[:, 2])
-    d = np.where(np.abs(distance) < CREEP_M, 1.0, distance)
-    curvature = np.where(np.abs(distance) < CREEP_M, 0.0, 6.0 * across / d**2 - 2.0 * turn / d)
+    creeps = np.abs(distance) < CREEP_M
+    d = np.where(creeps, 1.0, distance)
+    bearing = np.arctan2(np.sign(d) * (cos * dy - sin * dx), np.sign(d) * (cos * dx + sin * dy))
+    curvature = np.where(creeps, 0.0, (6.0 * bearing - 2.0 * turn) / d)
     gained = speed[:, -1] - rear[:, 3]
     acceleration = 6.0 * (distance - rear[:, 3] * tau) / tau**2 - 2.0 * gained / tau
     return acceleration, np.arctan(wheelbase * curvature)

@@ -11,6 +11,7 @@ from simulation.idm import BRAKE_MAX, Idm, interaction
 from simulation.paths import Paths
 
 MARGIN_M = 0.2  # beside the vehicle, within which another counts as in its way
+LOOK_M = 20.0  # how far a standing vehicle looks ahead; 4 s more at speed
 REACH_M = 100.0
 LINE_PASSED_M = 1.0  # a stop line this far under the front bumper is behind the driver's choice
 YELLOW_BRAKING = 3.0  # [m/s²] a driver stops for yellow if this is enough
@@ -47,7 +48,7 @@ def leader_braking(
     """
     braking = np.zeros(len(path))
     # Broad phase: beyond this nobody matters even at a standstill.
-    reach = np.minimum(20.0 + 4.0 * np.maximum(speed, 0.0), REACH_M)
+    reach = np.minimum(LOOK_M + 4.0 * np.maximum(speed, 0.0), REACH_M)
     here, _ = paths.pose(path, s)
     apart = other[:, :2] - here[row]
     near = apart[:, 0] ** 2 + apart[:, 1] ** 2 <= (reach[row] + other[:, 3]) ** 2

@@ -187,7 +187,9 @@ def lane_steering(
         wheelbase: [m].
         aside: To keep so far to the left of the path [m].
     """
-    axle_s, offset, point = paths.locate(path, np.ascontiguousarray(pose[:, :2]), s)
+    axle_s, offset, point = paths.locate(
+        path, np.ascontiguousarray(pose[:, :2]), s, behind=2.0, ahead=5.0
+    )
     _, heading = paths.pose(path, axle_s)
     turned = difference(np.ascontiguousarray(pose[:, 2]), heading)
     curvature = paths.curvature[point]

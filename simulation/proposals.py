@@ -156,7 +156,9 @@ class Pdm:
                 paths, path, s, pose, to_centre + length / 2.0, wheelbase, aside
             )
             pose = bicycle_step(pose, acceleration, steering, wheelbase=wheelbase, dt=DT)
-            s, _, _ = paths.locate(path, np.ascontiguousarray(pose[:, :2]), s)
+            s, _, _ = paths.locate(
+                path, np.ascontiguousarray(pose[:, :2]), s, behind=2.0, ahead=5.0
+            )
             poses.append(pose)
             stations.append(s)
             accelerations.append(acceleration)
@@ -320,7 +322,7 @@ class Oracle(Reference, Pdm):
     """Many more proposals, the others' logged future, and no drive that leaves the road."""
 
     name = "oracle"
-    shares: ClassVar[tuple[float, ...]] = (1.0, 1.3, 0.75, 0.5, 0.25, 0.1)
+    shares: ClassVar[tuple[float, ...]] = (1.0, 0.7, 0.4, 0.15)
     asides: ClassVar[tuple[float, ...]] = (0.0, 0.75, -0.75, 1.75, -1.75, 3.5, -3.5)
     heedless: ClassVar[tuple[bool, ...]] = (False, True)
 

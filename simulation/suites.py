@@ -548,7 +548,10 @@ def _report(
         passed=sum(r.passed for r in results),
         failed=sum(not r.passed and r.status == DONE for r in results),
         errored=sum(errors.values()),
-        score=float(np.mean([r.score for r in results])) if results else 0.0,
+        # In the table's precision, so that a report read back is the report that was given.
+        score=float(np.array([r.score for r in results], dtype=np.float32).mean())
+        if results
+        else 0.0,
         wall_s=wall_s,
         agent_steps=agent_steps,
         by_criterion={n: dict(by_criterion[n]) for n in CRITERIA if n in by_criterion},
@@ -557,7 +560,7 @@ def _report(
             {
                 "case_id": str(r.case.case_id),
                 "scene_id": str(r.case.scene_id),
-                "score": r.score,
+                "score": float(np.float32(r.score)),
                 "failed": r.failed,
                 "status": r.status,
                 "detail": {n: r.criteria[n].detail for n in r.failed if r.criteria[n].detail},

@@ -1,0 +1,89 @@
+"""Routes: through the lane graph where it leads to the goal, else along the log."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records import RoadMap
+from simulation.paths import Paths, extended
+from simulation.routes import LaneGraph, build_route
+from tests.simulation.driving import road
+
+STRAIGHT = np.stack([np.linspace(0.0, 80.0, 81), np.zeros(81)], axis=-1)
+EAST = np.zeros(81)
+
+
+def test_the_route_follows_the_lanes_past_the_goal() -> None:
+    route = build_route(STRAIGHT + np.array([0.0, 0.6]), EAST, LaneGraph(road(limit=15.0)))
+    assert route.source == "map"
+    assert route.lanes == (0, 1)
+    assert route.goal_s - route.start_s == pytest.approx(80.0, abs=0.01)
+    np.testing.assert_allclose(route.xy[:, 1], 0.0, atol=1e-9)
+    assert len(route.xy) - 1 - route.goal_s > 100.0
+    assert route.start_s > 10.0
+    assert route.limit_known.all()
+    assert (route.speed_limit == 15.0).all()
+
+
+def test_lanes_that_meet_follow_each_other_where_the_source_has_no_graph() -> None:
+    bare = replace(road(), edges=np.zeros((0, 3), dtype=np.int64))
+    assert build_route(STRAIGHT, EAST, LaneGraph(bare)).lanes == (0, 1)
+
+
+def test_a_lane_change_of_the_log_is_on_the_route() -> None:
+    changing = STRAIGHT.copy()
+    changing[40:, 1] = 3.5
+    changing[30:40, 1] = np.linspace(0.0, 3.5, 10)
+    route = build_route(changing[:61], EAST[:61], LaneGraph(road()))
+    assert route.source == "map"
+    assert route.lanes[:2] == (0, 2)
+    at_goal = route.xy[int(route.goal_s)]
+    assert at_goal[1] == pytest.approx(3.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("road_map", [None, RoadMap.none(), road()])
+def test_else_the_route_is_the_drive(road_map: RoadMap | None) -> None:
+    angle = np.linspace(0.0, np.pi / 2, 60)
+    bend = np.stack([40.0 * np.sin(angle), 200.0 - 40.0 * np.cos(angle)], axis=-1)
+    graph = None if road_map is None else LaneGraph(road_map)
+    route = build_route(bend, angle, graph)
+    assert route.source == "log"
+    assert route.lanes == ()
+    on_arc = route.xy[int(route.start_s) : int(route.goal_s)]
+    radius = np.hypot(on_arc[:, 0], on_arc[:, 1] - 200.0)
+    np.testing.assert_allclose(radius, 40.0, atol=0.1)
+    assert not route.limit_known.any()
+
+
+def test_an_ego_that_stood_has_a_route_straight_ahead() -> None:
+    standing = np.zeros((50, 2)) + np.random.default_rng(0).normal(0, 0.02, (50, 2))
+    route = build_route(standing, np.full(50, 0.5), None)
+    ahead = route.xy[-1] - route.xy[0]
+    assert np.arctan2(ahead[1], ahead[0]) == pytest.approx(0.5, abs=1e-3)
+    assert len(route.xy) > 100
+
+
+@given(s=st.floats(0.0, 60.0), d=st.floats(-5.0, 5.0), near=st.floats(-3.0, 3.0))
+def test_locating_inverts_placing(s: float, d: float, near: float) -> None:
+    angle = np.linspace(0.0, 1.0, 200)
+    arc = np.stack([60.0 * np.sin(angle), 60.0 * (1 - np.cos(angle))], axis=-1)
+    paths = Paths.of([np.array([[0.0, 0.0], [9.0, 9.0]]), arc])
+    row = np.array([1])
+    xy, yaw = paths.pose(row, np.array([s]))
+    beside = xy + d * np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
+    again, left, _ = paths.locate(row, beside, np.array([s + near]))
+    assert again[0] == pytest.approx(s, abs=0.15)
+    assert left[0] == pytest.approx(d, abs=0.05)
+
+
+def test_beyond_its_ends_a_path_goes_straight_on() -> None:
+    paths = Paths.of([np.array([[0.0, 0.0], [10.0, 0.0]])])
+    rows = np.zeros(2, dtype=np.int64)
+    xy, yaw = paths.pose(rows, np.array([15.0, -2.0]))
+    np.testing.assert_allclose(xy, [[15.0, 0.0], [-2.0, 0.0]])
+    np.testing.assert_allclose(yaw, 0.0)
+    line = extended(np.array([[0.0, 0.0], [0.0, 5.0]]), before=2.0, after=3.0)
+    np.testing.assert_allclose(line, [[0, -2], [0, 0], [0, 5], [0, 8]])

@@ -1,0 +1,139 @@
+"""Suites in a lake: built with reasons, run, reported, compared, replaced only when told to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lake import Lake
+from schemas.case import Case
+from schemas.errors import BadSetting, MissingData, UnknownName
+from simulation import suites
+from tests.builders import make_crossing_log, make_straight_log
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    made = Lake.create(tmp_path_factory.mktemp("lake") / "lake")
+    logs = [make_straight_log(), make_crossing_log(), make_crossing_log("brief", steps=20)]
+    with made.run("test") as run:
+        written = made.add_logs(logs, run_id=run.id)
+        scene_id = written["scenes"][0]
+        log_id = made.read("scenes", ["log_id"], f"scene_id = {scene_id}")["log_id"][0].as_py()
+        event = {
+            "event_id": 1, "log_id": log_id, "scene_id": scene_id, "name": "cut_in", "t0_ns": 0,
+            "t1_ns": 1, "truth": "true", "source": "rule", "run_id": run.id,
+        }  # fmt: skip
+        made.append("events", [event])
+    return made
+
+
+def test_a_suite_is_built_run_and_reported(lake: Lake) -> None:
+    built = suites.build(lake, "first")
+    assert built.cases == 2
+    assert [reason for _, reason in built.refused] == [
+        "only 0.9 s are left to drive; 3 s are needed"
+    ]
+    told: list[tuple[int, int]] = []
+    ran = suites.run(lake, "first", "idm", progress=lambda done, of: told.append((done, of)))
+    assert (ran.cases, ran.passed + ran.failed + ran.errored) == (2, 2)
+    assert ran.errored == 0
+    assert told == [(2, 2)]
+    answer = ran.as_json()
+    for key in (
+        "run_id", "cases", "passed", "failed", "errored", "score", "wall_s", "agent_steps",
+        "by_criterion",
+    ):  # fmt: skip
+        assert key in answer
+    again = suites.report(lake, "first")
+    assert again == suites.report(lake, ran.run_id)
+    assert again.as_json() == answer
+    results = lake.read("results", None, f"run_id = {ran.run_id}").to_pylist()
+    trajectory = np.frombuffer(results[0]["trajectory"], dtype=np.float32).reshape(-1, 4)
+    assert len(trajectory) == results[0]["steps"] + 1
+
+
+def test_results_do_not_depend_on_batches_or_processes(lake: Lake) -> None:
+    suites.build(lake, "split", replace=True)
+    runs = [
+        suites.run(lake, "split", "idm", batch=64),
+        suites.run(lake, "split", "idm", batch=1),
+        suites.run(lake, "split", "idm", jobs=2),
+    ]
+    rows = [
+        lake.read(
+            "results", ["case_id", "score", "criteria", "trajectory"], f"run_id = {r.run_id}"
+        )
+        .sort_by("case_id")
+        .to_pylist()
+        for r in runs
+    ]
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_tags_choose_scenes_and_criteria(lake: Lake) -> None:
+    suites.build(lake, "tagged", tags=["cut_in"])
+    (case,) = suites.cases_of(lake, "tagged")
+    assert case.tags == ("cut_in",)
+    assert case.criteria["min_gap"] == 0.2
+    report = suites.run(lake, "tagged", "constant_velocity")
+    assert report.by_tag["cut_in"][1] == 1
+
+
+def test_a_case_is_what_its_row_says(lake: Lake) -> None:
+    suites.build(lake, "rows", replace=True)
+    for case in suites.cases_of(lake, "rows"):
+        assert Case.from_row(case.row(run_id=1)) == case
+        assert case.provenance["source"] == "log"
+
+
+def test_the_draw_depends_on_the_seed_alone(lake: Lake) -> None:
+    drawn = []
+    for seed in (1, 1, 2, 3, 4):
+        suites.build(lake, "drawn", n=1, seed=seed, replace=True)
+        (case,) = suites.cases_of(lake, "drawn")
+        drawn.append(case.scene_id)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 2
+
+
+def test_what_is_there_is_not_replaced_unasked(lake: Lake) -> None:
+    suites.build(lake, "kept", replace=True)
+    with pytest.raises(BadSetting, match="already"):
+        suites.build(lake, "kept")
+    suites.build(lake, "kept", n=1, replace=True)
+    assert len(suites.cases_of(lake, "kept")) == 1
+    assert [s["suite"] for s in suites.list_suites(lake)].count("kept") == 1
+
+
+def test_runs_are_compared_case_by_case(lake: Lake) -> None:
+    suites.build(lake, "compared", replace=True)
+    one = suites.run(lake, "compared", "log_replay")
+    two = suites.run(lake, "compared", "idm")
+    answer = suites.compare(lake, one.run_id, two.run_id)
+    assert answer["cases"] == 2
+    assert answer["mean_change"] == pytest.approx(two.score - one.score, abs=1e-6)
+    assert len(answer["lost"]) == one.passed - answer["both_passed"]
+
+
+def test_what_cannot_be_is_said(lake: Lake) -> None:
+    with pytest.raises(UnknownName, match="suite"):
+        suites.run(lake, "nothing", "idm")
+    with pytest.raises(UnknownName, match="mode"):
+        suites.build(lake, "x", agents="magic")  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="tag"):
+        suites.build(lake, "x", tags=["cut_out"])
+    with pytest.raises(UnknownName, match="criterion"):
+        suites.build(lake, "x", criteria={"min_gab": 1.0})
+    with pytest.raises(MissingData, match="No scene qualifies"):
+        suites.build(lake, "x", where="n_agents > 1000")
+    with pytest.raises(MissingData, match="None of 1 scenes can be driven"):
+        suites.build(lake, "x", where="t1_ns - t0_ns < 3e9")
+    suites.build(lake, "never-run", replace=True)
+    with pytest.raises(MissingData, match="never run"):
+        suites.report(lake, "never-run")
+
+
+def test_an_empty_lake_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingData):
+        suites.build(Lake.create(tmp_path / "lake"), "x")
