@@ -144,8 +144,8 @@ EGO = _table("ego", "The recording vehicle at one time.", "log_id t_ns", """
     yaw_rate f32? [rad/s]
     steering f32? Front wheel angle [rad]
     length f32? Of the vehicle [m]
-    width f32? [m]
-    height f32? [m]
+    width f32? Likewise [m]
+    height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
     lane_s f32? Distance along that lane [m]
     lane_d f32? Offset to the left of its centre line [m]
