@@ -29,8 +29,8 @@ from generation.guidance import (
     WithinLimits,
 )
 from generation.proposals import (
-    Propose,
     Proposal,
+    Propose,
     crossing,
     cut_in,
     hard_brake,
@@ -78,6 +78,10 @@ def _place(numbers: Numbers) -> Tensor:
 
 def _gap(numbers: Numbers, metres: float) -> Tensor:
     return torch.full_like(numbers("aggressiveness"), metres)
+
+
+def _nothing(_: Numbers) -> list[Weighted]:
+    return []
 
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -152,7 +156,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
             doc="A vehicle follows the ego far too closely.",
         ),
         Behaviour(
-            name="overtake", propose=overtake, leaves_lanes=True, aim=lambda n: [],
+            name="overtake", propose=overtake, leaves_lanes=True, aim=_nothing,
             tags=("overtake",),
             doc="A vehicle comes from behind, passes the ego, and is back ahead of it.",
         ),

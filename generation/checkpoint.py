@@ -66,7 +66,9 @@ def load_generator(path: str | Path | None = None) -> Generator:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise UnreadableFile(
-            path, f"cannot be read ({error.strerror or error})", hint="`train generator` makes one."
+            path,
+            f"cannot be read ({error.strerror or error})",
+            hint="`train generator` makes one.",
         ) from error
     except SafetensorError as error:
         raise UnreadableFile(path, f"is not a safetensors file: {error}") from error

@@ -1,6 +1,6 @@
 """The denoiser: from noisy actions of all agents, a noise level and the scene to clean actions.
 
-One file, top to bottom. A token is one agent at one future step. Each layer rolls its current
+One file, top to bottom. A token is one agent over two future steps. Each layer rolls its current
 estimate out to states, lets tokens attend over time (per agent), over agents (per step) and to the
 nearest polylines of the map, and refines the estimate. All geometry enters as relative poses, as
 the querying agent sees them, so the network does not care where the scene lies or points.
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -25,6 +24,9 @@ from generation.features import FUTURE, HISTORY, LINE_KINDS, SIGNAL_NONE, Contex
 from generation.noise import alpha_sigma
 from generation.rollout import rollout
 from schemas.labels import AgentClass
+
+PATCH = 2
+"""Future steps of a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class DenoiserConfig:
     heads: int = 4
     layers: int = 3
     near: int = 8
-    pair: int = 24
+    pair: int = 16
     spread: float = 0.35
 
 
@@ -94,11 +96,11 @@ class Denoiser(nn.Module):
         self.agents = AgentEncoder(dim)
         self.lines = LineEncoder(dim)
         self.noise_level = nn.Sequential(nn.Linear(32, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.action = nn.Linear(3, dim)
-        self.step = nn.Parameter(torch.randn(FUTURE, dim) * 0.02)
+        self.action = nn.Linear(3 * PATCH, dim)
+        self.step = nn.Parameter(torch.randn(FUTURE // PATCH, dim) * 0.02)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, 2)
+        self.head = nn.Linear(dim, 2 * PATCH)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -127,15 +129,16 @@ class Denoiser(nn.Module):
         skip, out = alpha * variance / total, sigma * self.config.spread / total.sqrt()
         scaled = torch.where(known[..., None], x / self.config.spread, x / total.sqrt())
         level = self.noise_level(_waves(torch.log(alpha / sigma).reshape(-1)))
-        token = self.action(torch.cat([scaled, known[..., None].to(x.dtype)], -1))
-        token = token + self.step[: x.shape[2]] + scene.agent[:, :, None]
+        told = torch.cat([scaled, known[..., None].to(x.dtype)], -1)
+        token = self.action(told.reshape(*told.shape[:2], -1, 3 * PATCH))
+        token = token + self.step + scene.agent[:, :, None]
         # The prior is N(0, spread²), so before any layer the estimate is its posterior mean.
         estimate = torch.where(known[..., None], x, skip * x)
         estimates = []
         for layer in self.layers:
             states = rollout(scene.inputs.start, estimate.detach())
-            token = layer(token, level, states, scene)
-            refined = skip * x + out * self.head(self.norm(token))
+            token = layer(token, level, states[:, :, PATCH - 1 :: PATCH], scene)
+            refined = skip * x + out * self.head(self.norm(token)).reshape(x.shape)
             estimate = torch.where(known[..., None], x, refined)
             estimates.append(estimate)
         return estimates
@@ -162,7 +165,7 @@ class Layer(nn.Module):
         """One round; ``states`` are those of the current estimate."""
         inputs = scene.inputs
         token = token + self.state(_own_motion(inputs.start, states))
-        change = self.modulation(F.silu(level))[:, None, None].chunk(12, dim=-1)
+        change = self.modulation(nn.functional.silu(level))[:, None, None].chunk(12, dim=-1)
         shift, scale, gate = change[:4], change[4:8], change[8:]
 
         def prepared(k: int) -> Tensor:
@@ -175,12 +178,10 @@ class Layer(nn.Module):
         pose = states.transpose(1, 2)
         everyone = inputs.present[:, None, None, :].expand(*pose.shape[:3], pose.shape[2])
         sight = _seen_from(pose[..., :, None, :], pose[..., None, :, :])
-        social = self.others(
-            by_step, by_step[:, :, None], sight, everyone
-        )
+        social = self.others(by_step, self.others.offer(by_step)[:, :, None], sight, everyone)
         token = token + (1.0 + gate[1]) * social.transpose(1, 2)
 
-        line, sight, there = _near_lines(states, inputs, scene.line, self.near)
+        line, sight, there = _near_lines(states, inputs, self.road.offer(scene.line), self.near)
         token = token + (1.0 + gate[2]) * self.road(prepared(2), line, sight, there)
         return token + (1.0 + gate[3]) * self.own(prepared(3))
 
@@ -199,7 +200,7 @@ class TimeAttention(nn.Module):
         batch, agents, steps, dim = token.shape
         qkv = self.qkv(token).reshape(batch * agents, steps, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).reshape(batch, agents, steps, dim))
 
 
@@ -220,19 +221,24 @@ class RelativeAttention(nn.Module):
         self.pair_value = nn.Parameter(torch.randn(heads, pair, dim // heads) / math.sqrt(pair))
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, query: Tensor, other: Tensor, sight: Tensor, there: Tensor) -> Tensor:
+    def offer(self, other: Tensor) -> Tensor:
+        """Keys and values of what may be attended to, (…, dim) to (…, 2·dim)."""
+        offered: Tensor = self.key_value(other)
+        return offered
+
+    def forward(self, query: Tensor, offer: Tensor, sight: Tensor, there: Tensor) -> Tensor:
         """Mix what is seen.
 
         Args:
             query: Tokens, (…, dim).
-            other: What each may attend to, (…, many, dim); its leading shape may broadcast.
+            offer: From :meth:`offer`, (…, many, 2·dim); its leading shape may broadcast.
             sight: Its relative pose, (…, many, features).
             there: Whether it is there, (…, many).
         """
         *lead, dim = query.shape
         heads, width = self.heads, dim // self.heads
         q = self.query(query).reshape(*lead, heads, width)
-        k, v = self.key_value(other).unflatten(-1, (2, heads, width)).unbind(-3)
+        k, v = offer.reshape(*offer.shape[:-1], 2, heads, width).unbind(-3)
         r = self.pair(sight)
         score = torch.einsum("...hw,...mhw->...hm", q, k)
         score = score + torch.einsum(
@@ -294,7 +300,7 @@ class LineEncoder(nn.Module):
 def _near_lines(
     states: Tensor, inputs: Inputs, line: Tensor, near: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The nearest polylines of each token: embedding, relative pose, and whether there are any."""
+    """The nearest polylines of each token: what they offer, relative pose, and whether there are any."""
     batch, agents, steps, _ = states.shape
     many, points = inputs.line.shape[1:3]
     where = states[..., :2].reshape(batch, agents * steps, 2)
@@ -323,7 +329,8 @@ def _near_lines(
 
 def _seen_from(viewer: Tensor, other: Tensor) -> Tensor:
     """Pose and motion of others in the viewer's frame."""
-    viewer, other = torch.broadcast_tensors(viewer, other)
+    shape = (viewer + other).shape
+    viewer, other = viewer.expand(shape), other.expand(shape)
     offset = _local(other[..., :2] - viewer[..., :2], viewer[..., 2])
     distance = offset.norm(dim=-1, keepdim=True)
     turn = other[..., 2] - viewer[..., 2]
@@ -352,7 +359,7 @@ def _local(vector: Tensor, yaw: Tensor) -> Tensor:
     """Vectors as seen from heading ``yaw``."""
     cos, sin = torch.cos(yaw), torch.sin(yaw)
     x, y = vector.unbind(-1)
-    return torch.stack(torch.broadcast_tensors(cos * x + sin * y, cos * y - sin * x), -1)
+    return torch.stack([cos * x + sin * y, cos * y - sin * x], -1)
 
 
 def _waves(value: Tensor) -> Tensor:

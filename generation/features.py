@@ -219,7 +219,9 @@ def example_of(
 
 def starts_of(scene: Scene, *, every: int = 20, least: int = 20) -> list[int]:
     """Steps at which examples of a scene may begin: some past, ``least`` steps of future."""
-    return list(range(min(HISTORY - 1, max(scene.steps - least - 1, 0)), scene.steps - least, every))
+    return list(
+        range(min(HISTORY - 1, max(scene.steps - least - 1, 0)), scene.steps - least, every)
+    )
 
 
 def fit_actions(
@@ -363,7 +365,7 @@ def _choose(tracks: Tracks, start: int, centre: int, must: Sequence[int]) -> Arr
 
 
 def _goals(future: Future) -> tuple[Array, Array]:
-    known = future.observed.any(axis=1)
+    known = np.asarray(future.observed.any(axis=1))
     last = FUTURE - 1 - np.argmax(future.observed[:, ::-1], axis=1)
     goal = future.states[np.arange(AGENTS), last, :2]
     return np.where(known[:, None], goal, 0.0).astype(np.float32), known

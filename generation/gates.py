@@ -50,7 +50,9 @@ class Verdict:
 class Gate(Protocol):
     """A check of scenes whose future begins after ``start``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As reasons and the ``generated`` table tell it."""
 
     def check(self, scenes: Sequence[Scene], start: int) -> Sequence[Verdict]:
         """One verdict a scene."""
@@ -238,9 +240,7 @@ class HasTags:
             missing = [tag for tag in self.tags if tag not in found]
             share = 1.0 - len(missing) / max(len(self.tags), 1)
             detail = f"not true: {', '.join(missing)}" if missing else ""
-            verdicts.append(
-                Verdict(value=share, bound=1.0, passed=not missing, detail=detail)
-            )
+            verdicts.append(Verdict(value=share, bound=1.0, passed=not missing, detail=detail))
         return verdicts
 
     def _takes_part(self, actor: int | None, other: int | None) -> bool:
@@ -277,7 +277,12 @@ class Surface:
     """Where vehicles may drive, by the map."""
 
     def __init__(self, road_map: RoadMap) -> None:
-        layers = (MapLayer.DRIVABLE_AREA, MapLayer.INTERSECTION, MapLayer.DRIVEWAY, MapLayer.PARKING)
+        layers = (
+            MapLayer.DRIVABLE_AREA,
+            MapLayer.INTERSECTION,
+            MapLayer.DRIVEWAY,
+            MapLayer.PARKING,
+        )
         self.areas = [
             np.asarray(f.points, dtype=np.float64)[:, :2]
             for layer in layers
@@ -345,27 +350,20 @@ def touching(scene: Scene, altered: Sequence[int], start: int) -> set[tuple[int,
     return hits
 
 
-def own_gates(
-    candidate: Candidate, parent: Scene, tags: Sequence[str], *, off_map: float
-) -> list[Gate]:
-    """The gates that need no simulation, in order, for one candidate.
+def own_gates(candidate: Candidate, parent: Scene, *, off_map: float) -> list[Gate]:
+    """The gates that need neither lanes nor simulation, in order, for one candidate.
 
     Args:
         candidate: With its altered agents.
         parent: Whose own annotation collisions do not count.
-        tags: Predicates that must be true.
         off_map: Share of the parent's vehicle steps off the road.
     """
     moved = candidate.altered
     ids = [int(i) for i in parent.tracks.track_id]
     already = frozenset(touching(parent, [i for i in moved if i in ids], candidate.start))
-    gates: list[Gate] = [
+    return [
         Finite(altered=moved),
         Kinematics(altered=moved),
         OnMap(altered=moved, reference=off_map),
         NoCollision(altered=moved, already=already),
     ]
-    if tags:
-        gates.append(HasTags(tags=tuple(tags), altered=moved))
-    return gates
-

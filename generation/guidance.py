@@ -97,7 +97,7 @@ class KeepApart:
     margin: float = 0.5
     spare_ego: bool = False
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         first, second = torch.triu_indices(states.shape[1], states.shape[1], 1).unbind(0)
         gap = disc_gap(
@@ -135,7 +135,7 @@ class StayOnLanes:
     tolerance: float = 1.0
     spare_actor: bool = False
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         offset, turn, there = lane_offset(states, situation)
         on = (situation.on_wheels() & situation.free)[..., None] & there
@@ -192,7 +192,7 @@ class StayNear:
     tolerance: float = 1.0
     actor_only: bool = False
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         on = self.known & situation.free[..., None]
         if self.actor_only:
@@ -226,7 +226,7 @@ class MeetEgo:
     end: float = 7.0
     side: float = 4.0
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         actor = situation.of_actor(states)
         plan = situation.plan
@@ -263,7 +263,7 @@ class ReachGap:
     gap: Float[Tensor, " batch"]
     by: Float[Tensor, " batch"]
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         actor = situation.of_actor(states)
         path = situation.plan
@@ -296,7 +296,7 @@ class Brake:
     rate: Float[Tensor, " batch"]
     floor: Float[Tensor, " batch"]
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         speed = situation.of_actor(states)[..., 3]
         first = situation.of_actor(situation.start)[:, 3:4]
@@ -321,7 +321,7 @@ class CrossPath:
     place: Float[Tensor, "batch 2"]
     at: Float[Tensor, " batch"]
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         actor = situation.of_actor(states)[..., :2]
         begin = situation.of_actor(situation.start)[:, None, :2]
@@ -344,7 +344,7 @@ class StandStill:
 
     begin: Float[Tensor, " batch"]
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         speed = situation.of_actor(states)[..., 3]
         time = STEP * torch.arange(1, states.shape[2] + 1)
@@ -362,7 +362,7 @@ class KeepSpeed:
 
     speed: Float[Tensor, " batch"]
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         return _huber(situation.of_actor(states)[..., 3] - self.speed[:, None]).mean(-1)
 
@@ -371,7 +371,7 @@ class KeepSpeed:
 class AgainstLane:
     """The actor drives against the direction of the lane it is on: mean of (1 + cos Δψ)."""
 
-    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:
+    def __call__(self, states: Tensor, actions: Tensor, situation: Situation) -> Tensor:  # noqa: ARG002
         """Cost of each candidate."""
         _, turn, there = lane_offset(states, situation, any_direction=True)
         against = (1.0 + torch.cos(turn)) * there

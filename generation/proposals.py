@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from generation.features import HORIZON
 from generation.roads import Roads, Way, ego_way
-from geometry.angles import difference, wrap
+from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import overlap
 from geometry.polylines import arc_length, headings
@@ -63,7 +63,7 @@ class Stage:
         s = np.maximum.accumulate(s)
         full = np.interp(TIME, TIME[: len(steps)][known], s)
         v = np.gradient(full, DT)
-        beyond = TIME > TIME[: len(steps)][known][-1]
+        beyond = TIME[: len(steps)][known][-1] < TIME
         if beyond.any():  # after the log ends the ego is taken to keep its speed
             final = float(v[~beyond][-1])
             full[beyond] = s[-1] + final * (TIME[beyond] - TIME[~beyond][-1])
@@ -75,11 +75,11 @@ class Stage:
         return float(np.interp(t, TIME, self.ego_s))
 
     def frenet(self, row: int) -> tuple[float, float, float, float]:
-        """s − s_ego, d, heading against the way, and speed of an agent now."""
+        """Distance ahead of the ego s − s_ego, d, heading against the way, and speed of an agent now."""
         tracks = self.scene.tracks
         s, d = self.way.project(tracks.xy[row, self.start][None])
         way_yaw = self.way.heading(s)[0]
-        turn = float(difference(np.array(tracks.yaw[row, self.start], float), np.array(way_yaw)))
+        turn = _turn(tracks.yaw[row, self.start], way_yaw)
         return (
             float(s[0] - self.ego_s[0]), float(d[0]), turn, float(tracks.speed[row, self.start])
         )  # fmt: skip
@@ -145,8 +145,7 @@ def cut_in(stage: Stage, random: np.random.Generator, aggressiveness: float) -> 
     easing = np.clip((slower * speed_then - then) / 1.0, -1.5, 1.5)
     acceleration = np.where((by <= TIME) & (by + 1.0 > TIME), easing, acceleration)
     s, _ = _drive(s0, v0, acceleration)
-    d = d0 * (1.0 - _blend((TIME - begin) / (by - begin)))
-    path = _along(stage.way, s, d)
+    path = _along(stage.way, s, d0 * (1.0 - _blend((TIME - begin) / (by - begin))))
     numbers = {"by": by, "gap": gap, "begin": begin}
     return _staged(stage, row, AgentClass.VEHICLE, CAR, path, v0, numbers)
 
@@ -157,7 +156,7 @@ def hard_brake(
     """The vehicle ahead of the ego brakes hard."""
     begin = random.uniform(0.4, 2.4)
     rate = _mix(5.2, 7.5, aggressiveness) * random.uniform(0.95, 1.1)
-    row, s0, d0, v0 = _lead(stage, random, least_speed=5.0, within=55.0)
+    row, s0, d0, v0 = _lead(stage, least_speed=5.0, within=55.0)
     if row < 0:
         v0 = float(stage.ego_v[0])
         if v0 < 5.0:
@@ -167,7 +166,7 @@ def hard_brake(
         d0 = 0.0
     floor = v0 * _mix(0.45, 0.0, aggressiveness) * random.uniform(0.5, 1.0)
     acceleration = np.where(begin <= TIME, -rate, 0.0)
-    s, v = _drive(s0, v0, acceleration, floor=floor)
+    s, _ = _drive(s0, v0, acceleration, floor=floor)
     path = _along(stage.way, s, np.full_like(s, d0))
     numbers = {"begin": begin, "rate": rate, "floor": floor}
     return _staged(stage, row, AgentClass.VEHICLE, CAR, path, v0, numbers)
@@ -200,7 +199,7 @@ def tailgating(
     """A vehicle follows the ego far too closely."""
     if stage.ego_v.mean() < 3.5:
         return None
-    headway = _mix(0.75, 0.4, aggressiveness) * random.uniform(0.9, 1.1)
+    headway = _mix(0.55, 0.3, aggressiveness) * random.uniform(0.9, 1.1)
     gap = np.maximum(headway * stage.ego_v, 2.5)
     gap = np.convolve(np.pad(gap, 10, mode="edge"), np.ones(21) / 21, mode="valid")
     s = stage.ego_s - EGO_REACH_M - CAR[0] / 2.0 - gap
@@ -231,7 +230,7 @@ def overtake(stage: Stage, random: np.random.Generator, aggressiveness: float) -
 
 def swerve(stage: Stage, random: np.random.Generator, aggressiveness: float) -> Proposal | None:
     """The vehicle ahead of the ego darts to one side of its lane and back."""
-    row, s0, d0, v0 = _lead(stage, random, least_speed=4.0, within=60.0)
+    row, s0, d0, v0 = _lead(stage, least_speed=4.0, within=60.0)
     if row < 0:
         v0 = float(stage.ego_v.mean())
         if v0 < 4.0:
@@ -262,7 +261,9 @@ def pedestrian_crossing(
 
 def near_miss(stage: Stage, random: np.random.Generator, aggressiveness: float) -> Proposal | None:
     """A pedestrian leaves the ego's way less than a second before the ego is there."""
-    return _walk(stage, random, 0.5 + aggressiveness / 2, _mix(0.75, 0.35, aggressiveness), avoid=False)
+    return _walk(
+        stage, random, 0.5 + aggressiveness / 2, _mix(0.75, 0.35, aggressiveness), avoid=False
+    )
 
 
 def waiting_for_pedestrian(
@@ -276,7 +277,7 @@ def waiting_for_pedestrian(
     at = float(TIME[int(random.choice(np.flatnonzero(stands)))])
     place_s = stage.ego_at(at) + EGO_REACH_M + random.uniform(1.5, 4.5)
     speed = _mix(1.1, 1.8, aggressiveness) * random.uniform(0.9, 1.1)
-    return _walked(stage, random, -1, place_s, at, speed, random.choice([-1.0, 1.0]) * 6.0, 0.0)
+    return _walked(stage, -1, place_s, at, speed, random.choice([-1.0, 1.0]) * 6.0, 0.0)
 
 
 def turn_across(
@@ -392,11 +393,11 @@ def _walk(
         return None
     at = arrives - 1.4 / speed - margin * random.uniform(0.8, 1.2)
     slant = random.uniform(-0.2, 0.2)
-    return _walked(stage, random, row, place_s, at, speed, from_d, slant)
+    return _walked(stage, row, place_s, at, speed, from_d, slant)
 
 
 def _walked(
-    stage: Stage, random: np.random.Generator, row: int, place_s: float, at: float, speed: float,
+    stage: Stage, row: int, place_s: float, at: float, speed: float,
     from_d: float, slant: float,
 ) -> Proposal | None:  # fmt: skip
     """A walk that is on the ego's way at a station and a time, from one side to the other."""
@@ -418,7 +419,7 @@ def _walked(
     xy = place + np.stack([cos * (s - place_s) - sin * d, sin * (s - place_s) + cos * d], axis=-1)
     if row >= 0:
         xy += stage.scene.tracks.xy[row, stage.start] - xy[0]
-    course = base - side * (np.pi / 2 - np.arctan(slant) * 1.0)
+    course = base - side * (np.pi / 2 - np.arctan(slant))
     yaw = np.full(HORIZON + 1, course)
     path = np.concatenate([xy, wrap(yaw)[:, None]], axis=1)
     numbers = {"at": at, "x": float(place[0]), "y": float(place[1]), "speed": speed}
@@ -460,7 +461,7 @@ def _staged(
         else:
             line = way or stage.way
             s, d = line.project(path[:1, :2])
-            turned = abs(float(difference(path[0, 2], line.heading(s)[0]))) > np.pi / 2
+            turned = abs(_turn(path[0, 2], line.heading(s)[0])) > np.pi / 2
             s_past = s[0] + (-1.0 if turned else 1.0) * speed * back
             past = line.pose(s_past, np.full(start, d[0]))
             past[:, 2] = wrap(past[:, 2] + (np.pi if turned else 0.0))
@@ -506,14 +507,13 @@ def _with_row(tracks: Tracks, cls: AgentClass, size: tuple[float, float, float])
 def _stands_free(tracks: Tracks, row: int, start: int) -> bool:
     boxes = tracks.boxes[:, : start + 1].astype(np.float64)
     boxes[row, :, 3:] += 0.6  # some air round it
-    hit = overlap(boxes, boxes[row : row + 1]) & tracks.valid[:, : start + 1]
+    own = np.broadcast_to(boxes[row], boxes.shape)
+    hit = overlap(boxes, own) & tracks.valid[:, : start + 1]
     hit[row] = False
     return not bool(hit.any())
 
 
-def _lead(
-    stage: Stage, random: np.random.Generator, *, least_speed: float, within: float
-) -> tuple[int, float, float, float]:
+def _lead(stage: Stage, *, least_speed: float, within: float) -> tuple[int, float, float, float]:
     """Row, s, d and speed of the nearest vehicle ahead in the ego's path; row −1 for none."""
     found = []
     for row in stage.others(VEHICLES):
@@ -567,10 +567,10 @@ def _crossings(stage: Stage) -> list[_Crossing]:
         samples = way.pose(along, np.zeros(len(along)))
         distance = np.hypot(*(samples[:, None, :2] - points[None]).transpose(2, 0, 1))
         i, j = np.unravel_index(distance.argmin(), distance.shape)
-        turn = abs(float(difference(np.array(samples[i, 2]), np.array(yaws[j]))))
+        turn = abs(_turn(samples[i, 2], yaws[j]))
         if distance[i, j] < 1.0 and 0.5 < turn < 2.7:
             bend = float(samples[-1, 2] - samples[0, 2])
-            facing = abs(float(difference(np.array(samples[0, 2]), np.array(yaws[j]))))
+            facing = abs(_turn(samples[0, 2], yaws[j]))
             found.append(
                 _Crossing(
                     lane, float(along[i]), float(stations[j]), points[j],
@@ -589,7 +589,9 @@ def _near_crosswalk(stage: Stage, xy: Array, reach: float) -> bool:
     return False
 
 
-def _drive(s0: float, v0: float, acceleration: Array, *, floor: float = 0.0) -> tuple[Array, Array]:
+def _drive(
+    s0: float, v0: float, acceleration: Array, *, floor: float = 0.0
+) -> tuple[Array, Array]:
     """Distance and speed at every step under an acceleration; the speed stays above a floor."""
     gained = np.concatenate([[0.0], np.cumsum(acceleration[:-1]) * DT])
     speed = np.maximum(v0 + gained, min(floor, v0))
@@ -618,3 +620,8 @@ def _mix(mild: float, hard: float, aggressiveness: float) -> float:
 
 def _shuffled(rows: list[int], random: np.random.Generator) -> list[int]:
     return [rows[k] for k in random.permutation(len(rows))]
+
+
+def _turn(a: float, b: float) -> float:
+    """Smallest signed turn from ``b`` to ``a`` [rad]."""
+    return float(wrap(np.array(a - b, dtype=np.float64)))

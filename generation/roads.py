@@ -48,9 +48,7 @@ class Way:
         """From the first point to the last [m]."""
         return float(arc_length(self.line)[-1])
 
-    def pose(
-        self, s: Float[Array, " many"], d: Float[Array, " many"]
-    ) -> Float[Array, "many 3"]:
+    def pose(self, s: Float[Array, " many"], d: Float[Array, " many"]) -> Float[Array, "many 3"]:
         """x, y and direction of the way at Frenet coordinates; prolonged beyond its ends."""
         inside = np.clip(s, 0.0, self.length)
         xy = at(self.line, inside)

@@ -12,15 +12,14 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from generation.checkpoint import save_generator
 from generation.denoiser import Denoiser, DenoiserConfig, Inputs
@@ -70,7 +69,7 @@ class TrainConfig:
         seed: Of every random choice.
     """
 
-    denoiser: DenoiserConfig = DenoiserConfig()
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     steps: int = 4000
     batch: int = 32
     learning_rate: float = 1e-3
@@ -169,7 +168,7 @@ def fit(
             group["lr"] = config.learning_rate * _rate(step, config)
         loss = _loss(denoiser, batch, config, random, noise)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimiser.step()
         decay = min(config.ema, (1.0 + step) / (10.0 + step))
@@ -223,8 +222,8 @@ def as_arrays(examples: Iterable[Example]) -> dict[str, Array]:
     columns: dict[str, list[Array]] = {name: [] for name in EXAMPLE_FIELDS}
     for example in examples:
         for part in (example.context, example.future):
-            for field in fields(part):
-                columns[field.name].append(getattr(part, field.name))
+            for column in fields(part):
+                columns[column.name].append(getattr(part, column.name))
     if not columns["start"]:
         raise MissingData(
             "There is nothing to train the generator on: no scene has 2 s of future.",
@@ -285,10 +284,12 @@ def _loss(
     for weight, estimate in zip(_depth_weights(len(estimates)), estimates, strict=True):
         states = rollout(batch["start"], estimate)
         truth = batch["states"]
-        position = F.smooth_l1_loss(states[..., :2], truth[..., :2], reduction="none").sum(-1)
+        position = nn.functional.smooth_l1_loss(
+            states[..., :2], truth[..., :2], reduction="none"
+        ).sum(-1)
         turn = states[..., 2] - truth[..., 2]
         heading = 2.0 * (1.0 - torch.cos(turn))
-        speed = F.smooth_l1_loss(states[..., 3], truth[..., 3], reduction="none")
+        speed = nn.functional.smooth_l1_loss(states[..., 3], truth[..., 3], reduction="none")
         action = (estimate - x0).square().sum(-1)
         each = 0.3 * position + 2.0 * heading + 0.3 * speed + config.action_weight * action
         loss = loss + weight * (each * counts).sum() / total

@@ -29,14 +29,21 @@ def straight_map(length: float = 400.0) -> RoadMap:
     ]  # fmt: skip
     low, high = -0.5 * LANE - 0.5, 2.5 * LANE + 0.5
     edges = [
-        MapFeature(feature_id=3 + k, source_id=f"edge{k}", layer=MapLayer.ROAD_EDGE, points=line(y))
+        MapFeature(
+            feature_id=3 + k, source_id=f"edge{k}", layer=MapLayer.ROAD_EDGE, points=line(y)
+        )
         for k, y in enumerate((low, high))
     ]
     corners = [[-100.0, low, 0.0], [length, low, 0.0], [length, high, 0.0], [-100.0, high, 0.0]]
     area = MapFeature(
         feature_id=5, source_id="area", layer=MapLayer.DRIVABLE_AREA, points=np.array(corners)
     )
-    beside = [(0, EdgeKind.LEFT, 1), (1, EdgeKind.LEFT, 2), (1, EdgeKind.RIGHT, 0), (2, EdgeKind.RIGHT, 1)]
+    beside = [
+        (0, EdgeKind.LEFT, 1),
+        (1, EdgeKind.LEFT, 2),
+        (1, EdgeKind.RIGHT, 0),
+        (2, EdgeKind.RIGHT, 1),
+    ]
     return RoadMap(
         source_map_id="straight", features=[*lanes, *edges, area],
         edges=np.array([[a, int(k), b] for a, k, b in beside]),

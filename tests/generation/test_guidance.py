@@ -147,7 +147,10 @@ def test_the_gradient_is_that_of_the_cost(name):
               for k, v in fields.items()}  # fmt: skip
     held = {f.name: getattr(term, f.name) for f in dataclasses.fields(term)}
     precise = type(term)(
-        **{k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in held.items()}
+        **{
+            k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v
+            for k, v in held.items()
+        }
     )
     guide = Guide(terms=[Weighted(precise)], situation=Situation(**double))
     x = start_actions(name).double()
