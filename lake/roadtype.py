@@ -48,6 +48,8 @@ def road_type(tracks: Tracks, road_map: RoadMap, signals: Signals, *, has_ego: b
     graph = _Graph(road_map, lanes)
     if any(graph.ring(lane) for lane in visited):
         return RoadType.ROUNDABOUT
+    if _signal_ahead(graph, lanes, signals, visited, path):
+        return RoadType.SIGNALLED_INTERSECTION
     junction = {lane for lane in visited if lanes[lane].in_intersection or graph.crosses(lane)}
     if junction:
         signalled = {int(lane) for lane in signals.lane if int(lane) in lanes}
@@ -79,6 +81,23 @@ def _main_agent(tracks: Tracks, *, has_ego: bool) -> int | None:
     both = tracks.valid[motors][:, 1:] & tracks.valid[motors][:, :-1]
     steps = np.linalg.norm(np.diff(tracks.xy[motors], axis=1), axis=-1)
     return int(motors[np.where(both, steps, 0.0).sum(axis=1).argmax()])
+
+
+def _signal_ahead(
+    graph: _Graph,
+    lanes: Mapping[int, MapFeature],
+    signals: Signals,
+    visited: Iterable[int],
+    path: Array,
+) -> bool:
+    """Whether the path comes near a signal of its own way, though it may wait there and not cross."""
+    way = set(visited) | {after for lane in visited for after in graph.after(lane)}
+    for row, lane in enumerate(signals.lane):
+        if int(lane) in way:
+            stop = signals.stop_xy[row] if signals.has_stop[row] else lanes[int(lane)].points[0, :2]
+            if np.linalg.norm(path - stop, axis=1).min() <= SIGNAL_REACH_M:
+                return True
+    return False
 
 
 def _lanes_near(lanes: Mapping[int, MapFeature], path: Array, reach: float) -> set[int]:

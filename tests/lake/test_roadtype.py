@@ -42,6 +42,14 @@ def test_before_the_crossing_the_road_is_straight():
     assert kind(early) == RoadType.STRAIGHT
 
 
+def test_waiting_at_a_light_is_being_at_the_crossing_and_far_from_it_is_not():
+    log = without(make_crossing_log(), "agents")
+    waits = replace(log, ego=ego(steps=91, start=(-16, 0), velocity=(1e-6, 0)))
+    assert kind(waits) == RoadType.SIGNALLED_INTERSECTION
+    far = replace(log, ego=ego(steps=20, start=(-130, 0), velocity=(8, 0)))
+    assert kind(far) == RoadType.STRAIGHT
+
+
 @pytest.mark.parametrize("change", ["fast", "limit", "freeway"])
 def test_highways(change):
     log = make_straight_log()
