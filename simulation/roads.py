@@ -370,9 +370,17 @@ def _highway(draft: _Draft, rng: np.random.Generator) -> None:
     right = reference.offset(-shoulder).xy
     ramp_right = np.concatenate([ramp_curve.offset(-half).xy, part.offset(-(aside + half)).xy[1:]])
     left = reference.offset(shoulder).xy
-    draft.kerbs += [left, right[: cuts[2] - run // 3], ramp_right, right[cuts[3] :]]
+    tail = min(cuts[3] + 90, len(right) - 1)  # the acceleration lane tapers off
+    taper = reference.cut(cuts[3], tail)
+    ease = np.linspace(0.0, 1.0, len(taper.s))
+    narrowing = taper.offset(
+        -(aside + half) + (aside + half - shoulder) * ease**2 * (3 - 2 * ease)
+    ).xy
+    ramp_right = np.concatenate([ramp_right, narrowing[1:]])
+    draft.kerbs += [left, right[: cuts[2] - run // 3], ramp_right, right[tail:]]
     draft.areas.append(np.concatenate([right, left[::-1]]))
-    ramp_left = np.concatenate([ramp_curve.offset(half).xy, part.offset(-aside + half).xy[1:]])
+    ramp_left = np.concatenate([ramp_curve.offset(half).xy, part.offset(-aside + half).xy[1:],
+                                taper.offset(-aside + half).xy[1:]])  # fmt: skip
     draft.areas.append(np.concatenate([ramp_right, ramp_left[::-1]]))
 
 

@@ -230,7 +230,9 @@ class Traffic:
         """One of the ways; most drivers go straight on."""
         m = self.ways.movement[ways]
         straight = np.zeros(len(ways)) if len(self.ways.rank) == 0 else self.ways.rank[m] % 3 == 0
-        share = np.where((m >= 0) & straight.astype(bool), 4.0, 1.0)
+        share = np.where((m >= 0) & straight.astype(bool) & (not self.ways.circulating), 4.0, 1.0)
+        if self.ways.circulating:  # the farther round, the fewer
+            share = np.where(m >= 0, 1.0 / self.ways.movement_length[m] ** 1.5, 1.0)
         return ways[int(self.rng.choice(len(ways), p=share / share.sum()))]
 
     def speed_of(self, kind_speed: float, way: int, s: float) -> float:
@@ -626,7 +628,7 @@ class Traffic:
         )
         stuck = committed & (v < 1.0) & (self.a[who] <= 0.1)
         out_j = np.where(stuck[None] & (in_j < 0.5), np.inf, out_j)
-        margin = self.margin[who][ask][:, None]
+        margin = self.margin[who][ask][:, None] * (0.4 if ways.circulating else 1.0)
         clash = relevant & (in_i < out_j + margin) & (in_j < out_i + margin)
         answer = np.zeros(len(who), dtype=bool)
         answer[ask] = clash.any(axis=1)
@@ -666,6 +668,10 @@ class Traffic:
                 in_way = (to_lane > -1.9) & (to_lane < 2.2 + 2.2 * max(walker.speed, 0.6))
                 can = before > self.v[rows] ** 2 / (2.0 * 6.0)
                 counts = in_way & (before > 0.0) & (can | (before > 6.0))
+                if walker.waiting:  # the polite let them go first, if they can do so gently
+                    gently = before > self.v[rows] ** 2 / 4.0 + 1.0
+                    polite = self.politeness[rows] > 0.22
+                    counts = ~np.isnan(before) & (before > 0.0) & (before < 35.0) & gently & polite
             gap = np.where(counts, np.minimum(gap, before + self.gap[rows] - 1.2), gap)
         return np.maximum(gap, GAP_FLOOR_M)
 
@@ -804,6 +810,7 @@ class Traffic:
             lane = self.ways.lanes[way][0]
             limit = self.network.lanes[lane].speed_limit
             mean = 14.0 if self.ways.bike[way] else (3.4 if limit > 20 else 4.5)
+            mean *= 1.8 if self.ways.circulating else 1.0
             on_lane, along = self.lane_of(rows)
             first = along[on_lane == lane]
             if len(first) and first.min() < 22.0 + 0.9 * limit:

@@ -33,7 +33,8 @@ class Walker:
         speed: [m/s].
         slot: Offset to the left of the way [m].
         size: (length, width, height) [m].
-        crossing: Crosswalk that it is on, −1 for none.
+        crossing: Crosswalk that it is on or waits at, −1 for none.
+        waiting: Whether it still stands at the kerb.
         patience: Margin it wants to the next vehicle [s].
         yaw: Heading [rad].
         at: Position [m].
@@ -50,6 +51,7 @@ class Walker:
     size: tuple[float, float, float]
     patience: float
     crossing: int = -1
+    waiting: bool = False
     yaw: float = 0.0
     at: Float[Array, 2] = field(default_factory=lambda: np.zeros(2))
 
@@ -80,7 +82,7 @@ def spawn(
     if not network.walks:
         return None
     crossing = [w for w in network.walks if w.crossings]
-    some = crossing if crossing and rng.random() < 0.65 else list(network.walks)
+    some = crossing if crossing and rng.random() < 0.5 else list(network.walks)
     walk = some[int(rng.integers(len(some)))]
     xy = walk.xy
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
@@ -138,7 +140,7 @@ def walk(
     at = np.array([w.at for w in walkers])
     for row, walker in enumerate(walkers):
         want = walker.pace
-        walker.crossing = -1
+        walker.crossing, walker.waiting = -1, False
         for k, begin, end, _ in walker.crossings:
             if begin - 0.3 < walker.s < end + 0.5:
                 walker.crossing = k
@@ -152,6 +154,7 @@ def walk(
                 )
                 if not may or not safe(k, walker, duration):
                     want = 0.0
+                    walker.crossing, walker.waiting = (k, True) if may else (-1, False)
         change = float(np.clip(want - walker.speed, -4.0 * dt, SPEEDING_UP * dt))
         _move(walker, max(walker.speed + change, 0.0), dt, np.delete(at, row, axis=0))
         at[row] = walker.at

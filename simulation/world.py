@@ -7,26 +7,39 @@ and kept only where the measurement says that they happened.
 
 from __future__ import annotations
 
+import importlib
+import json
+import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from geometry.arrays import Array
-from schemas.errors import BadSetting, MissingData, UnknownName
+from schemas.errors import BadSetting, MissingData, StorageFull, UnknownName, UnreadableFile
 from schemas.labels import AgentClass, Daylight, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Observations
 from simulation import observe
 from simulation.rare import BEHAVIOURS, NEAR_M, Happened, Script
 from simulation.roads import ROADS, Network, build
+from simulation.sensors import frames_of_world, payloads_of, sensors_of_world
 from simulation.traffic import DT, Climate, Step, Traffic
 from simulation.truth import Motion, Planted, Truth
 
 DATASET = "scenelake_world"
 WARM_UP_S = 12.0
 STEP_NS = 100_000_000
+SENSOR_EVERY = 5  # steps between captures
+WRITERS = {"argoverse2_sensor": "formats.argoverse2_sensor"}
+"""Formats that whole logs can be written in, with the module whose ``write_log`` does it."""
 ATTEMPTS = 40  # draws from one seed until what was asked for happens
 CASTINGS = 6  # moments in one traffic that are tried
+MOVES_M = 25.0  # an ordinary ego that gets less far in 20 s tells nothing
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
@@ -93,6 +106,162 @@ def make_log(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldReport:
+    """What ``write_world`` did.
+
+    Attributes:
+        logs: How many logs the folder now holds of those that were asked for.
+        written: How many of them were written now; the others were there.
+        planted: How many logs hold each rare behaviour.
+        truth: The file that tells what is known of each log.
+    """
+
+    logs: int
+    written: int
+    planted: dict[str, int]
+    truth: Path
+
+
+def write_world(
+    folder: str | Path,
+    *,
+    logs: int,
+    seed: int,
+    format: str = "argoverse2_sensor",
+    sensors: bool = False,
+    rare_rate: float = 0.2,
+    jobs: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> WorldReport:
+    """Logs of the world as files, and ``truth.json`` beside them.
+
+    Log ``i`` is that of seed ``seed + i``. Logs that are complete are kept, so a run that was
+    interrupted, or is asked for more logs, goes on where it was; a log appears under its name only
+    once it is whole.
+
+    Args:
+        folder: Where each log gets a folder of its own; made if it is missing.
+        logs: How many.
+        seed: Of the first.
+        format: A format that whole logs can be written in.
+        sensors: Camera images and lidar sweeps too, twice a second.
+        rare_rate: Share of logs in which a rare behaviour is planted.
+        jobs: Processes to spread the logs over.
+        progress: Told (done, total) now and then.
+
+    Raises:
+        UnknownName: Whole logs cannot be written in this format.
+        StorageFull: The disk is full or read-only.
+    """
+    if format not in WRITERS:
+        raise UnknownName("format for whole logs", format, WRITERS)
+    folder = Path(folder)
+    truth_path = folder / "truth.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        known = _known_truth(truth_path)
+        todo = [
+            _Order(folder, seed + i, format, sensors, rare_rate)
+            for i in range(logs)
+            if log_id(seed + i) not in known or not (folder / log_id(seed + i)).is_dir()
+        ]
+        done = logs - len(todo)
+        if progress is not None:
+            progress(done, logs)
+        for name, truth in _carry_out(todo, jobs):
+            known[name] = truth
+            _write_json(truth_path, {"logs": dict(sorted(known.items()))})
+            done += 1
+            if progress is not None:
+                progress(done, logs)
+        if not truth_path.exists():
+            _write_json(truth_path, {"logs": known})
+    except OSError as error:
+        raise StorageFull(
+            str(folder), f"cannot be written ({error.strerror or error}).", hint="Free some space."
+        ) from error
+    wanted = [known[log_id(seed + i)] for i in range(logs)]
+    names = [planted["name"] for truth in wanted for planted in truth["planted"]]
+    return WorldReport(
+        logs=logs, written=len(todo), truth=truth_path,
+        planted={name: names.count(name) for name in BEHAVIOURS if name in names},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One log to be written."""
+
+    folder: Path
+    seed: int
+    format: str
+    sensors: bool
+    rare_rate: float
+
+
+def _carry_out(orders: list[_Order], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if jobs <= 1 or len(orders) < 2:
+        yield from map(_write_one, orders)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_write_one, order) for order in orders]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _write_one(order: _Order) -> tuple[str, dict[str, Any]]:
+    """One log, under a hidden name until it is whole; its name and truth."""
+    log, truth = draw_log(order.seed, rare_rate=order.rare_rate)
+    name = log.source_log_id
+    if order.sensors:
+        frames = frames_of_world(log, camera_every=SENSOR_EVERY, lidar_every=SENSOR_EVERY)
+        log = replace(log, sensors=sensors_of_world(), frames=frames)
+    partial = order.folder / f".{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    payloads = payloads_of(log, seed=order.seed) if order.sensors else None
+    write_log = importlib.import_module(WRITERS[order.format]).write_log
+    made = write_log(log, partial, payloads=payloads)
+    shutil.rmtree(order.folder / name, ignore_errors=True)
+    made.rename(order.folder / name)
+    shutil.rmtree(partial, ignore_errors=True)
+    return name, truth.as_json()
+
+
+def draw_log(seed: int, *, rare_rate: float) -> tuple[Log, Truth]:
+    """A log in which, with the given probability, some rare behaviour is planted."""
+    rng = np.random.default_rng([seed, 1_000_003])
+    if rng.random() >= rare_rate:
+        return make_log(seed)
+    for name in rng.permutation(list(BEHAVIOURS)):
+        try:
+            return make_log(seed, rare=str(name))
+        except MissingData:
+            continue  # this behaviour needs other traffic than the seed has
+    return make_log(seed)
+
+
+def _known_truth(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["logs"]
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise UnreadableFile(
+            path, f"is not the truth of a world ({error})", hint="Choose another folder."
+        ) from error
+    return known
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
 def _attempt(
     seed: int, rng: np.random.Generator, roads: Sequence[str], rare: str | None, duration_s: float
 ) -> tuple[Log, Truth] | None:
@@ -121,6 +290,8 @@ def _attempt(
     steps, lights = record(traffic, script, count)
     motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
     if not motion.present[0].all() or motion.collisions():
+        return None
+    if script is None and motion.speed[0].sum() * DT < MOVES_M * duration_s / 20.0:
         return None
     planted: tuple[Planted, ...] = ()
     if script is not None:
@@ -160,8 +331,11 @@ def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -
     """Traffic in full flow."""
     traffic = Traffic(network, rng, climate)
     highway = network.kind == "highway"
-    spacing = float(rng.uniform(25.0, 55.0) if highway else rng.uniform(12.0, 35.0))
-    traffic.populate(spacing / climate.density, 60.0, int(rng.integers(6, 16)))
+    crowded = network.kind in ("unsignalled", "roundabout")
+    spacing = float(rng.uniform(25.0, 55.0) if highway else rng.uniform(14.0, 40.0))
+    spacing *= 1.6 if crowded else 1.0
+    walkers = int(rng.integers(3, 9) if crowded else rng.integers(6, 15))
+    traffic.populate(spacing / climate.density, 60.0, walkers)
     for _ in range(round((6.0 if highway else WARM_UP_S) / DT)):
         traffic.step()
     return traffic
@@ -217,7 +391,7 @@ def compose(network: Network, truth: Truth, lights: list[Array], rng: np.random.
     )
     return Log(
         dataset=DATASET,
-        source_log_id=log_id(seed, network.kind),
+        source_log_id=log_id(seed),
         source_uri=f"scenelake-world:{seed}",
         rate_hz=1.0 / DT,
         ego=states,
@@ -233,9 +407,9 @@ def compose(network: Network, truth: Truth, lights: list[Array], rng: np.random.
     )
 
 
-def log_id(seed: int, road: str) -> str:
+def log_id(seed: int) -> str:
     """Name of a log."""
-    return f"world-{seed:06d}-{road}"
+    return f"world-{seed:06d}"
 
 
 def track_id(seed: int, uid: int) -> str:
