@@ -206,12 +206,18 @@ def run(out: Path, *, size: str = "small", seed: int = 0, quiet: bool = False) -
 
 def _fill(tour: _Tour, lake: Lake, found: Coverage) -> dict[str, GenerateReport]:
     """Scenarios for the most important gaps that the generator knows how to fill."""
-    from generation.generate import fillable, generate
+    from generation.behaviours import behaviours_for_tag
+    from generation.generate import generate
     from generation.request import Request
     from simulation.gates import non_trivial, solvable
 
     scale = tour.scale
-    gaps = [gap.gap_id for gap in found.gaps if fillable(lake, gap.gap_id)][: scale.gaps]
+    # One gap a tag, the most important first: a demo should show breadth.
+    best: dict[str, str] = {}
+    for short in found.gaps:
+        if behaviours_for_tag(short.cell.tag):
+            best.setdefault(short.cell.tag, short.cell.gap_id)
+    gaps = list(best.values())[: scale.gaps]
     made: dict[str, GenerateReport] = {}
     with tour.step(
         "Generate", f"a diffusion model fills {count(len(gaps), 'gap')}, gated"
@@ -436,7 +442,7 @@ class _Story:
             for scenario in report.scenarios[:2]
         ]
         open_gaps: list[list[str | int | float]] = [
-            [gap.gap_id, gap.count, gap.generated, gap.wanted] for gap in self.after.gaps[:12]
+            [gap.cell.gap_id, gap.count, gap.generated, gap.wanted] for gap in self.after.gaps[:12]
         ]
         return Section(
             title="Gaps, and what filled them",

@@ -140,7 +140,7 @@ def _option(parameter: Any, context: Any) -> str | None:
             return None
         names = ", ".join(f"`{name}`" for name in parameter.opts)
     else:
-        names = f"`{parameter.human_readable_name}`"
+        names = f"`{(parameter.metavar or parameter.name).upper()}`"
     text = getattr(parameter, "help", None) or ""
     default = parameter.get_default(context)
     if default not in (None, False, (), []) and not callable(default):

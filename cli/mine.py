@@ -34,7 +34,10 @@ def tag(
         print_json(report)
         return
     tell(f"{count(report.scenes, 'scene')}, {count(report.events, 'interval')}.")
-    print_table({"predicate": name, "scenes": number} for name, number in report.by_name.items())
+    print_table(
+        {"predicate": name, "scenes": report.scenes_by_name.get(name, 0), "intervals": number}
+        for name, number in report.by_name.items()
+    )
 
 
 @app.command()
@@ -118,7 +121,7 @@ def coverage(
         f"unseen mass (Good-Turing) {report.unseen_mass:.2f}."
     )
     print_table(
-        {"gap_id": g.gap_id, "count": g.count, "generated": g.generated, "wanted": g.wanted}
+        {"gap_id": g.cell.gap_id, "count": g.count, "generated": g.generated, "wanted": g.wanted}
         for g in report.gaps[:limit]
     )
     if len(report.gaps) > limit:

@@ -22,6 +22,8 @@ def plain(value: Any, key: str = "") -> Any:
         value: Anything that a report holds.
         key: The name under which it stands; ids are told by theirs.
     """
+    if hasattr(value, "answer"):  # a report that has its own form
+        return plain(value.answer(), key)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
