@@ -6,9 +6,12 @@ Two views, each a percentile among all scenes, 1 the rarest:
 - *tag rarity*: Σ −log(share of logs that have the tag), over the three rarest tags of the scene.
   A scene is as rare as the rarest thing that happens in it, however many common things do too.
 
-A scene's rarity is the percentile of the greater of the two; where no scene has a tag yet (``mine
-tag`` was not run), it is its novelty alone. Neighbours of the same log never count, and shares are
-of logs: what a log does throughout is one observation, however many scenes it is cut into.
+The two are joined by Fisher's method: −log p_n − log p_t, where p is the share of scenes that are at
+least as novel, or have tags as rare. So a scene that is extreme in one view is rare, and one that is
+unusual in both more so; its rarity is the percentile of the sum. Where no scene has a tag yet
+(``mine tag`` was not run), it is its novelty alone. Neighbours of the same log never count, and
+shares are of logs: what a log does throughout is one observation, however many scenes it is cut
+into.
 """
 
 from __future__ import annotations
@@ -148,7 +151,7 @@ def combine(
     tag_rarity = percentile(top)
     order = np.argsort(-each, axis=1, kind="stable")[:, :RAREST_TAGS]
     return Rarity(
-        rarity=percentile(np.maximum(novelty, tag_rarity) + 1e-6 * (novelty + tag_rarity)),
+        rarity=percentile(_surprisal(novelty) + _surprisal(tag_rarity)),
         novelty=novelty,
         tag_rarity=tag_rarity,
         tags=[
@@ -167,3 +170,8 @@ def information(
     had = np.zeros((logs, has_tag.shape[1]), dtype=bool)
     np.logical_or.at(had, log, has_tag)
     return np.asarray(-np.log(np.maximum(had.sum(axis=0), 1) / max(logs, 1)))
+
+
+def _surprisal(percentiles: Float[Array, " scenes"]) -> Float[Array, " scenes"]:
+    """−log of the share of scenes that are at least so rare [nat]."""
+    return np.asarray(-np.log(1.0 - percentiles + 1.0 / max(len(percentiles), 1)))
