@@ -37,7 +37,8 @@ from simulation.rare import BEHAVIOURS
 from simulation.world import make_log
 
 LOGS_A_FILE = 10
-RARE_SHARE = 0.2
+RARE_SHARE = 0.25
+FIRST_SEED = 1_000_000
 HELD_OUT_SEED = 900_000
 """Seeds of logs that nothing is trained on begin here."""
 
@@ -45,7 +46,7 @@ HELD_OUT_SEED = 900_000
 def scenes(first: int, last: int) -> Iterator[Scene]:
     """Scenes of the logs with these seeds."""
     for seed in range(first, last):
-        random = np.random.default_rng([seed, 77])
+        random = np.random.default_rng(seed)
         rare = str(random.choice(list(BEHAVIOURS))) if random.random() < RARE_SHARE else None
         yield from scenes_of(make_log(seed, rare=rare)[0])
 
@@ -85,7 +86,7 @@ def main() -> None:
         save_every=100,
     )  # fmt: skip
     train, held = options.work / "train", options.work / "held_out"
-    examples(train, 1000 * options.seed, options.logs, config)
+    examples(train, FIRST_SEED, options.logs, config)
     examples(held, HELD_OUT_SEED, options.held_out, config)
     command = (
         f"python benchmarks/train_generator.py --logs {options.logs} --steps {options.steps} "

@@ -42,7 +42,9 @@ DRAWS_A_PROPOSAL = 4
 SURPLUS = "surplus"
 """Told of candidates that passed every gate when enough had passed before them."""
 PATIENCE = 2
-"""How often in a row a parent may refuse a behaviour."""
+"""How often in a row a parent may refuse a behaviour, where there are many."""
+SEARCHES = 24
+"""How often in a row all of few parents may."""
 LEAST_FUTURE = HORIZON // 2
 PARENTS = 48
 """Parents that are read at most; candidates go round them."""
@@ -349,7 +351,8 @@ def _drafts(
     A parent that refuses time after time is asked no more; those in other conditions than recorded
     come only when no other is left. Ends when nobody is.
     """
-    patience = dict.fromkeys(range(len(parents)), PATIENCE * len(behaviours))
+    most = max(PATIENCE, SEARCHES // len(parents)) * len(behaviours)
+    patience = dict.fromkeys(range(len(parents)), most)
     count = 0
     while True:
         left = [k for k, more in patience.items() if more > 0]
@@ -378,7 +381,7 @@ def _drafts(
             patience[row] -= 1
             yield None
             continue
-        patience[row] = PATIENCE * len(behaviours)
+        patience[row] = most
         draft = Draft(proposal=proposal, start=parent.stage.start, pieces=parent.pieces, seed=seed)
         yield _Drafted(draft=draft, parent=parent, behaviour=behaviour)
 

@@ -505,12 +505,22 @@ def _with_row(tracks: Tracks, cls: AgentClass, size: tuple[float, float, float])
 
 
 def _stands_free(tracks: Tracks, row: int, start: int) -> bool:
-    boxes = tracks.boxes[:, : start + 1].astype(np.float64)
-    boxes[row, :, 3:] += 0.6  # some air round it
+    """Whether a new agent touches nobody up to now, nor later those who would not make way.
+
+    Whoever drives may be generated anew, to react; who walks or stands keeps to its track.
+    """
+    boxes = tracks.boxes.astype(np.float64)
+    boxes[row, :, 3:] += 0.5  # some air round it
     own = np.broadcast_to(boxes[row], boxes.shape)
-    hit = overlap(boxes, own) & tracks.valid[:, : start + 1]
-    hit[row] = False
-    return not bool(hit.any())
+    together = tracks.valid & tracks.valid[row]
+    together[row] = False
+    near = together & (np.linalg.norm(boxes[..., :2] - own[..., :2], axis=-1) < 15.0)
+    shown = np.where(tracks.valid[..., None], tracks.xy, tracks.xy[:, start : start + 1])
+    stays = np.ptp(shown[:, start:], axis=1).max(axis=-1) < 1.0
+    stays |= ~np.isin(tracks.cls, [int(c) for c in VEHICLES | {AgentClass.CYCLIST}])
+    near[~stays, start + 1 :] = False
+    others, steps = np.nonzero(near)
+    return not bool(overlap(boxes[others, steps], own[others, steps]).any())
 
 
 def _lead(stage: Stage, *, least_speed: float, within: float) -> tuple[int, float, float, float]:

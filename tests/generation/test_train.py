@@ -21,7 +21,7 @@ from schemas.errors import BadInput, BadSetting, MissingData, UnreadableFile
 
 SMALL = TrainConfig(
     denoiser=DenoiserConfig(dim=16, heads=2, layers=1, near=4, pair=8),
-    steps=30, batch=4, warmup=5, save_every=10, learning_rate=3e-3,
+    steps=8, batch=4, warmup=5, save_every=4, learning_rate=3e-3,
 )  # fmt: skip
 
 
