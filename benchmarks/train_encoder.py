@@ -67,16 +67,17 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="settings, TOML")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, default=Path("build/encoder"))
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, help="file of the weights; else under --work")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     config = settings.load(EncoderConfig, asked.config) if asked.config else EncoderConfig()
     write_windows(asked.work, asked.logs, config)
+    out = asked.out or asked.work / SHIPPED.name
     features = load(asked.work, config.features)
     report = train(
         features,
         config,
-        asked.out,
+        out,
         command=f"python benchmarks/train_encoder.py --logs {asked.logs}",
         progress=lambda epoch: print(epoch.line(), file=sys.stderr, flush=True),
     )
