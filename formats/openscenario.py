@@ -300,7 +300,12 @@ def _write_environment(actions: etree._Element, scene: Scene) -> None:
 def _write_story(
     storyboard: etree._Element, scene: Scene, moving: Sequence[int], drive: Drive
 ) -> None:
-    followers = [a for a in moving if not (drive.external and scene.has_ego and a == 0)]
+    followers = [
+        agent
+        for agent in moving
+        if not (drive.external and scene.has_ego and agent == 0)
+        and _moves(scene.tracks.valid[agent, drive.start :])
+    ]
     if not followers:
         return
     story = etree.SubElement(storyboard, "Story", name="log")
@@ -324,6 +329,12 @@ def _write_story(
     _condition(
         etree.SubElement(etree.SubElement(act, "StartTrigger"), "ConditionGroup"), "begin", 0.0
     )
+
+
+def _moves(valid: Bool[Array, " steps"]) -> bool:
+    """Whether anything happens to an agent: one seen at the only step there is just stands."""
+    begin, end = _span(valid)
+    return begin > 0 or end > begin or end < len(valid) - 1
 
 
 def _span(valid: Bool[Array, " steps"]) -> tuple[int, int]:

@@ -105,6 +105,12 @@ def test_roads_follow_their_lanes(crossing: Scene, tmp_path: Path) -> None:
         assert np.linalg.norm(lane.points[:, :2] - xy, axis=1).min() < 2.1
 
 
+def test_a_scene_of_one_step_has_entities_and_no_story(crossing: Scene, tmp_path: Path) -> None:
+    document = written(crossing.between(0, 1), tmp_path)[".xosc"]
+    assert document.findall(".//ScenarioObject")
+    assert document.find(".//Story") is None
+
+
 def test_a_scene_without_lanes_is_refused_and_the_others_are_written(
     crossing: Scene, tmp_path: Path
 ) -> None:
