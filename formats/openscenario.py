@@ -13,7 +13,7 @@ checks them itself and refuses such a scene.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -69,11 +69,15 @@ class Drive:
     Attributes:
         external: Leave it to the system under test; else it replays its log.
         start: Step at which the scenario begins.
+        end: Last step of it; None is the scene's last.
+        ego_track: Who is the ego, for scenes that name none; None leaves it to the scene.
         goal: Where the ego should get, scene's frame [m]; None leaves it out.
     """
 
     external: bool = False
     start: int = 0
+    end: int | None = None
+    ego_track: int | None = None
     goal: tuple[float, float] | None = None
 
 
@@ -104,6 +108,7 @@ def write_scene(scene: Scene, folder: Path, *, drive: Drive | None = None) -> li
         ExportRefused: The scene has no lanes, nobody in it, or values that are not finite.
     """
     drive = drive or Drive()
+    scene = _as_driven(scene, drive)
     _check(scene, drive)
     folder.mkdir(parents=True, exist_ok=True)
     signals = [
@@ -122,6 +127,17 @@ def write_scene(scene: Scene, folder: Path, *, drive: Drive | None = None) -> li
         etree.indent(tree)
         tree.write(path, xml_declaration=True, encoding="UTF-8")
     return [scenario_file, road_file]
+
+
+def _as_driven(scene: Scene, drive: Drive) -> Scene:
+    """The scene up to the drive's end, its ego in front."""
+    if drive.end is not None:
+        scene = scene.between(0, min(drive.end + 1, scene.steps))
+    found = np.flatnonzero(scene.tracks.track_id == drive.ego_track)
+    if scene.has_ego or not len(found):
+        return scene
+    order = [int(found[0]), *(i for i in range(len(scene.tracks.cls)) if i != found[0])]
+    return replace(scene, tracks=scene.tracks.take(order), has_ego=True)
 
 
 def _check(scene: Scene, drive: Drive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,13 +81,17 @@ def _cases(lake: Lake, suite: str) -> dict[int, Drive]:
     if suite not in suites:
         return {}
     name = suite.replace("'", "''")
-    columns = ["scene_id", "start_step", "goal_x", "goal_y"]
+    columns = ["scene_id", "start_step", "horizon_steps", "goal_x", "goal_y", "provenance"]
     rows = lake.read("cases", columns=columns, where=f"suite = '{name}'").to_pylist()
     if not rows:
         raise MissingData(f"The suite {suite} has no cases.", hint="Build it anew.")
     return {
         row["scene_id"]: Drive(
-            external=True, start=row["start_step"], goal=(row["goal_x"], row["goal_y"])
+            external=True,
+            start=row["start_step"],
+            end=row["start_step"] + row["horizon_steps"],
+            ego_track=json.loads(row["provenance"])["ego_track_id"],
+            goal=(row["goal_x"], row["goal_y"]),
         )
         for row in rows
     }

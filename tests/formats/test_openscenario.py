@@ -75,6 +75,19 @@ def test_the_ego_of_a_case_is_left_to_the_system_under_test(
     )
 
 
+def test_a_vehicle_may_stand_in_for_an_ego_that_the_log_lacks(
+    crossing: Scene, tmp_path: Path
+) -> None:
+    others = crossing.tracks.take([1])
+    leaderless = replace(crossing, tracks=others, has_ego=False)
+    drive = Drive(external=True, start=5, end=40, ego_track=int(others.track_id[0]))
+    document = written(leaderless, tmp_path, drive)[".xosc"]
+    assert [e.get("name") for e in document.findall(".//ScenarioObject")] == ["Ego"]
+    stop = document.find(".//StopTrigger//SimulationTimeCondition")
+    assert stop is not None
+    assert float(stop.get("value", "nan")) == pytest.approx(3.5)
+
+
 def test_lights_keep_their_phases(crossing: Scene, tmp_path: Path) -> None:
     document = written(crossing, tmp_path)[".xosc"]
     controllers = document.findall(".//TrafficSignalController")
