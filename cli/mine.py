@@ -99,7 +99,16 @@ def rare(
     if json:
         print_json(report)
         return
-    print_table({"scene_id": str(r.scene_id), "rarity": r.rarity} for r in report.results)
+    print_table(
+        {
+            "scene_id": str(r.scene_id),
+            "rarity": r.rarity,
+            "by vector": r.novelty,
+            "by tags": r.tag_rarity,
+            "rarest tags": ", ".join(r.tags[:4]),
+        }
+        for r in report.results
+    )
 
 
 @app.command()
