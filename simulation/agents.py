@@ -137,7 +137,8 @@ class Traffic:
         near = apart[..., 0] ** 2 + apart[..., 1] ** 2 <= reach[:, None] ** 2
         near &= valid[case] & (forward > -LONGEST_M)
         near[np.arange(len(mover)), agent] = False
-        return np.nonzero(near)
+        row, other = np.nonzero(near)
+        return row, other
 
     def _enter(self, following: int, xy: Array, yaw: Array, valid: Array) -> None:
         """Let in whoever the log first sees now, where there is room."""

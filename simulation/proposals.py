@@ -38,6 +38,7 @@ REPLAN = 5  # steps
 COARSE = 5  # steps between the moments at which the others are placed on the route
 CHECK = 2  # steps between the moments at which boxes are compared
 REACH_M = 80.0
+PAST_GOAL_M = 10
 TTC_WEIGHT, PROGRESS_WEIGHT, COMFORT_WEIGHT = 5.0, 5.0, 2.0
 ASIDE_PENALTY = 0.01  # per metre: of equal drives, the one nearer to the centre line
 
@@ -93,6 +94,7 @@ class Pdm:
         """Controls of the best proposal, chosen anew every half second."""
         if self._desired is None:
             self._desired = desired_speed(obs)
+            self._rule_out(obs)
         rows = np.arange(len(obs.cases))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
         self._s, _, _ = obs.cases.paths.locate(rows, centre, self._s)
@@ -119,6 +121,24 @@ class Pdm:
             velocity=np.broadcast_to(velocity[:, :, None], (*shape, 2)),
             valid=np.broadcast_to(others.valid[:, :, -1][..., None], shape),
         )
+
+    def _rule_out(self, obs: Observation) -> None:
+        """Forbid offsets at which the ego's sides would leave the drivable surface on the route."""
+        for case, road_map in enumerate(obs.cases.maps):
+            route = obs.cases.routes[case]
+            first, last = int(obs.cases.start_s[case]), int(route.goal_s) + PAST_GOAL_M
+            line, yaw = route.xy[first:last], route.yaw[first:last]
+            if not road_map.features or len(line) == 0:
+                continue
+            surface = Surface(road_map, line.min(axis=0) - 10.0, line.max(axis=0) + 10.0)
+            if not surface.known:
+                continue
+            left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
+            half = obs.ego.width[case] / 2.0
+            for aside in self.asides:
+                edge = line + (aside + np.sign(aside) * half) * left
+                if aside != 0.0 and surface.outside(edge).max() > OUTSIDE_M:
+                    self._allowed[case, self._aside == aside] = False
 
     def _simulate(self, obs: Observation, forecast: Forecast, desired: Array) -> _Drives:
         """Every proposal of every case, driven by IDM and bicycle for the horizon."""
@@ -319,32 +339,12 @@ class _Leaders:
 
 
 class Oracle(Reference, Pdm):
-    """Many more proposals, the others' logged future, and no drive that leaves the road."""
+    """Many more proposals, and the others' logged future."""
 
     name = "oracle"
     shares: ClassVar[tuple[float, ...]] = (1.0, 0.7, 0.4, 0.15)
     asides: ClassVar[tuple[float, ...]] = (0.0, 0.75, -0.75, 1.75, -1.75, 3.5, -3.5)
     heedless: ClassVar[tuple[bool, ...]] = (False, True)
-
-    def start(self, cases: CaseBatchView) -> None:
-        """Rule out offsets at which the ego's sides would leave the drivable surface."""
-        super().start(cases)
-        for case, ready in enumerate(self.batch.ready):
-            if not ready.scene.has_map:
-                continue
-            first, last = int(ready.route.start_s), int(ready.route.goal_s) + 10
-            line = ready.route.xy[first:last]
-            low, high = line.min(axis=0) - 10.0, line.max(axis=0) + 10.0
-            surface = Surface(ready.scene.map, low, high)
-            if not surface.known:
-                continue
-            yaw = cases.routes[case].yaw[first:last]
-            left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
-            half = self.batch.size[case, 0, 1] / 2.0
-            for aside in self.asides[1:]:
-                edge = line + (aside + np.sign(aside) * half) * left
-                if surface.outside(edge).max(initial=0.0) > OUTSIDE_M:
-                    self._allowed[case, self._aside == aside] = False
 
     def forecast(self, obs: Observation) -> Forecast:
         """What the log says; after its end, straight on."""
