@@ -28,7 +28,6 @@ PARKING_WIDTH = 2.3  # [m]
 SIDEWALK_WIDTH = 3.4  # [m]
 CROSSWALK_DEPTH = 3.2  # [m] along the road
 CONFLICT_M = 2.5  # [m] centre lines nearer than this: two cars cannot pass
-LEAD_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -84,6 +84,11 @@ def make_log(
 
     Returns:
         The log as a reader would yield it, and the truth about it.
+
+    Raises:
+        UnknownName: There is no such road or behaviour.
+        BadSetting: The behaviour cannot happen on that kind of road.
+        MissingData: No traffic drawn from the seed let the behaviour happen.
     """
     if rare is not None and rare not in BEHAVIOURS:
         raise UnknownName("rare behaviour", rare, BEHAVIOURS)

@@ -21,7 +21,7 @@ DT = 0.1
 @lru_cache
 def planted(name: str) -> tuple[Log, Truth, Planted, int, slice]:
     """Log, truth, the behaviour, the row of who does it, the steps at which it happens."""
-    log, truth = make_log(11, rare=name)
+    log, truth = make_log(2 if name == "red_light_running" else 1, rare=name)
     (what,) = truth.planted
     assert what.name == name
     row = truth.motion.source_track_id.index(what.actors[0])

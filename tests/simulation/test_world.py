@@ -16,11 +16,11 @@ from simulation.world import make_log, write_world
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Log, Truth]:
-    return make_log(3, road="signalled")
+    return make_log(5, road="signalled")
 
 
 def test_the_same_seed_gives_the_same_log(made: tuple[Log, Truth]) -> None:
-    log, truth = make_log(3, road="signalled")
+    log, truth = make_log(5, road="signalled")
     assert np.array_equal(log.agents.xyz, made[0].agents.xyz)
     assert np.array_equal(truth.motion.xy, made[1].motion.xy)
     assert np.array_equal(log.lights.state, made[0].lights.state)
