@@ -46,7 +46,7 @@ def build(
         open_lake(context), name, n=n, where=where, tags=chosen, agents=agents.value, seed=seed, replace=replace
     )  # fmt: skip
     if json:
-        print_json(report.as_json())
+        print_json(report)
         return
     tell(f"Suite {name}: {count(report.cases, 'case')}, {len(report.refused)} scenes left out.")
     if report.proxies:
@@ -72,7 +72,7 @@ def run(
     with progress("Drive", quiet=json) as tick:
         report = drive(open_lake(context), name, planner, batch=batch, jobs=jobs, progress=tick)
     if json:
-        print_json(report.as_json())
+        print_json(report)
         return
     tell(
         f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored; "
@@ -93,7 +93,7 @@ def report(
 
     found = tell_about(open_lake(context), name)
     if json:
-        print_json(found.as_json())
+        print_json(found)
         return
     print_line(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "

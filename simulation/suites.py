@@ -47,7 +47,7 @@ class SuiteReport:
     refused: Sequence[tuple[int, str]] = ()
     proxies: int = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
         return {
             "suite": self.suite,
@@ -93,7 +93,7 @@ class RunReport:
     worst: Sequence[Mapping[str, Any]] = ()
     errors: Mapping[str, int] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
         return {
             "run_id": str(self.run_id),

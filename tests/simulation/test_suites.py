@@ -39,7 +39,7 @@ def test_a_suite_is_built_run_and_reported(lake: Lake) -> None:
     assert (ran.cases, ran.passed + ran.failed + ran.errored) == (2, 2)
     assert ran.errored == 0
     assert told == [(2, 2)]
-    answer = ran.as_json()
+    answer = ran.answer()
     for key in (
         "run_id", "cases", "passed", "failed", "errored", "score", "wall_s", "agent_steps",
         "by_criterion",
@@ -47,7 +47,7 @@ def test_a_suite_is_built_run_and_reported(lake: Lake) -> None:
         assert key in answer
     again = suites.report(lake, "first")
     assert again == suites.report(lake, ran.run_id)
-    assert again.as_json() == answer
+    assert again.answer() == answer
     results = lake.read("results", None, f"run_id = {ran.run_id}").to_pylist()
     trajectory = np.frombuffer(results[0]["trajectory"], dtype=np.float32).reshape(-1, 4)
     assert len(trajectory) == results[0]["steps"] + 1
