@@ -1,7 +1,7 @@
 """Closed-loop suites: cases cut from scenes of the lake, runs of a planner over them, reports.
 
     build(lake, "cut-ins", tags=["cut_in"], n=100)
-    run(lake, "cut-ins", "my_planner:Cruise").as_json()
+    run(lake, "cut-ins", "my_planner:Cruise").answer()
 
 A suite is data: rows of ``suites`` and ``cases`` with criteria and provenance; a run adds rows to
 ``runs`` and ``results``. Whatever a scene lacks to be driven is a reason, returned and kept.
@@ -215,7 +215,7 @@ def build(
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
         )
-        made_by.summary.update(report.as_json())
+        made_by.summary.update(report.answer())
     return report
 
 
@@ -277,7 +277,7 @@ def run(
             wall_s=time.perf_counter() - started,
             agent_steps=sum(r.agent_steps for r in ran),
         )
-        made_by.summary.update(report.as_json())
+        made_by.summary.update(report.answer())
     return report
 
 
