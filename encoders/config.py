@@ -31,7 +31,7 @@ class TrainingConfig:
         seed: Of weights, order, masks and jitter.
     """
 
-    epochs: int = 10
+    epochs: int = 8
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
