@@ -62,6 +62,9 @@ class Behaviour:
         leaves_lanes: Whether the actor may leave its lane.
         tags: Predicates that it can make true.
         doc: In a sentence.
+        gamma: Share of the γ asked for; below 1 where the manoeuvre is rare in traffic or quicker
+            than noise leaves it.
+        hold: Weight that keeps the actor near its rule-made beginning.
     """
 
     name: str
@@ -70,6 +73,8 @@ class Behaviour:
     leaves_lanes: bool
     tags: tuple[str, ...]
     doc: str
+    gamma: float = 1.0
+    hold: float = 1.0
 
 
 def _place(numbers: Numbers) -> Tensor:
@@ -159,12 +164,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
             name="overtake", propose=overtake, leaves_lanes=True, aim=_nothing,
             tags=("overtake",),
             doc="A vehicle comes from behind, passes the ego, and is back ahead of it.",
+            gamma=0.5,
+            hold=3.0,
         ),
         Behaviour(
             name="swerve", propose=swerve, leaves_lanes=True,
             aim=lambda n: [Weighted(KeepSpeed(speed=n("speed")), 0.5)],
             tags=("swerve",),
             doc="The vehicle ahead darts to one side of its lane and back.",
+            gamma=0.3,
+            hold=6.0,
         ),
         Behaviour(
             name="red_light", propose=red_light, leaves_lanes=False,
@@ -175,10 +184,12 @@ BEHAVIOURS: dict[str, Behaviour] = {
         Behaviour(
             name="wrong_way", propose=wrong_way, leaves_lanes=True,
             aim=lambda n: [
-                Weighted(AgainstLane(), 2.0), Weighted(KeepSpeed(speed=n("speed")), 1.0)
+                Weighted(AgainstLane(), 0.3), Weighted(KeepSpeed(speed=n("speed")), 1.0)
             ],
             tags=("wrong_way",),
             doc="A vehicle comes towards the ego against the direction of a lane.",
+            gamma=0.4,
+            hold=4.0,
         ),
         Behaviour(
             name="rear_end", propose=hard_brake, leaves_lanes=False,
@@ -201,11 +212,13 @@ BEHAVIOURS: dict[str, Behaviour] = {
         Behaviour(
             name="head_on", propose=wrong_way, leaves_lanes=True,
             aim=lambda n: [
-                Weighted(AgainstLane(), 1.0),
+                Weighted(AgainstLane(), 0.3),
                 Weighted(MeetEgo(gap=_gap(n, 0.0), bearing=0.0, heading=float(np.pi)), 2.0),
             ],
             tags=(),
             doc="A vehicle comes towards the ego in its lane.",
+            gamma=0.4,
+            hold=4.0,
         ),
     )
 }  # fmt: skip
@@ -250,7 +263,10 @@ def terms_for(
         Weighted(StayOnLanes(spare_actor=bool(behaviour and behaviour.leaves_lanes)), 0.5),
         Weighted(WithinLimits(), 2.0),
         Weighted(reference, 0.2),
-        Weighted(replace(reference, tolerance=1.0, actor_only=True), 1.0),
+        Weighted(
+            replace(reference, tolerance=1.0, actor_only=True),
+            behaviour.hold if behaviour else 0.0,
+        ),
     ]
     if behaviour is None:
         return regular

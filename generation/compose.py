@@ -6,6 +6,7 @@ from the agent's state at the start; the height follows the lane that passes bel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +50,7 @@ def compose(
     free: Bool[Array, " agents"],
     *,
     actor: int | None,
+    also: Sequence[int] = (),
 ) -> Candidate:
     """A candidate from the proposal's scene and the sampled actions.
 
@@ -59,6 +61,7 @@ def compose(
         actions: In units of :data:`~generation.features.ACTION_SCALE`.
         free: Slots whose future is taken from the actions; the others keep their log.
         actor: Row of the scene's tracks that was to do something.
+        also: Rows that the proposal had altered already.
     """
     slots = np.flatnonzero(free & (example.agents >= 0))
     rows = example.agents[slots]
@@ -81,7 +84,7 @@ def compose(
     whole = replace(scene, tracks=tracks).between(0, end + 1)
     return Candidate(
         scene=replace(whole, anchor=start, source="generated"), start=start,
-        altered=tuple(int(i) for i in tracks.track_id[rows]),
+        altered=tuple(int(i) for i in tracks.track_id[np.union1d(rows, also).astype(np.int64)]),
         actor=None if actor is None else int(tracks.track_id[actor]),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -117,7 +117,9 @@ def _settled(
     scene, actor = draft.proposal.scene, draft.proposal.actor if acts else None
     free = free.copy()
     for _ in range(SETTLING_ROUNDS):
-        candidate = compose(scene, example, draft.start, actions, free, actor=actor)
+        candidate = compose(
+            scene, example, draft.start, actions, free, actor=actor, also=draft.proposal.yielded
+        )
         ids = scene.tracks.track_id[np.maximum(example.agents, 0)]
         bad = set()
         for track in candidate.altered:
@@ -131,7 +133,9 @@ def _settled(
         if (again == free).all():
             return candidate
         free = again
-    return compose(scene, example, draft.start, actions, free, actor=actor)
+    return compose(
+        scene, example, draft.start, actions, free, actor=actor, also=draft.proposal.yielded
+    )
 
 
 def _moves_well(candidate: Candidate, track: int) -> bool:
@@ -229,6 +233,4 @@ def _local(proposal: Proposal, scene_from_local: SE2) -> Proposal:
     if "x" in numbers:
         xy = scene_from_local.inverse().apply(np.array([numbers["x"], numbers["y"]]))
         numbers["x"], numbers["y"] = float(xy[0]), float(xy[1])
-    return Proposal(
-        scene=proposal.scene, actor=proposal.actor, added=proposal.added, numbers=numbers
-    )
+    return replace(proposal, numbers=numbers)

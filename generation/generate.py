@@ -39,6 +39,8 @@ from schemas.scene import Scene
 
 DRAWS_A_PROPOSAL = 4
 """How often a rule is asked for another variation before the next parent is tried."""
+VARIATION = 0.7
+"""Least γ where nothing is aimed at: who is to show a tag by chance must differ from the log."""
 SURPLUS = "surplus"
 """Told of candidates that passed every gate when enough had passed before them."""
 PATIENCE = 2
@@ -412,7 +414,7 @@ def _drawn(generator: Generator, batch: Sequence[_Drafted], request: Request) ->
         candidates = draw(
             generator.denoiser, [batch[k].draft for k in rows], behaviour,
             aggressiveness=request.aggressiveness,
-            gamma=request.gamma if behaviour is not None else max(request.gamma, 0.7),
+            gamma=request.gamma * behaviour.gamma if behaviour else max(request.gamma, VARIATION),
             joint=request.joint or behaviour is None, steps=request.sampler_steps,
         )  # fmt: skip
         for k, candidate in zip(rows, candidates, strict=True):

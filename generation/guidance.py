@@ -129,7 +129,8 @@ class StayOnLanes:
 
     Attributes:
         tolerance: Offset that costs nothing [m].
-        spare_actor: Whether the actor is exempt (it crosses lanes, or drives the wrong way).
+        spare_actor: Whether the actor may go anywhere between lanes, and either way: it changes
+            lane, or drives the wrong way.
     """
 
     tolerance: float = 1.0
@@ -139,11 +140,16 @@ class StayOnLanes:
         """Cost of each candidate."""
         offset, turn, there = lane_offset(states, situation)
         on = (situation.on_wheels() & situation.free)[..., None] & there
+        tolerance = torch.full(states.shape[:2], self.tolerance, dtype=states.dtype)
+        steady = torch.ones_like(tolerance)
         if self.spare_actor:
-            on = on.clone()
-            on[torch.arange(len(on)), situation.actor] = False
-        aside = torch.relu(offset.abs() - self.tolerance).square().clamp(max=25.0)
-        moving = (states[..., 3] > 1.0).to(states.dtype)
+            row = torch.arange(len(on))
+            loose, _, _ = lane_offset(states, situation, any_direction=True)
+            offset = offset.index_put((row, situation.actor), situation.of_actor(loose))
+            tolerance[row, situation.actor] = situation.lane_half + 0.2
+            steady[row, situation.actor] = 0.0
+        aside = torch.relu(offset.abs() - tolerance[..., None]).square().clamp(max=25.0)
+        moving = (states[..., 3] > 1.0).to(states.dtype) * steady[..., None]
         cost = aside + 0.5 * (1.0 - torch.cos(turn)) * moving
         return (cost * on).sum((1, 2))
 

@@ -10,7 +10,7 @@ Aggressiveness runs from 0 (just enough to count) to 1 (as hard as physics and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -99,12 +99,14 @@ class Proposal:
         scene: The parent with the actor's future rewritten, or with the actor added.
         actor: Its row.
         added: Whether it was not there before.
+        yielded: Rows of those who brake for it, and for each other.
         numbers: What was drawn: times, gaps, speeds; the guidance aims at them.
     """
 
     scene: Scene
     actor: int
     added: bool
+    yielded: tuple[int, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -173,22 +175,29 @@ def hard_brake(
 
 
 def stalled(stage: Stage, random: np.random.Generator, aggressiveness: float) -> Proposal | None:
-    """A vehicle stands in the ego's lane, where the ego brakes or waits anyway if it does."""
+    """A vehicle stands in the ego's lane; whoever drives ahead of the ego has to stop for it.
+
+    Else it stands where the ego brakes or waits in the log, so that the log is a fair answer, or
+    anywhere ahead.
+    """
     drives = float(stage.ego_s[-1] - stage.ego_s[0])
-    slows = np.gradient(stage.ego_v, DT) <= -1.0
-    slows |= stage.ego_v <= 1.8
+    _, lead_s, _, lead_v = _lead(stage, least_speed=3.0, within=60.0)
+    slows = (np.gradient(stage.ego_v, DT) <= -1.0) | (stage.ego_v <= 1.8)
     slows[:8] = slows[-4:] = False
-    if slows.any():
+    if lead_v > 0.0 and drives > 10.0:
+        rate = _mix(1.6, 4.0, aggressiveness) * random.uniform(0.85, 1.15)
+        s0 = lead_s + 0.5 * lead_v + lead_v**2 / (2.0 * rate) + EGO_REACH_M + 2.2
+    elif slows.any():
         step = int(random.choice(np.flatnonzero(slows)))
         s0 = stage.ego_s[step] + _mix(22.0, 9.0, aggressiveness) * random.uniform(0.8, 1.2)
-        s0 = max(s0, float(stage.ego_s[-1]) + 1.5)
+        s0 = max(s0, float(stage.ego_s[-1]) + 1.5, _last_in_path(stage) + 3.0) + EGO_REACH_M
     elif drives < 12.0:
         return None
     else:
         share = _mix(0.95, 0.6, aggressiveness) * random.uniform(0.85, 1.15)
-        s0 = stage.ego_s[0] + max(drives * share, 12.0)
-    s0 += EGO_REACH_M + CAR[0] / 2.0
-    d0 = random.choice([-1.0, 1.0]) * _mix(1.0, 0.2, aggressiveness) * random.uniform(0.0, 1.0)
+        s0 = stage.ego_s[0] + max(drives * share, 12.0) + EGO_REACH_M
+    s0 += CAR[0] / 2.0
+    d0 = random.choice([-1.0, 1.0]) * _mix(0.6, 0.1, aggressiveness) * random.uniform(0.0, 1.0)
     path = _along(stage.way, np.full(HORIZON + 1, s0), np.full(HORIZON + 1, d0))
     return _staged(stage, -1, AgentClass.VEHICLE, CAR, path, 0.0, {"begin": 0.0})
 
@@ -237,9 +246,9 @@ def swerve(stage: Stage, random: np.random.Generator, aggressiveness: float) -> 
             return None
         s0 = stage.ego_s[0] + EGO_REACH_M + CAR[0] / 2.0 + max(1.5 * v0, 8.0)
         d0 = 0.0
-    begin, reach = random.uniform(0.6, 3.5), _mix(0.95, 1.3, aggressiveness)
+    begin, reach = random.uniform(0.6, 3.5), _mix(1.15, 1.4, aggressiveness)
     side = random.choice([-1.0, 1.0])
-    d = d0 + side * reach * (_blend((TIME - begin) / 1.3) - _blend((TIME - begin - 1.4) / 1.3))
+    d = d0 + side * reach * (_blend((TIME - begin) / 1.6) - _blend((TIME - begin - 1.7) / 1.6))
     s, _ = _drive(s0, v0, np.zeros_like(TIME))
     path = _along(stage.way, s, d)
     return _staged(stage, row, AgentClass.VEHICLE, CAR, path, v0, {"speed": v0})
@@ -480,9 +489,86 @@ def _staged(
         )  # fmt: skip
         if not here.matched[1]:
             return None
+    tracks, yielded = yielding(tracks, row, start)
     return Proposal(
-        scene=replace(scene, tracks=tracks), actor=row, added=added, numbers=dict(numbers)
+        scene=replace(scene, tracks=tracks), actor=row, added=added, yielded=yielded,
+        numbers=dict(numbers),
+    )  # fmt: skip
+
+
+def yielding(tracks: Tracks, actor: int, start: int) -> tuple[Tracks, tuple[int, ...]]:
+    """Let those who would drive into the actor, or into who stops for it, brake on their own path.
+
+    Each keeps its path and slows down evenly, after half a second of reaction, to stop 2 m before
+    the place where it would touch; who cannot, braking at 6 m/s², keeps to its log. The ego is
+    never changed.
+
+    Returns:
+        The tracks, and the rows that yield.
+    """
+    wheels = np.isin(tracks.cls, [int(c) for c in VEHICLES | {AgentClass.CYCLIST}])
+    yielded: list[int] = []
+    for obstacle in _grows(actor, yielded):
+        boxes = tracks.boxes[:, start:].astype(np.float64)
+        size = boxes[..., 3:].copy()
+        boxes[..., 3:] += 0.4
+        both = tracks.valid[:, start:] & tracks.valid[obstacle, start:]
+        both &= np.linalg.norm(boxes[..., :2] - boxes[obstacle, :, :2], axis=-1) < 15.0
+        for row in np.flatnonzero(both.any(axis=1) & wheels):
+            if row in (0, actor, obstacle) or row in yielded:
+                continue
+            steps = np.flatnonzero(both[row])
+            hit = steps[overlap(boxes[row, steps], boxes[obstacle, steps])]
+            if not len(hit) or hit[0] < 3:
+                continue
+            # Who is driven into from behind need not yield.
+            ahead = boxes[obstacle, hit[0], :2] - boxes[row, hit[0], :2]
+            yaw = boxes[row, hit[0], 2]
+            if ahead @ np.array([np.cos(yaw), np.sin(yaw)]) < size[row, 0, 0] / 4.0:
+                continue
+            slowed = _slowed(tracks, int(row), start, int(hit[0]))
+            if slowed is not None:
+                tracks = slowed
+                yielded.append(int(row))
+    return tracks, tuple(yielded)
+
+
+def _grows(first: int, rest: list[int]) -> Iterator[int]:
+    """The first, then whatever the list has come to hold meanwhile."""
+    yield first
+    done = 0
+    while done < len(rest):
+        done += 1
+        yield rest[done - 1]
+
+
+def _slowed(tracks: Tracks, row: int, start: int, touches: int) -> Tracks | None:
+    """One agent's track, braked to stop 2 m before where it is at a step after the start."""
+    last = start + int(np.flatnonzero(tracks.valid[row, start:])[-1])
+    if not tracks.valid[row, start : last + 1].all():
+        return None
+    path = tracks.xy[row, start : last + 1].astype(np.float64)
+    s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    v0, reacts = float(tracks.speed[row, start]), 0.5
+    room = s[min(touches, len(s) - 1)] - 2.0 - v0 * reacts
+    if v0 < 0.5 or room < 0.5 or v0**2 / (2.0 * room) > 6.0:
+        return None
+    rate = v0**2 / (2.0 * room)
+    time = DT * np.arange(len(s))
+    slow, _ = _drive(0.0, v0, np.where(time >= reacts, -rate, 0.0))
+    slow = np.minimum(slow, s)  # nobody hurries in order to brake
+    rows_of_path = np.searchsorted(s, slow, side="right") - 1
+    yaw = np.unwrap(tracks.yaw[row, start : last + 1].astype(np.float64))
+    xy, heading = tracks.xy.copy(), tracks.yaw.copy()
+    velocity = tracks.velocity.copy()
+    spaced = np.maximum.accumulate(s + 1e-9 * np.arange(len(s)))
+    for k in (0, 1):
+        xy[row, start : last + 1, k] = np.interp(slow, spaced, path[:, k])
+    heading[row, start : last + 1] = wrap(yaw[np.clip(rows_of_path, 0, len(yaw) - 1)])
+    velocity[row, start : last + 1] = np.gradient(
+        xy[row, start : last + 1].astype(np.float64), DT, axis=0
     )
+    return replace(tracks, xy=xy, yaw=heading, velocity=velocity)
 
 
 def _with_row(tracks: Tracks, cls: AgentClass, size: tuple[float, float, float]) -> Tracks:
@@ -534,6 +620,19 @@ def _lead(stage: Stage, *, least_speed: float, within: float) -> tuple[int, floa
         return -1, 0.0, 0.0, 0.0
     ahead, row, d, v = min(found)
     return row, float(stage.ego_s[0] + ahead), d, v
+
+
+def _last_in_path(stage: Stage) -> float:
+    """How far along the ego's way those ahead of it, who keep to their log, get [m]."""
+    tracks, start = stage.scene.tracks, stage.start
+    farthest = -np.inf
+    for row in stage.others(VEHICLES):
+        steps = start + np.flatnonzero(tracks.valid[row, start : start + HORIZON + 1])
+        s, d = stage.way.project(tracks.xy[row, steps])
+        inside = (np.abs(d) < 1.8) & (s > stage.ego_s[0]) & (s < stage.ego_s[-1] + 40.0)
+        if inside.any():
+            farthest = max(farthest, float(s[inside].max()))
+    return farthest
 
 
 def _beside(stage: Stage, side: float) -> float | None:
