@@ -1,6 +1,6 @@
 """Scenes from sampled actions: 10 Hz tracks that an agent could drive, in the parent's place.
 
-The actions are interpolated to the dense clock, held within what a vehicle can do, and integrated
+The actions are told on the dense clock, held within what a vehicle can do, and integrated
 from the agent's state at the start; the height follows the lane that passes below.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from generation.features import ACTION_SCALE, FUTURE, HORIZON, STEP, Example
+from generation.features import ACTION_SCALE, HORIZON, STRIDE, Example
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.kinematics import unicycle_rollout
@@ -96,14 +96,12 @@ def integrate(
 ) -> Float[Array, "agents horizon 4"]:
     """States at 10 Hz after actions at 2.5 Hz, within what the class can do.
 
-    Between the middles of their steps the actions are interpolated, so that acceleration does not
-    jump; what has wheels turns no tighter than 1/:data:`CURVATURE` and within :data:`LATERAL`.
+    Actions are held for their step, as in the roll-out that the sampler saw, so that the track
+    passes where the guidance wanted it; what has wheels turns no tighter than
+    1/:data:`CURVATURE` and within :data:`LATERAL`.
     """
-    fine = (np.arange(HORIZON) + 0.5) * DT
-    coarse = (np.arange(FUTURE) + 0.5) * STEP
-    scaled = np.nan_to_num(actions) * ACTION_SCALE
-    acceleration = np.stack([np.interp(fine, coarse, a) for a in scaled[..., 0]])
-    yaw_rate = np.stack([np.interp(fine, coarse, a) for a in scaled[..., 1]])
+    scaled = np.repeat(np.nan_to_num(actions) * ACTION_SCALE, STRIDE, axis=1)
+    acceleration, yaw_rate = scaled[..., 0], scaled[..., 1]
     acceleration = np.clip(acceleration, BRAKE, SPEED_UP)
     # Speed is held at 0 as the roll-out that the sampler saw holds it.
     speed = np.maximum(start[:, 3:4] + np.cumsum(acceleration, axis=1) * DT, 0.0)

@@ -7,6 +7,7 @@ the first gate that it failed and the value that failed it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ VARIATION = 0.7
 """Least γ where nothing is aimed at: who is to show a tag by chance must differ from the log."""
 SURPLUS = "surplus"
 """Told of candidates that passed every gate when enough had passed before them."""
+FAILURES = 2
+"""After how many failed candidates a parent lets another go first."""
 PATIENCE = 2
 """How often in a row a parent may refuse a behaviour, where there are many."""
 SEARCHES = 24
@@ -192,7 +195,8 @@ def generate(
         accepted: list[_Judged] = []
         rejected: list[_Judged] = []
         unsuitable = made = 0
-        source = _drafts(parents, behaviours, request)
+        failures = Counter[int]()
+        source = _drafts(parents, behaviours, request, failures)
         while len(accepted) < request.n and made < request.candidates:
             lacking = max(2 * (request.n - len(accepted)), 4)
             size = min(request.batch, lacking, request.candidates - made)
@@ -203,6 +207,7 @@ def generate(
             made += len(batch)
             judged = _drawn(generator, batch, request)
             _judge(judged, tags, gates, run_id=run.id, first=made - len(batch))
+            failures.update(one.parent.scene.scene_id for one in judged if one.failed)
             for one in judged:
                 if one.failed is None and len(accepted) >= request.n:
                     one.failed = SURPLUS
@@ -346,26 +351,33 @@ class _Drafted:
 
 
 def _drafts(
-    parents: Sequence[Parent], behaviours: Sequence[Behaviour | None], request: Request
+    parents: Sequence[Parent],
+    behaviours: Sequence[Behaviour | None],
+    request: Request,
+    failures: Counter[int],
 ) -> Iterator[_Drafted | None]:
     """Drafts without end, going round parents and behaviours; None where a parent is unsuited.
 
-    A parent that refuses time after time is asked no more; those in other conditions than recorded
-    come only when no other is left. Ends when nobody is.
+    Parents whose candidates fail come later (``failures`` counts them by scene), and so do those
+    in other conditions than were recorded. One that refuses time after time is asked no more; the
+    drafts end when nobody is left.
     """
     most = max(PATIENCE, SEARCHES // len(parents)) * len(behaviours)
     patience = dict.fromkeys(range(len(parents)), most)
-    count = 0
-    while True:
-        left = [k for k, more in patience.items() if more > 0]
-        left = [k for k in left if not parents[k].changed] or left
+    uses = Counter[int]()
+
+    def turn(row: int) -> tuple[int, int, int]:
+        failed = failures[parents[row].scene.scene_id] // FAILURES
+        return failed + FAILURES * parents[row].changed, uses[row], row
+
+    for count in itertools.count():
+        left = [row for row, more in patience.items() if more > 0]
         if not left:
             return
-        row = left[count % len(left)]
-        parent = parents[row]
-        behaviour = behaviours[(count // len(left)) % len(behaviours)]
+        row = min(left, key=turn)
+        parent, behaviour = parents[row], behaviours[uses[row] % len(behaviours)]
+        uses[row] += 1
         seed = stable_id("candidate", request.seed, count) % 2**31
-        count += 1
         random = np.random.default_rng(seed)
         proposal: Proposal | None
         if behaviour is None:

@@ -30,6 +30,8 @@ DISCS = 5
 """A box is seen as this many discs along its length."""
 SOFT_TIME_M = 1.0  # [m] how sharply the nearest moment is picked
 FAR_M = 1e3
+STEEP = 0.05
+"""Root mean square of a gradient from which it counts as steep."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -407,7 +409,7 @@ class Guide:
 
     terms: Sequence[Weighted]
     situation: Situation
-    inner: int = 6
+    inner: int = 8
     rate: float = 0.1
     reach: float = 2.0
     least: float = 0.6
@@ -424,26 +426,43 @@ class Guide:
 
     def gradient(self, x0: Float[Tensor, "batch agents future 2"]) -> Tensor:
         """dJ/dx₀; 0 for agents that may not be steered, and where it is not finite."""
-        if not any(weighted.weight for weighted in self.terms):
-            return torch.zeros_like(x0)
-        with torch.enable_grad():
-            free = x0.detach().clone().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.cost(free).sum(), free)
-        slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
-        return slope * self.situation.free[..., None, None]
+        return self._cost_and_slope(x0)[1]
 
     def steer(self, x0: Float[Tensor, "batch agents future 2"], t: float) -> Tensor:
-        """The estimate, moved down the cost."""
+        """The estimate, moved down the cost; no candidate ever comes back worse than it was.
+
+        Steps that are steep are normalised, and each candidate's step is shortened where it
+        raised the cost, for a small change of many actions adds up to metres.
+        """
         _, sigma = alpha_sigma(torch.tensor(t))
         bound = max(self.reach * float(sigma), self.least)
-        moved = x0
-        for k in range(self.inner):
-            slope = self.gradient(moved)
-            size = slope.square().mean((2, 3), keepdim=True).sqrt()
-            # Steep costs are normalised, flat ones are not, so that the steps come to rest.
-            step = self.rate * slope / size.clamp(min=0.05) / (1.0 + 0.3 * k)
-            moved = x0 + (moved - step - x0).clamp(-bound, bound)
-        return moved
+        best, tried = x0, x0
+        rate = torch.full((len(x0), 1, 1, 1), self.rate, dtype=x0.dtype)
+        least = torch.full((len(x0),), math.inf, dtype=x0.dtype)
+        downhill = torch.zeros_like(x0)
+        for k in range(self.inner + 1):
+            cost, slope = self._cost_and_slope(tried)
+            better = (cost < least)[:, None, None, None]
+            best = torch.where(better, tried, best)
+            downhill = torch.where(better, slope, downhill)
+            least = torch.minimum(cost, least)
+            if k == self.inner:
+                break
+            rate = rate * torch.where(better, 1.2 if k else 1.0, 0.35)
+            size = downhill.square().mean((2, 3), keepdim=True).sqrt().clamp(min=STEEP)
+            tried = x0 + (best - rate * downhill / size - x0).clamp(-bound, bound)
+        return best
+
+    def _cost_and_slope(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        if not any(weighted.weight for weighted in self.terms):
+            return torch.zeros(len(x0), dtype=x0.dtype), torch.zeros_like(x0)
+        with torch.enable_grad():
+            free = x0.detach().clone().requires_grad_(True)
+            cost = self.cost(free)
+            (slope,) = torch.autograd.grad(cost.sum(), free)
+        slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
+        cost = torch.nan_to_num(cost.detach(), nan=math.inf)
+        return cost, slope * self.situation.free[..., None, None]
 
 
 def guided(denoise: Denoise, guide: Guide) -> Denoise:

@@ -12,18 +12,19 @@ CARS = np.array([int(AgentClass.VEHICLE)] * 3)
 
 
 def test_ten_hertz_ends_where_the_sampler_saw_it_end():
-    """Constant actions: the fine integration meets the coarse one at every knot."""
+    """The fine integration meets the coarse one at every knot, also where actions jump."""
     start = np.array([[0.0, 0.0, 0.2, 10.0]] * 3)
     actions = np.zeros((3, FUTURE, 2))
-    actions[:, :, 0] = np.array([0.0, 0.3, -0.2])[:, None]
-    actions[:, :, 1] = np.array([0.0, 0.2, -0.3])[:, None]
+    random = np.random.default_rng(0)
+    actions[:, :, 0] = np.array([0.0, 0.3, -0.2])[:, None] + random.normal(size=(3, FUTURE)) * 0.1
+    actions[:, :, 1] = random.normal(size=(3, FUTURE)) * 0.5
     fine = integrate(actions, start, CARS)
     coarse = unicycle_rollout(
         start, actions[..., 0] * ACTION_SCALE[0], actions[..., 1] * ACTION_SCALE[1], dt=STEP
     )
     assert fine.shape == (3, HORIZON, 4)
     np.testing.assert_allclose(fine[:, 3::4, 3], coarse[..., 3], atol=1e-6)
-    assert np.abs(fine[:, 3::4, :2] - coarse[..., :2]).max() < 0.05
+    assert np.abs(fine[:, 3::4, :2] - coarse[..., :2]).max() < 0.1
 
 
 @settings(max_examples=25, deadline=None)
