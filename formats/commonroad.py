@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from lxml import etree
 
-from formats.files import open_binary, plain_name, read_bytes
+from formats.files import open_binary, plain_name, read_bytes, recognised
 from formats.names import distinct
 from geometry.angles import wrap
 from geometry.arrays import Array
@@ -120,14 +120,13 @@ ROLES = {
 
 
 def sources(path: Path) -> Iterator[Path]:
-    """XML files whose root is ``commonRoad``, at or under a path."""
+    """XML files whose root is ``commonRoad``, at or under a path, and broken ones beside them."""
     if path.is_file():
         found: Iterable[Path] = [path]
     else:
         found = sorted(p for p in path.rglob("*.xml*") if p.is_file())
-    for file in found:
-        if plain_name(file).endswith(".xml") and _begins_as_scenario(file):
-            yield file
+    named = (file for file in found if plain_name(file).endswith(".xml"))
+    yield from recognised(named, _begins_as_scenario)
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -159,11 +158,8 @@ def read(source: Path) -> Iterator[Log]:
 
 
 def _begins_as_scenario(file: Path) -> bool:
-    try:
-        with open_binary(file) as stream:
-            return b"<commonRoad" in stream.read(4096)
-    except UnreadableFile:
-        return False
+    with open_binary(file) as stream:
+        return b"<commonRoad" in stream.read(4096)
 
 
 class _Malformed(ValueError):
@@ -235,7 +231,7 @@ def _log(root: Any, source: Path) -> Log | None:
 def _step_ns(root: Any) -> int:
     try:
         step_ns = int(Decimal(root.get("timeStepSize", "")) * 10**9)
-    except InvalidOperation as error:
+    except (InvalidOperation, ValueError, OverflowError) as error:  # no number, NaN, infinite
         raise _Malformed(f"timeStepSize is `{root.get('timeStepSize')}`") from error
     if step_ns <= 0:
         raise _Malformed(f"timeStepSize is `{root.get('timeStepSize')}`")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -89,6 +89,7 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
     load = parquet.read_table if plain_name(path).endswith(".parquet") else feather.read_table
     try:
         table = load(pa.BufferReader(read_bytes(path)))
+        table.validate(full=True)  # damaged offsets would crash whoever follows them
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else "not understood"
         raise UnreadableFile(
@@ -115,6 +116,29 @@ def present(path: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+def recognised(files: Iterable[Path], begins: Callable[[Path], bool]) -> Iterator[Path]:
+    """Of some files those that begin as a format does, and broken ones beside such.
+
+    A file that is empty, cut off, damaged or not permitted cannot be recognised; where others of
+    its folder are, it is taken for one of them, since silence would lose it.
+
+    Args:
+        files: Candidates by name.
+        begins: Whether a file begins as it should; raises ``UnreadableFile`` if that cannot be
+            found out.
+    """
+    verdicts: dict[Path, bool | None] = {}
+    for file in files:
+        try:
+            verdicts[file] = begins(file)
+        except UnreadableFile:
+            verdicts[file] = None
+    homes = {file.parent for file, ours in verdicts.items() if ours}
+    for file, ours in verdicts.items():
+        if ours or (ours is None and file.parent in homes):
+            yield file
 
 
 def _refuse_what_holds_nothing(path: Path) -> None:

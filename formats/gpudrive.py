@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from formats.files import open_binary, plain_name, read_json
+from formats.files import open_binary, plain_name, read_json, recognised
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
@@ -70,14 +70,13 @@ DIFFICULTIES = ("NONE", "LEVEL_1", "LEVEL_2")
 
 
 def sources(path: Path) -> Iterator[Path]:
-    """JSON files that begin as a scenario does, at or under a path."""
+    """JSON files that begin as a scenario does, at or under a path, and broken ones beside them."""
     if path.is_file():
         found: Iterable[Path] = [path]
     else:
         found = sorted(p for p in path.rglob("*.json*") if p.is_file())
-    for file in found:
-        if plain_name(file).endswith(".json") and _begins_as_scenario(file):
-            yield file
+    named = (file for file in found if plain_name(file).endswith(".json"))
+    yield from recognised(named, _begins_as_scenario)
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -104,11 +103,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
 
 def _begins_as_scenario(file: Path) -> bool:
     """Whether the keys of a scenario come early; they do, whichever of them is first."""
-    try:
-        with open_binary(file) as stream:
-            head = stream.read(2048)
-    except UnreadableFile:
-        return False
+    with open_binary(file) as stream:
+        head = stream.read(2048)
     if not head.lstrip().startswith(b"{"):
         return False
     outer = (b'"objects"', b'"roads"', b'"tl_states"', b'"metadata"')

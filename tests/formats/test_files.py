@@ -3,9 +3,20 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
-from formats.files import open_binary, plain_name, present, read_bytes, read_json
+from formats.files import (
+    open_binary,
+    plain_name,
+    present,
+    read_bytes,
+    read_json,
+    read_table,
+    recognised,
+)
 from schemas.errors import UnreadableFile
 
 
@@ -73,3 +84,35 @@ def test_names(tmp_path: Path) -> None:
     assert plain_name(tmp_path / "b.json.gz") == "b.json" == plain_name(tmp_path / "b.json")
     assert present(tmp_path / "b.json") == tmp_path / "b.json.gz"
     assert present(tmp_path / "c.json") is None
+
+
+def test_broken_files_are_taken_for_what_stands_beside_them(tmp_path: Path) -> None:
+    for folder, name, content in (
+        ("a", "good.xml", b"<ours/>"), ("a", "empty.xml", b""), ("a", "other.xml", b"<other/>"),
+        ("a", "cut.xml.gz", gzip.compress(b"<ours/>")[:-4]), ("b", "empty.xml", b""),
+    ):  # fmt: skip
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(content)
+
+    def begins(path: Path) -> bool:
+        with open_binary(path) as file:
+            return file.read() == b"<ours/>"
+
+    found = recognised(sorted(tmp_path.rglob("*.xml*")), begins)
+    assert [str(p.relative_to(tmp_path)) for p in found] == [
+        "a/cut.xml.gz", "a/empty.xml", "a/good.xml",
+    ]  # fmt: skip
+
+
+def test_a_table_with_damaged_offsets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.feather"
+    feather.write_feather(
+        pa.table({"a": ["one", "two", "three"]}), path, compression="uncompressed"
+    )
+    whole = bytearray(path.read_bytes())
+    offsets = np.array([0, 3, 6, 11], dtype="<i4").tobytes()
+    at = whole.index(offsets)
+    whole[at + 4 : at + 8] = (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(whole)
+    with pytest.raises(UnreadableFile, match="no table"):
+        read_table(path)
