@@ -22,6 +22,7 @@ from schemas.records import EgoStates, LightStates, Log, Note, Observations, Roa
 
 PRECISION_M = 1e-3  # [m] the source's coordinates come back at least this well
 FAR_M = 1e5  # [m] a pose farther than this from the origin is a mistake of the source
+FASTEST = 1e3  # [m/s] a told velocity above is a mistake of the source
 GAP_S = 0.15  # [s] observations this close belong together at any rate
 BASELINE_S = 0.05  # [s] least reach to either side of a derived velocity
 
@@ -374,7 +375,11 @@ def _local_rows(raw: _Raw, origin: Array, gap_ns: int, notes: list[Note]) -> Row
                 count=int(coarse.sum()),
             )
         )
-    measured = valid & np.isfinite(raw.velocity).all(axis=1)
+    told = valid & np.isfinite(raw.velocity).all(axis=1)
+    measured = told & (np.abs(raw.velocity) <= FASTEST).all(axis=1)
+    if (told & ~measured).any():
+        reason = "a velocity is told as over 1000 m/s; it is derived from the positions instead"
+        notes.append(Note(kind="dropped", reason=reason, count=int((told & ~measured).sum())))
     derived, known = derived_velocity(raw.track, raw.t_ns, local[:, :2], valid, gap_ns=gap_ns)
     velocity = np.where(measured[:, None], raw.velocity, derived)
     size = np.where(np.isfinite(raw.size) & (raw.size > 0.0), raw.size, np.nan)

@@ -25,6 +25,7 @@ OFF_THE_EDGE = 0.0013
 """Added before rounding an origin to whole metres: maps told in centimetres often have a centre at
 exactly half a metre, where the last bit would decide which way it is rounded [m]."""
 
+REACH_M = 1e5  # [m] a map point farther than this from the others is a mistake of the source
 QUANTUM_M = 1e-4  # [m] maps whose points differ by less are one map
 CROSSING_ANGLE = 0.15  # [rad] lines that meet at less run along each other
 MERGE_ANGLE = 1.0  # [rad] lanes that end together at more come from opposite sides
@@ -63,9 +64,10 @@ def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
     flat = xyz[np.isfinite(xyz[:, :2]).all(axis=1), :2]
     if not len(flat):
         return None
+    flat = _near_median(flat)
     heights = [f.points[:, 2] for f in road_map.features if f.has_z and len(f.points)]
     z = np.concatenate(heights) if heights else np.zeros(0)
-    z = z[np.isfinite(z)]
+    z = _near_median(z[np.isfinite(z), None])
     centre = [
         (flat[:, 0].min() + flat[:, 0].max()) / 2.0,
         (flat[:, 1].min() + flat[:, 1].max()) / 2.0,
@@ -74,13 +76,24 @@ def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
     return whole_metres(np.array(centre))
 
 
+def _near_median(points: Float[Array, "points dims"]) -> Float[Array, "some dims"]:
+    """Those within ``REACH_M`` of the median, so that a stray one moves nothing."""
+    if not len(points):
+        return points
+    near = (np.abs(points - np.median(points, axis=0)) <= REACH_M).all(axis=1)
+    return points[near] if near.any() else points
+
+
 def whole_metres(xyz: Float[Array, 3]) -> Float[Array, 3]:
     """Rounded to metres, away from the edge at which centimetre data would tip over."""
     return np.floor(xyz + OFF_THE_EDGE + 0.5)
 
 
 def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
-    """The map relative to an origin, without points that are not finite, with its conflicts."""
+    """The map relative to an origin, with its conflicts.
+
+    Points that are not finite, or over 100 km away, are left out and told.
+    """
     kept: list[MapFeature] = []
     new_id: dict[int, int] = {}
     bad_points = bad_lines = 0
@@ -113,7 +126,7 @@ def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
     notes = [
         Note(kind=kind, reason=reason, count=count)
         for kind, reason, count in (
-            ("clipped", "map points are not finite", bad_points),
+            ("clipped", "map points are not finite or over 100 km away", bad_points),
             ("dropped", "map features have no usable point", bad_lines),
             ("dropped", "map edges repeat or lead to features that the map lacks", lost_edges),
         )
@@ -150,8 +163,9 @@ def _local_line(points: Array, origin: Array, *, has_z: bool) -> tuple[Array, in
     local = np.asarray(points, dtype=np.float64).reshape(-1, 3) - origin
     if not has_z:
         local[:, 2] = 0.0
-    finite = np.isfinite(local).all(axis=1)
-    return local[finite].astype(np.float32), int((~finite).sum())
+    with np.errstate(invalid="ignore"):
+        usable = np.isfinite(local).all(axis=1) & (np.abs(local) <= REACH_M).all(axis=1)
+    return local[usable].astype(np.float32), int((~usable).sum())
 
 
 def _local_boundary(

@@ -94,7 +94,9 @@ def _signal_ahead(
     way = set(visited) | {after for lane in visited for after in graph.after(lane)}
     for row, lane in enumerate(signals.lane):
         if int(lane) in way:
-            stop = signals.stop_xy[row] if signals.has_stop[row] else lanes[int(lane)].points[0, :2]
+            stop = (
+                signals.stop_xy[row] if signals.has_stop[row] else lanes[int(lane)].points[0, :2]
+            )
             if np.linalg.norm(path - stop, axis=1).min() <= SIGNAL_REACH_M:
                 return True
     return False

@@ -17,12 +17,14 @@ from lake.clock import DT_NS, JITTER_NS, on_clock, signals_on_clock
 from lake.ids import stable_id
 from lake.localise import LocalLog, localise
 from lake.roadtype import road_type
+from schemas.errors import BadRecord
 from schemas.records import Log, Window
 from schemas.scene import DT, Scene
 
 WHOLE_S = 12.0  # [s] a log that lasts no longer is one scene
 WINDOW_STEPS = 100  # steps of a window that we cut: 10 s
 REMAINDER_STEPS = 50  # steps that must be left over for a last window
+LONGEST_S = 3600.0  # [s] a source's own window that lasts longer is a mistake of its clock
 HISTORY_STEPS = 10  # steps before "now" where the source names none, as in Waymo's data
 
 
@@ -62,10 +64,23 @@ class Span:
 
 
 def spans(local: LocalLog) -> list[Span]:
-    """Where the log is cut."""
+    """Where the log is cut.
+
+    Raises:
+        BadRecord: A window of the source's own is too long to be one.
+    """
     name = local.log.source_log_id
     if local.log.windows:
-        return [_of_window(window, name) for window in local.log.windows]
+        made = [_of_window(window, name) for window in local.log.windows]
+        longest = max(span.steps for span in made) * DT
+        if longest > LONGEST_S:
+            raise BadRecord(
+                local.log.source_uri,
+                f"lasts {longest:,.0f} s by its own clock, over the {LONGEST_S:,.0f} s that a "
+                "scene may",
+                record=local.log.record,
+            )
+        return made
     seen = local.rows.t_ns[local.rows.valid]
     if not len(seen):
         return []
@@ -73,8 +88,12 @@ def spans(local: LocalLog) -> list[Span]:
     steps = _steps(begin, int(seen.max()))
     if (steps - 1) * DT <= WHOLE_S:
         return [_ours(name, begin, steps)]
-    starts = list(range(0, steps - WINDOW_STEPS + 1, WINDOW_STEPS))
-    if steps - (starts[-1] + WINDOW_STEPS) >= REMAINDER_STEPS:
+    whole = steps // WINDOW_STEPS
+    # Windows beside those with observations may see them too, by jitter; no other need be tried.
+    place = np.unique((seen - begin) // (WINDOW_STEPS * DT_NS))
+    place = np.unique(np.concatenate([place - 1, place, place + 1]))
+    starts = [int(n) * WINDOW_STEPS for n in place[(place >= 0) & (place < whole)]]
+    if steps - whole * WINDOW_STEPS >= REMAINDER_STEPS:
         starts.append(steps - WINDOW_STEPS)
     return [
         _ours(f"{name}@{start * DT:.1f}s", begin + start * DT_NS, WINDOW_STEPS) for start in starts

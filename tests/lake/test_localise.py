@@ -177,3 +177,13 @@ def test_signals_of_unknown_lanes_are_told():
 @pytest.mark.parametrize("rate", [0.0, float("nan")])
 def test_a_source_without_a_rate_is_taken_for_ten_hertz(rate):
     assert localise(replace(make_straight_log(), rate_hz=rate)).gap_ns == 150_000_000
+
+
+@pytest.mark.parametrize("told", [1e300, -5000.0])
+def test_a_velocity_beyond_belief_is_derived_instead(told):
+    log = make_straight_log(steps=21)
+    velocity = np.array(log.ego.velocity)
+    velocity[5, 0] = told
+    local = localise(replace(log, ego=replace(log.ego, velocity=velocity)))
+    np.testing.assert_allclose(local.rows.velocity[5], (10.0, 0.0), atol=1e-3)
+    assert [n.count for n in local.notes if "over 1000 m/s" in n.reason] == [1]

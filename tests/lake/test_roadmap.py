@@ -124,3 +124,20 @@ def test_turns(bend, turn):
 
 def test_a_point_has_no_turn():
     assert turn_of(np.zeros((1, 3))) is None
+
+
+@pytest.mark.parametrize("stray", [np.nan, np.inf, 1e30, 3e5])
+def test_a_stray_map_point_moves_nothing_and_is_told(stray):
+    road_map = straight_map()
+    first = road_map.features[0]
+    points = np.vstack(
+        [first.points, CORNER + np.array([stray, 0, 0]), CORNER + np.array([0, 0, stray])]
+    )
+    broken = replace(road_map, features=(replace(first, points=points), *road_map.features[1:]))
+    origin = map_origin(road_map)
+    np.testing.assert_array_equal(map_origin(broken), origin)
+    local = localise_map(broken, origin)
+    np.testing.assert_array_equal(
+        local.map.features[0].points, localise_map(road_map, origin).map.features[0].points
+    )
+    assert [(note.kind, note.count) for note in local.notes] == [("clipped", 2)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lake.scenes import scenes_of
+from schemas.errors import BadRecord
 from schemas.labels import AgentClass, LightState, RoadType
 from schemas.records import Window
 from tests.builders import (
@@ -44,6 +45,20 @@ def test_a_log_without_windows_is_cut(steps, cuts):
     scenes = scenes_of(make_straight_log(steps=steps))
     assert [(s.t0_ns / 1e9, s.steps) for s in scenes] == cuts
     assert len({s.scene_id for s in scenes}) == len(scenes)
+
+
+def test_a_clock_that_leaps_makes_no_windows_in_between():
+    log = make_straight_log(steps=200)
+    leap = 10**17  # three years
+    t_ns = np.where(log.ego.t_ns >= 10 * 10**9, log.ego.t_ns + leap, log.ego.t_ns)
+    scenes = scenes_of(without(replace(log, ego=replace(log.ego, t_ns=t_ns)), "agents"))
+    assert [s.t0_ns for s in scenes] == [0, 10 * 10**9 + leap]
+
+
+def test_a_window_of_hours_is_a_mistake_of_the_source():
+    window = Window(source_scene_id="a", t0_ns=0, t1_ns=10**16, anchor_ns=None)
+    with pytest.raises(BadRecord, match="10,000,000 s by its own clock"):
+        scenes_of(replace(make_straight_log(), windows=(window,)))
 
 
 def test_windows_of_the_source_are_kept():
