@@ -16,13 +16,19 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import struct
 import tempfile
+import threading
+import time
+import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -31,6 +37,7 @@ import numpy as np
 import pyarrow as pa
 
 from formats import registry
+from formats.files import open_binary
 from formats.registry import Rejected
 from lake.convert import LOG_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
@@ -43,6 +50,15 @@ from schemas.tables import TABLES
 
 BATCH_LOGS = 64
 BATCH_BYTES = 256 * 2**20
+
+READ_THE_REST = "To read the rest all the same, use --on-error skip."
+
+_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
+    SyntaxError, TypeError, ValueError, pa.ArrowException, struct.error,
+)  # fmt: skip
+"""What code raises that meets something nobody thought of. One such log must not keep out ten
+thousand others, so it is refused and told like any other, with the place where it happened."""
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Told after each source: sources done, sources in all, the source."""
@@ -114,6 +130,7 @@ def ingest(
     named = [Path(path).absolute() for path in paths]
     params = {"paths": [str(p) for p in named], "format": format, "on_error": on_error}
     report = IngestReport()
+    _tell_cut_short(lake)
     with lake.run("ingest", params=params) as run:
         desk = _Desk(lake, run.id, report)
         try:
@@ -130,6 +147,33 @@ def ingest(
                 "rejected": len(report.rejected), "rows": report.rows,
             }  # fmt: skip
     return report
+
+
+def _tell_cut_short(lake: Lake) -> None:
+    """A row in ``runs`` for each ingest that left whole batches and was killed before its own.
+
+    One that still goes on in another process is told too; its own row replaces this in the end.
+    """
+    if not _unknown_runs(lake):
+        return
+    with lake.store.writing():
+        rows = [
+            {
+                "run_id": run_id, "command": "ingest", "params": "{}", "tables": "{}",
+                "summary": "{}", "code_version": code_version(), "started_unix_ns": 0,
+                "finished_unix_ns": time.time_ns(), "outcome": "cut short",
+            }
+            for run_id in sorted(_unknown_runs(lake))
+        ]  # fmt: skip
+        lake.append("runs", rows)
+
+
+def _unknown_runs(lake: Lake) -> set[int]:
+    """Runs that brought logs in, or refused them, and have no row."""
+    made: set[int] = set()
+    for name in ("logs", "ledger"):
+        made.update(lake.read(name, ["run_id"])["run_id"].unique().to_pylist())
+    return made - set(lake.read("runs", ["run_id"])["run_id"].to_pylist())
 
 
 def add_logs(
@@ -435,6 +479,7 @@ def _read_all(
         desk.refuse(error, source)
         if stop:
             desk.commit()
+            error.hint = f"{error.hint} {READ_THE_REST}".strip()
             raise error
 
     def sources() -> Iterator[_Source | BadInput]:
@@ -462,37 +507,40 @@ def _read_all(
             )
             yield _Source(path=path, format=name, origins=origins, have=desk.have(sha256))
 
-    for source, items in _items_of(sources(), jobs=jobs, uri=desk.lake.uri):
-        done += 1
-        if isinstance(source, BadInput):
-            refuse(source, None)
-            continue
-        logs, whole = 0, True
-        for item in items:
-            if isinstance(item, _Refused):
-                whole = False
-                for note in item.notes:
-                    desk.tell(note_entry(note, source.origins, record=item.record, log_id=None))
-                refuse(item.error(), source)
+    with closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri)) as results:
+        for source, items in results:
+            done += 1
+            if isinstance(source, BadInput):
+                refuse(source, None)
                 continue
-            logs += 1
-            if isinstance(item, _Skipped):
-                desk.report.unchanged += 1
-                continue
-            error = desk.take(item)
-            if error is not None:
-                whole = False
-                refuse(error, source)
-        if whole and source.origins is not _NOWHERE:
-            desk.tell(
-                {
-                    "uri": str(source.path), "source_sha256": source.origins.sha256,
-                    "format": source.format, "kind": "ingested",
-                    "reason": "every log of this source is in the lake", "count": logs,
-                }
-            )  # fmt: skip
-        if progress is not None:
-            progress(done, len(work), str(source.path))
+            logs, whole = 0, True
+            for item in items:
+                if isinstance(item, _Refused):
+                    whole = False
+                    for note in item.notes:
+                        desk.tell(
+                            note_entry(note, source.origins, record=item.record, log_id=None)
+                        )
+                    refuse(item.error(), source)
+                    continue
+                logs += 1
+                if isinstance(item, _Skipped):
+                    desk.report.unchanged += 1
+                    continue
+                error = desk.take(item)
+                if error is not None:
+                    whole = False
+                    refuse(error, source)
+            if whole and source.origins is not _NOWHERE:
+                desk.tell(
+                    {
+                        "uri": str(source.path), "source_sha256": source.origins.sha256,
+                        "format": source.format, "kind": "ingested",
+                        "reason": "every log of this source is in the lake", "count": logs,
+                    }
+                )  # fmt: skip
+            if progress is not None:
+                progress(done, len(work), str(source.path))
 
 
 @functools.cache
@@ -524,6 +572,13 @@ def _work(paths: Sequence[Path], format: str | None) -> list[tuple[str, Path] | 
             work.append(error)
             continue
         if not here:
+            if path.is_file():
+                try:
+                    with open_binary(path) as file:
+                        file.read(1 << 16)
+                except BadInput as error:  # empty, cut off, not permitted: that is why
+                    work.append(error)
+                    continue
             what = f"the {format} reader" if format else "any reader"
             holds = "holds nothing that" if path.is_dir() else "is nothing that"
             names = ", ".join(n for n, f in registry.known_formats().items() if f.reader)
@@ -539,7 +594,7 @@ def _work(paths: Sequence[Path], format: str | None) -> list[tuple[str, Path] | 
 
 def _items_of(
     sources: Iterable[_Source | BadInput], *, jobs: int, uri: str
-) -> Iterator[tuple[_Source | BadInput, Iterator[_Item]]]:
+) -> Generator[tuple[_Source | BadInput, Iterator[_Item]]]:
     """Each source with its logs, in order; converted here or by other processes."""
     if jobs <= 1:
         for source in sources:
@@ -550,14 +605,17 @@ def _items_of(
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
-        ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupts) as pool,
+        ProcessPoolExecutor(
+            jobs, mp_context=context, initializer=_begin_worker, initargs=(spool,)
+        ) as pool,
     ):
         try:
             for source in sources:
                 if isinstance(source, BadInput) or source.origins is _NOWHERE:
                     future = None
                 else:
-                    future = pool.submit(_spool_source, source, Path(spool))
+                    with _without_interrupts():
+                        future = pool.submit(_spool_source, source, Path(spool))
                 waiting.append((source, future))
                 while len(waiting) > 2 * jobs:
                     yield _finished(*waiting.popleft())
@@ -569,8 +627,12 @@ def _items_of(
                 "lost a reading process in the middle of an ingest.",
                 hint="It may have run out of memory: use fewer --jobs. What was stored is kept.",
             ) from error
+        except BaseException:
+            shutil.rmtree(spool, ignore_errors=True)  # tells the workers to stop
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            Path(spool).mkdir(exist_ok=True)
 
 
 def _finished(
@@ -595,17 +657,43 @@ def _convert_source(source: _Source) -> Iterator[_Item]:
             elif stable_id("log", log.dataset, log.source_log_id) in source.have:
                 yield _Skipped(log_id=stable_id("log", log.dataset, log.source_log_id))
             else:
-                yield _convert(localise(log), source.origins)
+                yield _convert_log(log, source)
     except BadInput as error:
-        yield _Refused(
-            path=error.path, record=error.record, reason=error.reason, hint=error.hint,
-            whole=not isinstance(error, BadRecord),
-        )  # fmt: skip
+        yield _refused(error)
     except OSError as error:
         yield _Refused(
             path=str(source.path), record="", whole=True,
             reason=f"cannot be read ({error.strerror or error})",
         )  # fmt: skip
+    except _FAULTS as error:
+        yield _fault(source, "", error)
+
+
+def _convert_log(log: Log, source: _Source) -> _Item:
+    try:
+        return _convert(localise(log), source.origins)
+    except BadInput as error:
+        return _refused(error)
+    except _FAULTS as error:
+        return _fault(source, log.record, error)
+
+
+def _refused(error: BadInput) -> _Refused:
+    return _Refused(
+        path=error.path, record=error.record, reason=error.reason, hint=error.hint,
+        whole=not isinstance(error, BadRecord),
+    )  # fmt: skip
+
+
+def _fault(source: _Source, record: str, error: BaseException) -> _Refused:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = str(error).splitlines()[0] if str(error) else ""
+    return _Refused(
+        path=str(source.path), record=record, whole=not record,
+        reason=f"cannot be understood as {source.format} ({type(error).__name__}: {told}; "
+        f"{Path(place.filename).name}:{place.lineno})",
+        hint="If other programs read it, please report this with the file.",
+    )  # fmt: skip
 
 
 def _convert(local: LocalLog, origins: Origins) -> _Converted:
@@ -627,7 +715,9 @@ _FACTS = "scenelake"
 def _spool_source(source: _Source, folder: Path) -> list[_Item | Path]:
     """In a worker: logs as Arrow files in the folder, the rest as it is."""
     results: list[_Item | Path] = []
-    for item in _convert_source(source):
+    items = _convert_source(source)
+    # The parent removes the folder when it stops early: nobody will look at what is made then.
+    while folder.exists() and (item := next(items, None)) is not None:
         if not isinstance(item, _Converted):
             results.append(item)
             continue
@@ -656,6 +746,27 @@ def _unspool(path: Path, source: _Source | BadInput) -> _Converted:
     return _Converted(**facts, origins=source.origins, tables=tables)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the parent, which stops its workers in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started within never see Ctrl-C, which is for the parent.
+
+    A Ctrl-C that comes meanwhile is felt right after.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(spool: str) -> None:
+    """In a worker: end with the parent, even where that was killed, and leave no files behind."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        shutil.rmtree(spool, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -92,7 +92,7 @@ class Lake:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NoLake(
                 str(folder),
-                "does not exist.",
+                f"is none: the folder has no {ABOUT}." if folder.is_dir() else "does not exist.",
                 hint="Ingest some logs first, or point --lake (or $SCENELAKE) elsewhere.",
             ) from error
         except OSError as error:
@@ -117,7 +117,7 @@ class Lake:
         """An empty lake at a place, whose folder is made.
 
         Raises:
-            LakeError: There is one already, or something that is not a folder.
+            LakeError: There is one already, or something that is not an empty folder.
             StorageFull: The folder cannot be written.
         """
         folder = _folder(uri)
@@ -125,6 +125,13 @@ class Lake:
             raise LakeError(str(folder), "exists already.", hint="Open it, or choose another.")
         if folder.exists() and not folder.is_dir():
             raise LakeError(str(folder), "cannot be made: there is a file of that name.")
+        foreign = _foreign(folder)
+        if foreign:
+            raise LakeError(
+                str(folder),
+                f"cannot be made: the folder holds other things, such as {foreign}, and no {ABOUT}.",
+                hint="Choose an empty or new folder with --lake (or $SCENELAKE).",
+            )
         about = {
             "schema_version": SCHEMA_VERSION,
             "created_unix_ns": time.time_ns(),
@@ -333,8 +340,13 @@ class Lake:
                 }  # fmt: skip
                 # A disk that refused the work refuses the record of it too.
                 refused = () if outcome == "done" else (StorageFull,)
-                with suppress(*refused):
-                    self.append("runs", [row])
+                with suppress(*refused), self._store.writing():
+                    # While it went on, another process may have taken it for dead.
+                    same = f"run_id = {run.id}"
+                    if self.read("runs", ["run_id"], same).num_rows:
+                        self.replace("runs", [row], where=same)
+                    else:
+                        self.append("runs", [row])
 
     def add_logs(
         self, logs: Iterable[Log], *, run_id: int, source: Literal["log", "generated"] = "log"
@@ -394,6 +406,15 @@ def _folder(uri: str | Path) -> Path:
             hint="Lakes are kept in folders of this machine; mount the store, or copy the lake.",
         )
     return Path(text).expanduser().absolute()
+
+
+def _foreign(folder: Path) -> str:
+    """Something in a folder that no lake begins with, empty if there is nothing."""
+    if not folder.is_dir():
+        return ""
+    ours = (f"{ABOUT}.part", "lost+found")
+    names = sorted(p.name for p in folder.iterdir())
+    return next((n for n in names if n not in ours and not n.startswith(".")), "")
 
 
 def _scene(
