@@ -7,6 +7,7 @@ needs when it runs.
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -66,33 +67,52 @@ app.command("render")(generate.render)
 def main() -> None:
     """Run the command; refused input is told in one message and ends with exit code 1."""
     try:
-        app()
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "Stopped. What was committed is kept; the same command goes on from there.\n"
-        )
-        sys.exit(130)
+        code = app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == 130:
+            sys.stderr.write(
+                "Stopped. What was committed is kept; the same command goes on from there.\n"
+            )
+        raise
     except Exception as error:
         from schemas.errors import ScenelakeError
 
-        if not isinstance(error, ScenelakeError):
+        if isinstance(error, ScenelakeError):
+            _report(error.kind, error.message, error.hint)
+        elif isinstance(error, OSError):
+            hint = "Check that the place exists, may be written, and has space left."
+            _report("OSError", _story(error), hint)
+        else:
             raise
-        _report(error)
         sys.exit(1)
+    sys.exit(code)
 
 
-def _report(error: Exception) -> None:
-    from cli.output import print_json
-    from schemas.errors import ScenelakeError
+def _story(error: OSError) -> str:
+    """What the system refused, and where, if it says so."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}"
 
-    assert isinstance(error, ScenelakeError)
-    if "--json" in sys.argv:
-        facts = {"kind": error.kind, "message": error.message, "hint": error.hint}
-        print_json({"error": facts})
+
+def _report(kind: str, message: str, hint: str) -> None:
+    if _asks_for_json(sys.argv[1:]):
+        from cli.output import print_json
+
+        print_json({"error": {"kind": kind, "message": message, "hint": hint}})
         return
-    sys.stderr.write(f"error: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
+    sys.stderr.write(f"error: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+
+
+def _asks_for_json(arguments: list[str]) -> bool:
+    output = ("-o", "--output")
+    pairs = pairwise(arguments)
+    return (
+        any(a in ("--json", "-ojson", "--output=json") for a in arguments)
+        or any(a in output and b == "json" for a, b in pairs)
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from cli.common import Json, open_lake
-from cli.output import count, plain, print_json, print_line, print_table, progress, tell
+from cli.output import (
+    count,
+    plain,
+    print_csv,
+    print_json,
+    print_line,
+    print_table,
+    progress,
+    tell,
+)
 
 
 class OnError(StrEnum):
@@ -89,8 +100,10 @@ def ingest(
             f"{count(report.logs, 'new log')} with {scenes} came in; {report.unchanged:,} unchanged."
         )
         if not report.logs and report.unchanged:
-            tell("Everything was there already; no row was added.")
-        print_table({"table": k, "new rows": v} for k, v in report.rows.items() if v)
+            what = "All that could be read" if report.rejected else "Everything"
+            tell(f"{what} was there already; no row was added.")
+        if any(report.rows.values()):
+            print_table({"table": k, "new rows": v} for k, v in report.rows.items() if v)
         _tell_rejected(report.rejected)
     if report.rejected and on_error is OnError.STOP:
         raise typer.Exit(1)
@@ -143,7 +156,7 @@ def ledger(
     kind: Annotated[
         str | None, typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing, …")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many lines.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="Print at most so many lines.")] = 50,
     json: Json = False,
 ) -> None:
     """What was read, dropped, guessed or refused, and why."""
@@ -162,29 +175,26 @@ def sql(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="DuckDB SQL; every table of the lake is a view.")],
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TABLE,
-    to: Annotated[Path | None, typer.Option(help="File to write to (needed for parquet).")] = None,
+    to: Annotated[Path | None, typer.Option(help="File to write to, needed for parquet.")] = None,
     json: Json = False,
 ) -> None:
     """Ask the lake in SQL; nothing can be changed by it."""
-    import pyarrow.csv as arrow_csv
-    import pyarrow.parquet as arrow_parquet
-
-    from schemas.errors import BadSetting
-
-    rows = open_lake(context).sql(query)
+    if json and output is not Output.TABLE:
+        raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")
     kind = Output.JSON if json else output
+    if kind is Output.PARQUET and to is None:
+        raise typer.BadParameter("Parquet cannot be printed on a terminal; name a file with --to.")
+    rows = open_lake(context).sql(query)
     if kind is Output.PARQUET:
-        if to is None:
-            raise BadSetting(
-                "Parquet cannot be printed on a terminal.", hint="Name a file with --to."
-            )
-        arrow_parquet.write_table(rows, to)
-    elif kind is Output.CSV:
-        import sys
+        import pyarrow.parquet as arrow_parquet
 
-        sink = str(to) if to else sys.stdout.buffer
-        arrow_csv.write_csv(rows, sink)
-    elif kind is Output.JSON:
-        print_json(rows.to_pylist())
-    else:
-        print_table(rows.to_pylist())
+        arrow_parquet.write_table(rows, to)
+        return
+    target = to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout)
+    with target as sink, redirect_stdout(sink):
+        if kind is Output.CSV:
+            print_csv(rows)
+        elif kind is Output.JSON:
+            print_json(rows.to_pylist())
+        else:
+            print_table(rows.to_pylist(), columns=rows.column_names)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import enum
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Tick = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""
@@ -34,6 +39,12 @@ def plain(value: Any, key: str = "") -> Any:
         return str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return plain(value.tolist(), key)
+    if isinstance(value, decimal.Decimal):  # sums of integers are such
+        return plain(int(value) if value == value.to_integral_value() else float(value), key)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return str(value)
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -79,14 +90,45 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) 
         print_line("  ".join(row.get(n, "").ljust(widths[n]) for n in names).rstrip())
 
 
+def print_csv(rows: pa.Table) -> None:
+    """Rows as CSV on stdout; what CSV has no form for is told as in JSON."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    for index, field in enumerate(rows.schema):
+        if (
+            pa.types.is_nested(field.type)
+            or pa.types.is_binary(field.type)
+            or pa.types.is_large_binary(field.type)
+            or pa.types.is_interval(field.type)
+        ):
+            cells = [None if v is None else _text(v) for v in rows.column(index).to_pylist()]
+            rows = rows.set_column(index, field.name, pa.array(cells, type=pa.string()))
+    sink = pa.BufferOutputStream()
+    csv.write_csv(rows, sink)
+    sys.stdout.write(sink.getvalue().to_pybytes().decode())
+
+
+def _text(value: Any) -> str:
+    made = plain(value)
+    return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
+
+
 def _cell(value: Any) -> str:
     value = plain(value)
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.0f}"
+        return _number(value)
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _number(value: float) -> str:
+    """Four decimals, for coordinates keep their millimetres; very small and large ones as powers."""
+    if value and not 1e-3 <= abs(value) < 1e15:
+        return f"{value:.4g}"
+    return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def run_sql(query: str, *, tables: Mapping[str, Any]) -> pa.Table:
                 hint="Use SELECT, WITH, FROM, DESCRIBE, SHOW TABLES, SUMMARIZE or EXPLAIN.",
             )
         try:
-            return connection.execute(statements[0]).to_arrow_table()
+            return _distinct_names(connection.execute(statements[0]).to_arrow_table())
         except duckdb.Error as error:
             raise _bad_query(error) from error
 
@@ -71,6 +71,18 @@ def connect(tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _distinct_names(rows: pa.Table) -> pa.Table:
+    """Columns of one name told apart as DuckDB does in subqueries: ``a``, ``a_1``, …."""
+    names: list[str] = []
+    for name in rows.column_names:
+        number, told = 0, name
+        while told in names:
+            number += 1
+            told = f"{name}_{number}"
+        names.append(told)
+    return rows.rename_columns(names)
 
 
 def _bad_query(error: duckdb.Error) -> BadQuery:

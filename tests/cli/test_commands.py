@@ -120,3 +120,45 @@ def test_without_a_lake_the_hint_says_how_to_get_one(tmp_path: Path) -> None:
 def test_wrong_usage_is_exit_code_two(lake: Path) -> None:
     assert scenelake("ingest", lake=lake).returncode == 2
     assert scenelake("no-such-command", lake=lake).returncode == 2
+
+
+def test_sql_prints_every_type_in_every_form(lake: Path, tmp_path: Path) -> None:
+    query = (
+        "select sum(n_agents) as n, date '2024-05-06' as d, interval 2 days as i, [1.5] as l, "
+        "'x'::blob as b, 1 as a, 2 as a, 'nan'::double as f from logs"
+    )
+    (row,) = answer("sql", query, lake=lake)
+    assert row == {
+        "n": 4, "d": "2024-05-06", "i": [0, 2, 0], "l": [1.5], "b": "<1 bytes>", "a": 1, "a_1": 2,
+        "f": None,
+    }  # fmt: skip
+    for form in ("table", "csv", "json"):
+        to = tmp_path / form
+        assert scenelake("sql", query, "-o", form, "--to", to, lake=lake).returncode == 0
+        assert to.read_text() == scenelake("sql", query, "-o", form, lake=lake).stdout
+        assert "2024-05-06" in to.read_text()
+    assert scenelake("sql", query, "-o", "csv", "--json", lake=lake).returncode == 2
+    assert scenelake("sql", query, "-o", "parquet", lake=lake).returncode == 2
+
+
+def test_tables_keep_the_millimetres_of_coordinates(lake: Path) -> None:
+    told = scenelake("sql", "select 664123.4567::double as x, 0.00001::double as y", lake=lake)
+    assert told.stdout.split()[-2:] == ["664123.4567", "1e-05"]
+
+
+def test_a_place_that_cannot_be_written_is_named(lake: Path, tmp_path: Path) -> None:
+    to = tmp_path / "none" / "x.csv"
+    done = scenelake("sql", "select 1", "-o", "csv", "--to", to, lake=lake)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {to}: no such file or directory")
+    broken = scenelake("sql", "select nothing", "-o", "json", lake=lake)
+    assert json.loads(broken.stdout)["error"]["kind"] == "BadQuery"
+
+
+def test_no_lake_is_made_among_other_things(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = scenelake("ingest", logs, lake=tmp_path)
+    assert done.returncode == 1
+    assert "thesis.txt" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    assert "has no lake.json" in scenelake("info", lake=tmp_path).stderr
