@@ -53,6 +53,11 @@ def generate(
         print_json(report)
         return
     tell(f"{report.accepted} accepted of {report.requested} wanted, {report.rejected} rejected.")
+    if report.unsuitable and not report.accepted:
+        tell(
+            f"{count(report.unsuitable, 'scene')} had no room for what was asked, "
+            "such as a lane beside the ego's; nothing was drawn there."
+        )
     if report.gap is not None:
         tell(f"The gap: {report.gap.before} scenes before, {report.gap.after} after.")
     print_table({"rejected by": gate, "times": times} for gate, times in report.reasons.items())
