@@ -123,8 +123,8 @@ def write_picture(
 
         frames = animate(scene, view=view, every=every)
         # One palette for all frames: they share a map, and it keeps the file small.
-        first = frames[len(frames) // 2].quantize(colors=64)
-        shown = [frame.quantize(palette=first, dither=Dither.NONE) for frame in frames]
+        shared = _palette(frames[len(frames) // 2])
+        shown = [frame.quantize(palette=shared, dither=Dither.NONE) for frame in frames]
         shown[0].save(
             path,
             save_all=True,
@@ -138,6 +138,23 @@ def write_picture(
             f"Pictures are .png or .gif, not `{path.name}`.", hint="Change the end of the name."
         )
     return path
+
+
+def _palette(frame: Image) -> Image:
+    """Colours of a frame, with every named one kept however few pixels it has."""
+    from PIL import Image
+
+    named = [EGO, EMPHASIS, OTHERS, INK, STRIPE, *AGENTS.values(), *LIGHTS.values()]
+    named += [_blend(colour, (255, 255, 255), 0.65) for colour in named[:3]]
+    named += [_blend(colour, PAPER, 0.55) for colour in (EGO, EMPHASIS, *AGENTS.values())]
+    side = frame.width // 8
+    sheet = Image.new("RGB", (frame.width, frame.height + side * (len(named) // 8 + 1)), PAPER)
+    sheet.paste(frame, (0, 0))
+    for index, colour in enumerate(named):
+        row, column = divmod(index, 8)
+        place = (column * side, frame.height + row * side)
+        sheet.paste(Image.new("RGB", (side, side), colour), place)
+    return sheet.quantize(colors=128)
 
 
 def write(scenes: Sequence[Scene], folder: Path) -> WriteReport:
