@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lake.lake import Lake
 
 ERROR, WARNING = "error", "warning"
+READABLE = "readable"
 
 STRAY_M = 2000.0
 """How far beyond the bounding box of its map a road user may be seen before it is told [m]."""
@@ -95,11 +96,15 @@ def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list
             tell(name)
             if finding is not None:
                 found.append(finding)
-    for name in _POSES:
-        tell(f"order {name}")
-        found += _order(lake, name)
-    tell("dense")
-    found += _dense(lake)
+    for name, look in (*((n, _order) for n in _POSES), ("dense", _dense)):
+        tell(name if name == "dense" else f"order {name}")
+        try:
+            found += look(lake, name)
+        except (OSError, ValueError) as error:
+            found.append(_unreadable(name, error))
+    # Many rules meet the same damage; it is told once for each table.
+    told = {(f.check, f.table): f for f in reversed(found) if f.check == READABLE}
+    found = [f for f in found if f.check != READABLE or told[f.check, f.table] is f]
     return sorted(found, key=lambda finding: finding.severity != ERROR)
 
 
@@ -167,11 +172,23 @@ def _check(
     sql: duckdb.DuckDBPyConnection, severity: str, check: str, table: str, query: str, what: str
 ) -> tuple[str, Finding | None]:
     name = f"{check} {table}"
-    count, example = _first(sql, query)
+    try:
+        count, example = _first(sql, query)
+    except duckdb.Error as error:
+        return name, _unreadable(table, error)
     if not count:
         return name, None
     detail = f"{count} {what}; for example {example}."
     return name, Finding(severity=severity, check=check, table=table, count=count, detail=detail)
+
+
+def _unreadable(table: str, error: Exception) -> Finding:
+    """Rows that cannot be read back, by themselves or by what refers to them."""
+    detail = (
+        f"Rows cannot be read ({str(error).splitlines()[0].split(', /')[0]}); restore {table}.lance "
+        "from a copy, or ingest into a new lake."
+    )
+    return Finding(severity=ERROR, check=READABLE, table=table, count=1, detail=detail)
 
 
 def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
@@ -207,9 +224,9 @@ def _order(lake: Lake, name: str) -> list[Finding]:
     return [Finding(severity=ERROR, check="order", table=name, count=broken, detail=detail)]
 
 
-def _dense(lake: Lake) -> list[Finding]:
+def _dense(lake: Lake, name: str) -> list[Finding]:
     """Dense rows that do not unpack to what their row says."""
-    data = lake.dataset("dense")
+    data = lake.dataset(name)
     broken, example = 0, ""
     if data is None:
         return []

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -80,3 +82,17 @@ def test_errors_come_first(lake):
     broken(lake, "agents", "yaw", 4.0)
     severities = [f.severity for f in lake.verify()]
     assert severities == sorted(severities)
+
+
+def test_a_damaged_file_is_found(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("ingest") as run:
+        lake.add_logs([make_straight_log()], run_id=run.id)
+    assert lake.verify() == []
+    for name in ("agents", "dense"):
+        (file,) = (Path(lake.uri) / f"{name}.lance" / "data").iterdir()
+        file.write_bytes(file.read_bytes()[:500])
+    found = [f for f in Lake.open(lake.uri).verify() if f.check == "readable"]
+    assert {"agents", "dense"} <= {f.table for f in found}
+    assert all(f.severity == "error" for f in found)
+    assert len(found) == len({f.table for f in found})
