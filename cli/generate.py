@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +104,8 @@ def render(
     from schemas.scene import DT
 
     lake = open_lake(context)
+    if at is not None and not math.isfinite(at):
+        raise typer.BadParameter(f"--at takes seconds, not {at}.")
     step = None if at is None else round(at / DT)
     chosen = lake.scene(lake.resolve_scene(scene))
     path = write_picture(chosen, output, step=step, view=View(size=size))

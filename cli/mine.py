@@ -115,7 +115,7 @@ def rare(
 def coverage(
     context: typer.Context,
     wanted: Annotated[int, typer.Option(min=1, help="Scenes wanted in each cell.")] = 3,
-    limit: Annotated[int, typer.Option(help="Print at most so many gaps.")] = 30,
+    limit: Annotated[int, typer.Option(min=0, help="Print at most so many gaps.")] = 30,
     json: Json = False,
 ) -> None:
     """Which tags, on which roads, in which conditions, have too few scenes."""

@@ -20,6 +20,10 @@ Tick = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""
 
 
+_IDS = ("query", "example")
+"""Beside ``…_id`` and ``…_ids``, names under which ids are told."""
+
+
 def plain(value: Any, key: str = "") -> Any:
     """A report as JSON values: records become objects, ids strings, paths text.
 
@@ -49,7 +53,8 @@ def plain(value: Any, key: str = "") -> Any:
         return f"<{len(value)} bytes>"
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, key) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("_id", "_ids")):
+    is_id = key.endswith(("_id", "_ids")) or key in _IDS
+    if is_id and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and not (abs(value) < float("inf")):
         return None  # JSON has no NaN and no infinity

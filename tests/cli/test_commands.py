@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.output import plain
 from formats.waymo_motion import write_logs
 from tests.builders import make_crossing_log, make_straight_log
 
@@ -120,6 +121,17 @@ def test_without_a_lake_the_hint_says_how_to_get_one(tmp_path: Path) -> None:
 def test_wrong_usage_is_exit_code_two(lake: Path) -> None:
     assert scenelake("ingest", lake=lake).returncode == 2
     assert scenelake("no-such-command", lake=lake).returncode == 2
+    assert scenelake("render", "a", "-o", "x.png", "--at", "nan", lake=lake).returncode == 2
+    assert scenelake("mine", "coverage", "--limit", "-1", lake=lake).returncode == 2
+
+
+def test_every_id_is_told_as_a_string() -> None:
+    big = 2**60 + 1
+    told = plain({"scene_id": big, "query": big, "example": big, "track_ids": [big], "n": big})
+    assert told == {
+        "scene_id": str(big), "query": str(big), "example": str(big), "track_ids": [str(big)],
+        "n": big,
+    }  # fmt: skip
 
 
 def test_sql_prints_every_type_in_every_form(lake: Path, tmp_path: Path) -> None:
