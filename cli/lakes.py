@@ -165,7 +165,9 @@ def ledger(
     if json:
         print_json(rows.to_pylist())
         return
-    shown = rows.slice(0, limit).to_pylist()
+    # What came in whole is the least of anyone's worries.
+    worries = sorted(rows.to_pylist(), key=lambda row: row["kind"] == "ingested")
+    shown = worries[:limit]
     print_table(shown, columns=("kind", "count", "reason", "uri", "record"))
     if rows.num_rows > limit:
         tell(f"{rows.num_rows - limit:,} more; raise --limit or use SQL on `ledger`.")

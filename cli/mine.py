@@ -33,7 +33,10 @@ def tag(
     if json:
         print_json(report)
         return
-    tell(f"{count(report.scenes, 'scene')}, {count(report.events, 'interval')}.")
+    tell(
+        f"{count(report.scenes, 'scene')}: {count(report.events, 'interval')} that hold, "
+        f"{report.unknown:,} that cannot be known."
+    )
     print_table(
         {"predicate": name, "scenes": report.scenes_by_name.get(name, 0), "intervals": number}
         for name, number in report.by_name.items()
