@@ -303,7 +303,7 @@ CLUSTERS = _table("clusters", "To which cluster a scene belongs, at one granular
     description str In words, from the tags that set it apart
     distance f32 From the cluster's centre, cosine
     is_example bool Whether this scene is the nearest to the centre
-    rarity f32 Percentile of the distance to the nearest neighbours: 1 is rarest
+    rarity f32 Percentile of novelty and tag rarity joined, as `mine rare` scores it: 1 is rarest
 """ + _MADE_BY)  # fmt: skip
 
 GAPS = _table("gaps", "A coverage cell with fewer scenes than wanted.", "gap_id", """
