@@ -42,6 +42,7 @@ from formats.argoverse2 import (
 from formats.argoverse2_extras import Extras, extra_files, lights_of, read_extras, write_extras
 from formats.argoverse2_map import MapExtras, map_to_json, read_map
 from formats.files import plain_name, present, read_table
+from formats.media import Points
 from formats.registry import Rejected
 from geometry.arrays import Array
 from geometry.frames import quaternion_from_yaw, rotation_from_quaternion, yaw_from_quaternion
@@ -257,6 +258,22 @@ class _Cuboids:
             self.quaternion[rows],
             self.translation[rows],
         )
+
+
+def decode_sweep(data: bytes) -> Points:
+    """A lidar sweep, motion-compensated, in the vehicle frame at the sweep's time."""
+    table = feather.read_table(pa.BufferReader(data))
+    xyz = np.stack([table[axis].to_numpy().astype(np.float64) for axis in "xyz"], axis=1)
+    names = {"laser_number": "ring"}
+    return Points(
+        xyz=xyz,
+        frame="ego",
+        channels={
+            names.get(name, name): table[name].to_numpy()
+            for name in table.column_names
+            if name not in "xyz"
+        },
+    )
 
 
 def _is_log(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
+from formats.tree import scanning
 from schemas.errors import UnknownName, UnreadableFile
 from schemas.records import Log, Note
 from schemas.scene import Scene
@@ -167,10 +168,11 @@ def reader(name: str) -> Reader:
     Raises:
         UnknownName: No format of that name can be read.
     """
-    readable = {n: f.reader for n, f in known_formats().items() if f.reader}
-    if name not in readable:
+    entry = FORMATS.get(name) or known_formats().get(name)
+    if entry is None or not entry.reader:
+        readable = [n for n, f in known_formats().items() if f.reader]
         raise UnknownName("readable format", name, readable)
-    return cast(Reader, importlib.import_module(str(readable[name])))
+    return cast(Reader, importlib.import_module(entry.reader))
 
 
 def writer(name: str) -> Writer:
@@ -193,7 +195,11 @@ def detect(path: Path) -> Iterator[tuple[str, Path]]:
     """
     if not path.exists():
         raise UnreadableFile(path, "does not exist", hint="Check the spelling of the path.")
-    for name, entry in known_formats().items():
-        if entry.reader:
-            for source in reader(name).sources(path):
-                yield name, source
+    with scanning():
+        found = [
+            (name, source)
+            for name, entry in known_formats().items()
+            if entry.reader
+            for source in reader(name).sources(path)
+        ]
+    yield from found

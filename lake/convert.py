@@ -6,6 +6,7 @@ Every function takes what :mod:`lake.localise` made and writes one table with it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ from schemas.tables import TABLES
 
 LOG_TABLES = (
     "map_features", "map_edges", "sensors", "ego", "agents", "tracks", "lights", "frames",
-    "events", "scenes", "dense", "logs", "ledger",
+    "readings", "events", "scenes", "dense", "logs", "ledger",
 )  # fmt: skip
 """What a log's rows are spread over, in the order in which they are committed: what others refer
 to before what refers, and the ledger, which says that it came in, last."""
@@ -73,6 +74,7 @@ def tables_of(local: LocalLog, scenes: Sequence[Scene], origins: Origins) -> dic
         "tracks": tracks_table(local),
         "lights": lights_table(local),
         "frames": frames_table(local),
+        "readings": readings_table(local),
         "events": events_table(local, origins.run_id),
         "scenes": scenes_table(local, scenes, origins.run_id),
         "dense": dense_table(scenes, origins.run_id),
@@ -305,19 +307,56 @@ def frames_table(local: LocalLog) -> pa.Table:
     frames = local.log.frames
     if not frames:
         return TABLES["frames"].schema.empty_table()
-    number = {sensor.channel: index for index, sensor in enumerate(local.log.sensors)}
+    number = _sensor_numbers(local)
     ordered = sorted(
-        ((number.get(f.channel, -1), f) for f in frames), key=lambda pair: (pair[0], pair[1].t_ns)
+        ((number[f.channel], f) for f in frames), key=lambda pair: (pair[0], pair[1].t_ns)
     )
+    unknown = (math.nan,) * 7
+    poses = np.array([f.world_from_ego or unknown for _, f in ordered], dtype=np.float64)
+    poses[:, :3] -= local.origin
+    placed = np.isfinite(poses).all(axis=1)
+    names = ("ego_x", "ego_y", "ego_z", "ego_qw", "ego_qx", "ego_qy", "ego_qz")
     return as_table(
         "frames",
         {
             "log_id": np.full(len(ordered), local.log_id), "sensor_id": [n for n, _ in ordered],
             "channel": [f.channel for _, f in ordered], "t_ns": [f.t_ns for _, f in ordered],
-            "uri": [f.uri for _, f in ordered], "byte_offset": [f.offset for _, f in ordered],
-            "byte_size": [f.size for _, f in ordered], "codec": [f.codec for _, f in ordered],
+            "t_end_ns": [f.t_end_ns for _, f in ordered], "uri": [f.uri for _, f in ordered],
+            "byte_offset": [f.offset for _, f in ordered],
+            "byte_size": [f.size for _, f in ordered],
+            "container": [f.container for _, f in ordered],
+            "codec": [f.codec for _, f in ordered],
+            "frame_index": [f.frame_index for _, f in ordered],
+            "pts": [f.pts for _, f in ordered], "keyframe": [f.keyframe for _, f in ordered],
+            **{name: (poses[:, k], placed) for k, name in enumerate(names)},
         },
     )  # fmt: skip
+
+
+def readings_table(local: LocalLog) -> pa.Table:
+    """Time series, sorted by sensor, quantity and time."""
+    number = _sensor_numbers(local)
+    parts = [TABLES["readings"].schema.empty_table()]
+    told = [series for series in local.log.readings if len(series.t_ns)]
+    for series in sorted(told, key=lambda r: (number[r.channel], r.signal)):
+        count = len(series.t_ns)
+        nothing = np.full(count, math.nan)
+        value = nothing if series.value is None else np.asarray(series.value, dtype=np.float64)
+        columns = {
+            "log_id": np.full(count, local.log_id), "sensor_id": number[series.channel],
+            "channel": series.channel, "signal": series.signal,
+            "t_ns": np.asarray(series.t_ns), "value": (value, np.isfinite(value)),
+            "unit": series.unit,
+        }  # fmt: skip
+        if series.text is not None:
+            columns["text"] = list(series.text)
+        parts.append(as_table("readings", columns))
+    return pa.concat_tables(parts)
+
+
+def _sensor_numbers(local: LocalLog) -> dict[str, int]:
+    """The ``sensor_id`` of each channel."""
+    return {sensor.channel: index for index, sensor in enumerate(local.log.sensors)}
 
 
 def events_table(local: LocalLog, run_id: int) -> pa.Table:
@@ -328,6 +367,7 @@ def events_table(local: LocalLog, run_id: int) -> pa.Table:
             "event_id": stable_id("source_event", local.log_id, index), "log_id": local.log_id,
             "name": event.name, "t0_ns": event.t0_ns, "t1_ns": event.t1_ns,
             "actor_id": _int_or_none(track_of.get(event.source_track_id or "")),
+            "other_id": _int_or_none(track_of.get(event.other_track_id or "")),
             "truth": "true", "evidence": as_json(dict(event.detail)) if event.detail else None,
             "source": "dataset", "run_id": run_id,
         }

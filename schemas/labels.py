@@ -80,6 +80,12 @@ class MapLayer(Label):
     DRIVEWAY = 9
     INTERSECTION = 10
     PARKING = 11
+    SIGN = 12
+    """A traffic sign other than a stop sign, a single point; its type is the source's word."""
+    TRAFFIC_LIGHT = 13
+    """Where a signal head hangs, a single point; what it shows is in the light states."""
+    WALKWAY = 14
+    """Pavement or path for walking, an area."""
 
 
 AREAS = frozenset(
@@ -90,6 +96,7 @@ AREAS = frozenset(
         MapLayer.DRIVEWAY,
         MapLayer.INTERSECTION,
         MapLayer.PARKING,
+        MapLayer.WALKWAY,
     }
 )
 

@@ -191,11 +191,11 @@ class Sensor:
 
     Attributes:
         channel: The source's own name, unique within the log.
-        kind: ``camera``, ``lidar``, ``radar``, ``imu`` or ``gnss``.
+        kind: ``camera``, ``lidar``, ``radar``, ``imu``, ``gnss``, ``can`` or ``other``.
         ego_from_sensor: Translation x, y, z [m], then quaternion w, x, y, z; None if unknown.
             The ego frame has its origin where the source puts it (often the rear axle).
-        model: ``pinhole``, ``fisheye``, ``none``.
-        intrinsics: fx, fy, cx, cy [px], for cameras.
+        model: ``pinhole``, ``fisheye``, ``mei``, ``ftheta``, ``none``.
+        intrinsics: fx, fy, cx, cy [px], for cameras; further ones as the model defines.
         distortion: As the model defines.
         width: [px].
         height: [px].
@@ -219,9 +219,16 @@ class Frame:
         channel: Of which sensor.
         t_ns: Since the log began [ns].
         uri: File that holds the bytes.
-        codec: ``jpeg``, ``png``, ``feather``, ``pcd``, …
+        codec: How to decode them, a key of ``formats.media.CODECS``: ``jpeg``, ``png``, ``pcd``, …
         offset: Where they begin within the file; None means the whole file.
         size: How many bytes.
+        container: What wraps the bytes in the file, see ``formats.media``; None: nothing does.
+        t_end_ns: When the capture ended, for those that last (lidar sweeps) [ns].
+        frame_index: Place in the stream, for videos; for people, never to seek by.
+        pts: Presentation time stamp of the frame, in the video stream's own time base.
+        keyframe: Whether the video can be entered here.
+        world_from_ego: Where the ego was at capture, if the source says: x, y, z in the world
+            frame [m], then quaternion w, x, y, z. The origin is that of ``ego_from_sensor``.
     """
 
     channel: str
@@ -230,6 +237,33 @@ class Frame:
     codec: str
     offset: int | None = None
     size: int | None = None
+    container: str | None = None
+    t_end_ns: int | None = None
+    frame_index: int | None = None
+    pts: int | None = None
+    keyframe: bool | None = None
+    world_from_ego: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Readings:
+    """What one quantity of a sensor or bus read over time: IMU, GNSS, CAN, wheel speed, ….
+
+    Attributes:
+        channel: Of which sensor.
+        signal: The quantity, unique within the channel, such as ``acceleration_x`` or ``0x1A0``.
+        t_ns: Ascending, since the log began [ns].
+        value: NaN where the source has none (the lake writes null); None for words alone.
+        unit: Of the values: ``m/s2``, ``rad/s``, ``deg``, …; empty where they have none.
+        text: Words or hexadecimal bytes, where the quantity is no number.
+    """
+
+    channel: str
+    signal: str
+    t_ns: Int[Array, " steps"]
+    value: Float[Array, " steps"] | None = None
+    unit: str = ""
+    text: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +292,7 @@ class SourceEvent:
         t0_ns: Begin [ns].
         t1_ns: End, included [ns].
         source_track_id: Whom it concerns, if anyone.
+        other_track_id: The other one, for relations.
         detail: Whatever else the source says, as JSON values.
     """
 
@@ -265,6 +300,7 @@ class SourceEvent:
     t0_ns: int
     t1_ns: int
     source_track_id: str | None = None
+    other_track_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -289,6 +325,12 @@ class Note:
 class Log:
     """One continuous recording, as its source tells it.
 
+    A reader may yield a long recording in consecutive parts, so that no more than one is in memory:
+    equal in dataset and source id, numbered from 0, ``more`` on all but the last. Each part tells
+    the rows of its own stretch (times count from the beginning of the whole; stretches do not
+    overlap and ascend), tracks are joined by their source ids, and what concerns the log as a whole
+    (map, sensors, place, time) is the same in all; the map is the same object.
+
     Attributes:
         dataset: The family, such as ``argoverse2_sensor``.
         source_log_id: Verbatim, unique within the dataset.
@@ -308,10 +350,13 @@ class Log:
         epsg: Of the world frame, where it is a projected one.
         sensors: With calibration.
         frames: By reference.
+        readings: Time series of sensors and buses.
         windows: Stretches that the source calls scenes; empty: the lake cuts the log.
         events: Tags of the source.
         notes: What could not be carried over.
         extra: Odds and ends of the source worth keeping, as JSON values.
+        part: Which part of a long recording.
+        more: Whether another part follows.
     """
 
     dataset: str
@@ -332,14 +377,17 @@ class Log:
     epsg: int | None = None
     sensors: Sequence[Sensor] = ()
     frames: Sequence[Frame] = ()
+    readings: Sequence[Readings] = ()
     windows: Sequence[Window] = ()
     events: Sequence[SourceEvent] = ()
     notes: Sequence[Note] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    part: int = 0
+    more: bool = False
 
 
 # ``LightState`` codes are documented by ``LightStates.state``.
 __all__ = [
     "EgoStates", "Frame", "LightState", "LightStates", "Log", "MapFeature", "Note", "Observations",
-    "RoadMap", "Sensor", "SourceEvent", "Window",
+    "Readings", "RoadMap", "Sensor", "SourceEvent", "Window",
 ]  # fmt: skip

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Raised whenever an existing column changes; a lake of a newer version is refused."""
+SCHEMA_VERSION = 2
+"""Raised with every change of the tables: a lake of a newer version is refused, one of an older
+version gains the columns that it lacks, as null."""
 
 EMBEDDING_WIDTH = 64
 """Length of a scene's vector."""
@@ -106,9 +107,9 @@ SENSORS = _table("sensors", "A sensor of a log, with its calibration.", "log_id 
     log_id i64 Of `logs`
     sensor_id i32 Index within the log
     channel str The source's own name
-    kind str camera, lidar, radar, imu or gnss
-    model str pinhole, fisheye or none
-    intrinsics [f64]? fx, fy, cx, cy [px]
+    kind str camera, lidar, radar, imu, gnss, can or other
+    model str pinhole, fisheye, mei, ftheta or none
+    intrinsics [f64]? fx, fy, cx, cy [px], then as the model defines
     distortion [f64]? As the model defines
     width i32? Likewise [px]
     height i32? Likewise [px]
@@ -229,10 +230,41 @@ FRAMES = _table("frames", "One capture of one sensor, by reference.", "log_id se
     sensor_id i32 Of `sensors`
     channel str Of `sensors`
     t_ns i64 Since the log began [ns]
+    t_end_ns i64? When the capture ended, for those that last (lidar sweeps) [ns]
     uri str File that holds the bytes
     byte_offset i64? Where they begin; null: the whole file
     byte_size i64? How many
-    codec str jpeg, png, feather, …
+    container str? What wraps the bytes in the file (gzip, mcap, parquet, …); null: nothing does
+    codec str jpeg, png, feather, h264, …
+    frame_index i32? Place in the stream, for videos
+    pts i64? Presentation time stamp, in the stream's own time base: what a video frame is found by
+    keyframe bool? Whether the video can be entered here
+    ego_x f32? Ego at capture, its sensors' frame (often the rear axle), log's frame [m]
+    ego_y f32? Likewise [m]
+    ego_z f32? Likewise [m]
+    ego_qw f32? Attitude, scalar first
+    ego_qx f32? Attitude
+    ego_qy f32? Attitude
+    ego_qz f32? Attitude
+    blob_id i64? Of `blobs`, if the bytes were copied into the lake
+""")  # fmt: skip
+
+READINGS = _table("readings", "What a sensor or bus read at one time: IMU, GNSS, CAN.", "log_id sensor_id signal t_ns", """
+    log_id i64 Of `logs`
+    sensor_id i32 Of `sensors`
+    channel str Of `sensors`
+    signal str The quantity, such as acceleration_x
+    t_ns i64 Since the log began [ns]
+    value f64? In the unit of the row; null where there was none
+    unit str m/s2, rad/s, deg, …; empty where there is none
+    text str? Words or hexadecimal bytes, where the quantity is no number
+""")  # fmt: skip
+
+BLOBS = _table("blobs", "Sensor bytes that were copied into the lake; the bytes are a Lance blob column beside.", "blob_id", """
+    blob_id i64 Stable hash of the content
+    sha256 str Of the bytes
+    n_bytes i64 How many
+    run_id i64 The run that made the row (`runs`)
 """)  # fmt: skip
 
 SCENES = _table("scenes", "A stretch of a log: the unit that is searched, generated and tested.", "scene_id", """
@@ -398,7 +430,8 @@ LEDGER = _table("ledger", "What was read, dropped, guessed or refused, and why."
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        LOGS, SENSORS, EGO, AGENTS, TRACKS, LIGHTS, MAP_FEATURES, MAP_EDGES, FRAMES, SCENES, DENSE,
+        LOGS, SENSORS, EGO, AGENTS, TRACKS, LIGHTS, MAP_FEATURES, MAP_EDGES, FRAMES, READINGS,
+        BLOBS, SCENES, DENSE,
         EVENTS, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
     )
 }  # fmt: skip

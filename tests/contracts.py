@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from formats.media import CODECS
 from formats.registry import Reader, Rejected
 from schemas.errors import BadInput
 from schemas.labels import AgentClass, EdgeKind, LightState, MapLayer
@@ -30,6 +31,7 @@ FOREIGN = {
     "noise.bin": bytes(range(256)),
     "void.json": b"",
 }
+SENSOR_KINDS = {"camera", "lidar", "radar", "imu", "gnss", "can", "other"}
 NOTE_KINDS = {"dropped", "clipped", "renamed", "guessed", "missing", "rejected"}
 
 
@@ -94,6 +96,19 @@ def check_log(log: Log) -> None:
     channels = [sensor.channel for sensor in log.sensors]
     assert len(set(channels)) == len(channels)
     assert {frame.channel for frame in log.frames} <= set(channels)
+    assert {sensor.kind for sensor in log.sensors} <= SENSOR_KINDS
+    for frame in log.frames:
+        assert frame.codec in CODECS, f"formats.media.CODECS lacks {frame.codec}"
+        assert frame.world_from_ego is None or len(frame.world_from_ego) == 7
+    assert len({(frame.channel, frame.t_ns) for frame in log.frames}) == len(log.frames)
+    assert len({(r.channel, r.signal) for r in log.readings}) == len(log.readings)
+    for series in log.readings:
+        assert series.channel in channels
+        assert (np.diff(series.t_ns) > 0).all(), (
+            f"times of {series.channel} {series.signal} ascend"
+        )
+        for told in (series.value, series.text):
+            assert told is None or len(told) == len(series.t_ns)
     assert all(window.t0_ns <= window.t1_ns for window in log.windows)
     assert all(note.kind in NOTE_KINDS and note.reason for note in log.notes)
     assert log.dataset
@@ -139,7 +154,8 @@ class ReaderContract:
         assert logs
         for log in logs:
             check_log(log)
-        assert len({(log.dataset, log.source_log_id) for log in logs}) == len(logs)
+        parts = [(log.dataset, log.source_log_id, log.part) for log in logs]
+        assert len(set(parts)) == len(parts)
 
     def test_reads_the_same_twice(self, module: Reader, source: Path) -> None:
         for one, two in zip(module.read(source), module.read(source), strict=True):

@@ -1,0 +1,94 @@
+"""What lies at or under a path, listed once however many readers ask.
+
+A folder of logs may hold a million files and there are some thirty readers; each asks here for the
+names that concern it, and within :func:`scanning` all are answered from one walk.
+
+    with scanning():
+        for reader in readers:
+            list(reader.sources(path))  # each calls matching(path, "*.db")
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from formats.files import GZIP_SUFFIX, open_binary
+from schemas.errors import BadInput
+
+HEAD_BYTES = 4096  # [bytes] what readers may look at to recognise a file
+
+
+@dataclass(slots=True)
+class _Scan:
+    listings: dict[Path, list[Path]] = field(default_factory=dict)
+    heads: dict[Path, bytes] = field(default_factory=dict)
+
+
+_SCAN: ContextVar[_Scan | None] = ContextVar("scan", default=None)
+
+
+@contextmanager
+def scanning() -> Iterator[None]:
+    """Within, every folder is walked once and every file's head read once."""
+    token = _SCAN.set(_Scan())
+    try:
+        yield
+    finally:
+        _SCAN.reset(token)
+
+
+def matching(path: Path, *patterns: str) -> Iterator[Path]:
+    """Files at or under a path whose names match one of the patterns, sorted.
+
+    Args:
+        path: A file is matched itself; of a folder, whatever lies under it. Links to folders are
+            not followed, hidden folders are left out.
+        patterns: Shell patterns for the name alone, upper and lower case told apart; a name that
+            ends in ``.gz`` is matched without that ending too.
+    """
+    wanted = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+    for file in _listing(path):
+        name = file.name
+        if wanted.match(name) or (
+            name.endswith(GZIP_SUFFIX) and wanted.match(name.removesuffix(GZIP_SUFFIX))
+        ):
+            yield file
+
+
+def head(path: Path) -> bytes:
+    """The first ``HEAD_BYTES`` of a file, unpacked if it ends in ``.gz``; nothing if unreadable."""
+    scan = _SCAN.get()
+    if scan is not None and path in scan.heads:
+        return scan.heads[path]
+    try:
+        with open_binary(path) as file:
+            data = file.read(HEAD_BYTES)
+    except BadInput:
+        data = b""
+    if scan is not None:
+        scan.heads[path] = data
+    return data
+
+
+def _listing(path: Path) -> list[Path]:
+    scan = _SCAN.get()
+    if scan is not None and path in scan.listings:
+        return scan.listings[path]
+    if path.is_dir():
+        found = []
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            found += [Path(folder, name) for name in names]
+        found.sort()
+    else:
+        found = [path] if path.is_file() else []
+    if scan is not None:
+        scan.listings[path] = found
+    return found
