@@ -30,7 +30,7 @@ docs: .venv/.ready
 	$(BIN)/python -m cli.docs --check
 
 unit: .venv/.ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 clients: .venv/.ready
 ifeq ($(CLIENT_PYTHON),)
