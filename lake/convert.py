@@ -63,11 +63,22 @@ class Origins:
     uri: str = ""
 
 
-def tables_of(local: LocalLog, scenes: Sequence[Scene], origins: Origins) -> dict[str, pa.Table]:
-    """The rows of one log in every table, its ledger included."""
+def tables_of(
+    local: LocalLog, scenes: Sequence[Scene], origins: Origins, *, maps: bool = True
+) -> dict[str, pa.Table]:
+    """The rows of one log in every table, its ledger included.
+
+    Args:
+        local: The log.
+        scenes: Cut from it.
+        origins: Where it came from.
+        maps: False: leave the map's tables empty, as a later part of a log has the first one's.
+    """
+    none = {name: TABLES[name].schema.empty_table() for name in ("map_features", "map_edges")}
+    entries = ledger_entries(local, origins, windows=len(spans(local)), scenes=len(scenes))
     made = {
-        "map_features": map_features_table(local),
-        "map_edges": map_edges_table(local),
+        "map_features": map_features_table(local) if maps else none["map_features"],
+        "map_edges": map_edges_table(local) if maps else none["map_edges"],
         "sensors": sensors_table(local),
         "ego": ego_table(local),
         "agents": agents_table(local),
@@ -79,7 +90,7 @@ def tables_of(local: LocalLog, scenes: Sequence[Scene], origins: Origins) -> dic
         "scenes": scenes_table(local, scenes, origins.run_id),
         "dense": dense_table(scenes, origins.run_id),
         "logs": logs_table(local, origins),
-        "ledger": ledger_table(_log_entries(local, scenes, origins)),
+        "ledger": ledger_table(entries),
     }
     assert tuple(made) == LOG_TABLES
     return made
@@ -361,10 +372,11 @@ def _sensor_numbers(local: LocalLog) -> dict[str, int]:
 
 def events_table(local: LocalLog, run_id: int) -> pa.Table:
     """Tags of the source, one to one."""
-    track_of = dict(zip(local.tracks.source_track_id, local.tracks.track_id, strict=True))
+    track_of = {name: number for name, (number, _) in local.known.items()}
+    part = (local.log.part,) if local.log.part else ()
     rows = [
         {
-            "event_id": stable_id("source_event", local.log_id, index), "log_id": local.log_id,
+            "event_id": stable_id("source_event", local.log_id, *part, index), "log_id": local.log_id,
             "name": event.name, "t0_ns": event.t0_ns, "t1_ns": event.t1_ns,
             "actor_id": _int_or_none(track_of.get(event.source_track_id or "")),
             "other_id": _int_or_none(track_of.get(event.other_track_id or "")),
@@ -424,23 +436,27 @@ def dense_table(scenes: Sequence[Scene], run_id: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TABLES["dense"].schema)
 
 
-def _log_entries(
-    local: LocalLog, scenes: Sequence[Scene], origins: Origins
+def ledger_entries(
+    local: LocalLog, origins: Origins, *, windows: int, scenes: int
 ) -> Iterable[dict[str, Any]]:
-    record = local.log.record
-    for note in (*local.log.notes, *local.notes):
-        yield note_entry(note, origins, record=record, log_id=local.log_id)
-    empty = len(spans(local)) - len(scenes)
-    if empty:
-        missing = Note(
-            kind="missing", reason="nobody is seen in a window of the source", count=empty
-        )
-        yield note_entry(missing, origins, record=record, log_id=local.log_id)
+    """What the ledger says of a log: its notes, empty windows, and that it came in.
+
+    Args:
+        local: The log.
+        origins: Where it came from.
+        windows: How many stretches were to become scenes.
+        scenes: How many did.
+    """
+    notes = [*local.log.notes, *local.notes]
+    if windows > scenes:
+        reason = "nobody is seen in a window of the source"
+        notes.append(Note(kind="missing", reason=reason, count=windows - scenes))
     elif not scenes:
-        missing = Note(kind="missing", reason="nobody is seen at any time, so there is no scene")
-        yield note_entry(missing, origins, record=record, log_id=local.log_id)
-    came = Note(kind="ingested", reason=f"log {local.log.source_log_id} came in")
-    yield note_entry(came, origins, record=record, log_id=local.log_id)
+        reason = "nobody is seen at any time, so there is no scene"
+        notes.append(Note(kind="missing", reason=reason))
+    notes.append(Note(kind="ingested", reason=f"log {local.log.source_log_id} came in"))
+    for note in notes:
+        yield note_entry(note, origins, record=local.log.record, log_id=local.log_id)
 
 
 def _state(local: LocalLog, rows: slice) -> dict[str, Any]:

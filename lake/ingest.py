@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ from lake.convert import LOG_TABLES, Origins, ledger_table, note_entry, tables_o
 from lake.ids import stable_id
 from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
+from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
 from lake.scenes import cut
 from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
 from schemas.records import Log, Note
@@ -136,7 +138,6 @@ def ingest(
         try:
             _read_all(desk, named, format=format, jobs=jobs, stop=on_error == "stop",
                       progress=progress)  # fmt: skip
-            desk.commit()
             if report.logs:
                 with lake.store.writing():
                     lake.store.index()
@@ -184,6 +185,9 @@ def add_logs(
     desk = _Desk(lake, run_id, report)
     log_ids: list[int] = []
     for log in logs:
+        if log.part or log.more:
+            reason = "is told in parts, which only ingest joins; give it as a whole"
+            raise BadRecord(log.source_uri, reason, record=log.record)
         local = localise(log)
         origins = Origins(
             sha256=content_sha256(local),
@@ -256,6 +260,8 @@ class _Converted:
         map_id: None where there is no map.
         origins: Where it came from.
         tables: Its rows in every table.
+        files: Of a log that was told in parts, the rows of each in ``PART_TABLES``; they come
+            beside ``tables``, and are removed once they are committed.
     """
 
     log_id: int
@@ -265,6 +271,24 @@ class _Converted:
     map_id: int | None
     origins: Origins
     tables: dict[str, pa.Table]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """How much its rows take, on disk too."""
+        there = sum(table.nbytes for table in self.tables.values())
+        return there + sum(path.stat().st_size for path in self.files)
+
+    def parts(self) -> Iterator[dict[str, pa.Table]]:
+        """Its rows, the whole's first, one part in memory at a time."""
+        yield self.tables
+        for path in self.files:
+            yield read_tables(path, PART_TABLES)
+
+    def forget(self) -> None:
+        """Remove its files."""
+        for path in self.files:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,12 +356,14 @@ class _Desk:
     def take(self, log: _Converted) -> BadInput | None:
         """Put a log into the batch, count it as unchanged, or say why it is refused."""
         if log.log_id in self._logs or log.log_id in self._batch:
-            if not self._is_same(log):
+            same = self._is_same(log)
+            log.forget()
+            if not same:
                 return _duplicate(log)
             self.report.unchanged += 1
             return None
         self._batch[log.log_id] = log
-        self._bytes += sum(table.nbytes for table in log.tables.values())
+        self._bytes += log.nbytes
         if len(self._batch) >= BATCH_LOGS or self._bytes >= BATCH_BYTES:
             self.commit()
         return None
@@ -374,18 +400,26 @@ class _Desk:
                 else:
                     self.refuse(_duplicate(log), None)
                 del self._batch[log.log_id]
-            rows = self._rows()
-            for name in LOG_TABLES:
-                store.append(name, rows[name])
+                log.forget()
+            added = dict.fromkeys(LOG_TABLES, 0)
+            for rows in self._rows():
+                for name, table in rows.items():
+                    store.append(name, table)
+                    added[name] += table.num_rows
         self.report.logs += len(self._batch)
-        self.report.scenes += rows["scenes"].num_rows
-        for name, table in rows.items():
-            self.report.rows[name] = self.report.rows.get(name, 0) + table.num_rows
+        self.report.scenes += added["scenes"]
+        for name, count in added.items():
+            self.report.rows[name] = self.report.rows.get(name, 0) + count
+        for log in self._batch.values():
+            log.forget()
         self._batch, self._entries, self._bytes = {}, [], 0
         self._learn()
 
-    def _rows(self) -> dict[str, pa.Table]:
-        """The batch as one table each, sorted by log; maps and ledger rows only once."""
+    def _rows(self) -> Iterator[dict[str, pa.Table]]:
+        """The batch as one table each, sorted by log; maps and ledger rows only once.
+
+        Then the parts of long logs, one after the other.
+        """
         logs = [self._batch[log_id] for log_id in sorted(self._batch)]
         maps: set[int] = set(self._maps)
         parts: dict[str, list[pa.Table]] = {name: [] for name in LOG_TABLES}
@@ -402,7 +436,9 @@ class _Desk:
             for name, tables in parts.items()
         }
         rows["ledger"] = self._untold(rows["ledger"])
-        return rows
+        yield rows
+        for log in logs:
+            yield from itertools.islice(log.parts(), 1, None)
 
     def _untold(self, ledger: pa.Table) -> pa.Table:
         """The ledger rows that are not there yet, each once."""
@@ -418,14 +454,25 @@ class _Desk:
         """Whether the log of this id that came first says the same."""
         pending = self._batch.get(log.log_id)
         if pending is not None and pending is not log:
-            return all(pending.tables[name].equals(log.tables[name]) for name in _CONTENT)
+            return len(pending.files) == len(log.files) and all(
+                one[name].equals(two[name])
+                for one, two in zip(pending.parts(), log.parts(), strict=True)
+                for name in _CONTENT
+            )
         if self._logs.get(log.log_id) == (log.origins.sha256, log.record):
             return True
-        where = f"log_id = {log.log_id}"
-        return all(
-            self.lake.read(name, None, where).equals(log.tables[name].combine_chunks())
-            for name in _CONTENT
-        )
+        mine = f"log_id = {log.log_id}"
+        there = {name: self.lake.read(name, ["t_ns"], mine).num_rows for name in _CONTENT}
+        for part in log.parts():
+            for name in _CONTENT:
+                table = part[name].combine_chunks()
+                there[name] -= table.num_rows
+                if table.num_rows:
+                    t_ns = table["t_ns"].to_numpy()
+                    where = f"{mine} AND t_ns >= {t_ns.min()} AND t_ns <= {t_ns.max()}"
+                    if not self.lake.read(name, None, where).equals(table):
+                        return False
+        return not any(there.values())
 
     def _learn(self) -> None:
         """What the lake holds by now; others may have written since."""
@@ -507,7 +554,10 @@ def _read_all(
             )
             yield _Source(path=path, format=name, origins=origins, have=desk.have(sha256))
 
-    with closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri)) as results:
+    with (
+        tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
+        closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri, spool=Path(spool))) as results,
+    ):
         for source, items in results:
             done += 1
             if isinstance(source, BadInput):
@@ -541,6 +591,7 @@ def _read_all(
                 )  # fmt: skip
             if progress is not None:
                 progress(done, len(work), str(source.path))
+        desk.commit()  # while the parts of long logs are still there
 
 
 @functools.cache
@@ -593,29 +644,29 @@ def _work(paths: Sequence[Path], format: str | None) -> list[tuple[str, Path] | 
 
 
 def _items_of(
-    sources: Iterable[_Source | BadInput], *, jobs: int, uri: str
+    sources: Iterable[_Source | BadInput], *, jobs: int, uri: str, spool: Path
 ) -> Generator[tuple[_Source | BadInput, Iterator[_Item]]]:
     """Each source with its logs, in order; converted here or by other processes."""
     if jobs <= 1:
         for source in sources:
-            yield source, iter(()) if isinstance(source, BadInput) else _convert_source(source)
+            if isinstance(source, BadInput):
+                yield source, iter(())
+            else:
+                yield source, _convert_source(source, spool)
         return
     waiting: deque[tuple[_Source | BadInput, Future[list[_Item | Path]] | None]] = deque()
     # Lance does not survive a fork, so workers start afresh.
     context = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
-        ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_begin_worker, initargs=(spool,)
-        ) as pool,
-    ):
+    with ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_begin_worker, initargs=(str(spool),)
+    ) as pool:
         try:
             for source in sources:
                 if isinstance(source, BadInput) or source.origins is _NOWHERE:
                     future = None
                 else:
                     with _without_interrupts():
-                        future = pool.submit(_spool_source, source, Path(spool))
+                        future = pool.submit(_spool_source, source, spool)
                 waiting.append((source, future))
                 while len(waiting) > 2 * jobs:
                     yield _finished(*waiting.popleft())
@@ -632,7 +683,7 @@ def _items_of(
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            Path(spool).mkdir(exist_ok=True)
+            spool.mkdir(exist_ok=True)
 
 
 def _finished(
@@ -644,18 +695,35 @@ def _finished(
     )
 
 
-def _convert_source(source: _Source) -> Iterator[_Item]:
-    """The logs of one source as rows; refusals of its reader among them."""
+def _convert_source(source: _Source, folder: Path) -> Iterator[_Item]:
+    """The logs of one source as rows; refusals of its reader among them.
+
+    Args:
+        source: What to read.
+        folder: For the parts of logs that are told in parts.
+    """
     if source.origins is _NOWHERE:
         return
+    assembly: Assembly | None = None
     try:
         for log in _reader(source.format).read(source.path):
             if isinstance(log, Rejected):
                 yield _Refused(
                     path=str(source.path), record=log.record, reason=log.reason, notes=log.notes
                 )
-            elif stable_id("log", log.dataset, log.source_log_id) in source.have:
-                yield _Skipped(log_id=stable_id("log", log.dataset, log.source_log_id))
+                continue
+            log_id = stable_id("log", log.dataset, log.source_log_id)
+            if log_id in source.have:
+                if not log.more:
+                    yield _Skipped(log_id=log_id)
+            elif log.part or log.more:
+                if log.part == 0:
+                    assembly = Assembly(source.origins, folder=folder, stem=uuid.uuid4().hex)
+                if assembly is not None:
+                    item = _assemble(assembly, log, source)
+                    if item is not None:
+                        assembly = None
+                        yield item
             else:
                 yield _convert_log(log, source)
     except BadInput as error:
@@ -667,6 +735,28 @@ def _convert_source(source: _Source) -> Iterator[_Item]:
         )  # fmt: skip
     except _FAULTS as error:
         yield _fault(source, "", error)
+    if assembly is not None:
+        assembly.forget()
+
+
+def _assemble(assembly: Assembly, part: Log, source: _Source) -> _Item | None:
+    """Add a part; the log if it was the last, or why the log is refused, else None."""
+    try:
+        assembly.add(part)
+        if part.more:
+            return None
+        local, tables = assembly.finish()
+    except BadInput as error:
+        assembly.forget()
+        return _refused(error)
+    except _FAULTS as error:
+        assembly.forget()
+        return _fault(source, part.record, error)
+    return _Converted(
+        log_id=local.log_id, name=part.source_log_id, dataset=part.dataset, record=part.record,
+        map_id=local.roads.map_id, origins=source.origins, tables=tables,
+        files=tuple(assembly.files),
+    )  # fmt: skip
 
 
 def _convert_log(log: Log, source: _Source) -> _Item:
@@ -715,7 +805,7 @@ _FACTS = "scenelake"
 def _spool_source(source: _Source, folder: Path) -> list[_Item | Path]:
     """In a worker: logs as Arrow files in the folder, the rest as it is."""
     results: list[_Item | Path] = []
-    items = _convert_source(source)
+    items = _convert_source(source, folder)
     # The parent removes the folder when it stops early: nobody will look at what is made then.
     while folder.exists() and (item := next(items, None)) is not None:
         if not isinstance(item, _Converted):
@@ -723,25 +813,23 @@ def _spool_source(source: _Source, folder: Path) -> list[_Item | Path]:
             continue
         path = folder / f"{uuid.uuid4().hex}.arrows"
         facts = {"log_id": item.log_id, "name": item.name, "dataset": item.dataset,
-                 "record": item.record, "map_id": item.map_id}  # fmt: skip
-        with pa.OSFile(str(path), "wb") as sink:
-            for name in LOG_TABLES:
-                table = item.tables[name]
-                schema = table.schema.with_metadata({_FACTS: json.dumps(facts)})
-                with pa.ipc.new_stream(sink, schema) as writer:
-                    writer.write_table(table)
+                 "record": item.record, "map_id": item.map_id,
+                 "files": [str(part) for part in item.files]}  # fmt: skip
+        told = {_FACTS: json.dumps(facts)}
+        write_tables(
+            path,
+            {name: item.tables[name].replace_schema_metadata(told) for name in LOG_TABLES},
+        )
         results.append(path)
     return results
 
 
 def _unspool(path: Path, source: _Source | BadInput) -> _Converted:
     assert isinstance(source, _Source)
-    tables = {}
-    with pa.OSFile(str(path), "rb") as file:
-        for name in LOG_TABLES:
-            with pa.ipc.open_stream(file) as reader:
-                facts = json.loads(reader.schema.metadata[_FACTS.encode()])
-                tables[name] = reader.read_all().replace_schema_metadata(None)
+    read = read_tables(path, LOG_TABLES)
+    facts = json.loads(read["logs"].schema.metadata[_FACTS.encode()])
+    facts["files"] = tuple(Path(part) for part in facts["files"])
+    tables = {name: table.replace_schema_metadata(None) for name, table in read.items()}
     path.unlink()
     return _Converted(**facts, origins=source.origins, tables=tables)
 

@@ -6,7 +6,7 @@ Positions are float32 relative to a float64 origin; ``source = origin + value`` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,6 +195,8 @@ class LocalLog:
         tracks: Who they are.
         lights: What signals showed.
         matcher: To match further poses on the same map.
+        known: Of every track so far, parts before this one included, by its source id: its track
+            id and class.
         gap_ns: Observations farther apart are not joined [ns].
         notes: What could not be kept; the reader's own notes are not repeated.
     """
@@ -208,6 +210,7 @@ class LocalLog:
     tracks: LocalTracks
     lights: LocalLights
     matcher: LaneMatcher
+    known: Mapping[str, tuple[int, AgentClass]]
     gap_ns: int
     notes: Sequence[Note]
 
@@ -222,23 +225,33 @@ TYPICAL_SIZE: dict[AgentClass, tuple[float, float, float]] = {
 """Taken in dense scenes where the source tells no size: medians of public data sets [m]."""
 
 
-def localise(log: Log) -> LocalLog:
+def localise(log: Log, *, before: LocalLog | None = None) -> LocalLog:
     """The log in its own frame.
 
     The origin is the centre of the map's bounding box in whole metres, without a map the first
     valid position. Were a coordinate then off by 1 mm or more (float32 holds that up to 16 km),
     the first position is taken instead.
+
+    Args:
+        log: What the reader said.
+        before: The part before, if the log is a later part of a long recording: its frame, map
+            and numbers of tracks hold on.
     """
     notes: list[Note] = []
     period_ns = round(1e9 / log.rate_hz) if np.isfinite(log.rate_hz) and log.rate_hz > 0 else 10**8
     gap_ns = max(round(1.5 * period_ns), round(GAP_S * 1e9))
-    raw = _raw_rows(log, notes)
-    origin = _origin(log, raw)
+    known = _numbered(log, {} if before is None else before.known, notes)
+    number = np.array([known[name][0] for name in log.agents.source_track_id], dtype=np.int64)
+    raw = _raw_rows(log, number, notes)
+    origin = _origin(log, raw) if before is None else before.origin
     rows = _local_rows(raw, origin, gap_ns, notes)
-    roads = localise_map(log.map, origin)
-    notes += roads.notes
-    tracks = _tracks(log, rows, notes)
-    matcher = LaneMatcher(roads.map)
+    if before is None:
+        roads = localise_map(log.map, origin)
+        notes += roads.notes
+        matcher = LaneMatcher(roads.map)
+    else:
+        roads, matcher = before.roads, before.matcher
+    tracks = _tracks(log, known, rows, notes)
     lanes = _match_rows(matcher, rows, tracks)
     lights = _lights(log, roads.map, origin, notes)
     return LocalLog(
@@ -251,9 +264,30 @@ def localise(log: Log) -> LocalLog:
         tracks=tracks,
         lights=lights,
         matcher=matcher,
+        known=known,
         gap_ns=gap_ns,
         notes=notes,
     )
+
+
+def _numbered(
+    log: Log, before: Mapping[str, tuple[int, AgentClass]], notes: list[Note]
+) -> dict[str, tuple[int, AgentClass]]:
+    """Every track's id and class by its source id; new ones are numbered on."""
+    known = dict(before)
+    if log.ego is not None:
+        known[log.ego.source_track_id] = (0, AgentClass.VEHICLE)
+    last = max((number for number, _ in known.values()), default=0)
+    flips = 0
+    for name, cls in zip(log.agents.source_track_id, log.agents.cls, strict=True):
+        if name not in known:
+            last += 1
+            known[name] = (last, cls)
+        flips += known[name][1] != cls
+    if flips:
+        reason = "tracks change their class in a later part of the recording; the first is kept"
+        notes.append(Note(kind="dropped", reason=reason, count=flips))
+    return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -270,9 +304,9 @@ class _Raw:
     source_row: Array
 
 
-def _raw_rows(log: Log, notes: list[Note]) -> _Raw:
+def _raw_rows(log: Log, number: Int[Array, " agents"], notes: list[Note]) -> _Raw:
     parts = [] if log.ego is None else [_ego_block(log.ego)]
-    parts.append(_agent_block(log.agents))
+    parts.append(_agent_block(log.agents, number))
     raw = _Raw(
         **{
             name: np.concatenate([getattr(part, name) for part in parts])
@@ -309,10 +343,10 @@ def _ego_block(ego: EgoStates) -> _Raw:
     )
 
 
-def _agent_block(agents: Observations) -> _Raw:
+def _agent_block(agents: Observations, number: Int[Array, " agents"]) -> _Raw:
     count = len(agents.t_ns)
     return _Raw(
-        track=np.asarray(agents.track, dtype=np.int64) + 1,
+        track=number[np.asarray(agents.track, dtype=np.int64)],
         t_ns=np.asarray(agents.t_ns, dtype=np.int64),
         valid=_valid(agents.valid, count),
         xyz=np.asarray(agents.xyz, dtype=np.float64).reshape(count, 3),
@@ -444,7 +478,15 @@ def derived_velocity(
     return velocity, known
 
 
-def _tracks(log: Log, rows: Rows, notes: list[Note]) -> LocalTracks:
+def _tracks(
+    log: Log, everyone: Mapping[str, tuple[int, AgentClass]], rows: Rows, notes: list[Note]
+) -> LocalTracks:
+    theirs = {
+        everyone[name][0]: (name, word)
+        for name, word in zip(log.agents.source_track_id, log.agents.source_cls, strict=True)
+    }
+    if log.ego is not None:
+        theirs[0] = (log.ego.source_track_id, log.ego.source_cls)
     present, first = np.unique(rows.track, return_index=True)
     named = len(log.agents.source_track_id) + (log.ego is not None)
     if named > len(present):
@@ -454,14 +496,10 @@ def _tracks(log: Log, rows: Rows, notes: list[Note]) -> LocalTracks:
     ends = np.append(first, len(rows.track))[1:]
     cls, source_id, source_cls, sizes, flat, low = [], [], [], [], 0, 0
     for track, begin, end in zip(present, first, ends, strict=True):
-        if track == 0 and log.ego is not None:
-            kind = AgentClass.VEHICLE
-            source_id.append(log.ego.source_track_id)
-            source_cls.append(log.ego.source_cls)
-        else:
-            kind = AgentClass(log.agents.cls[track - 1])
-            source_id.append(log.agents.source_track_id[track - 1])
-            source_cls.append(log.agents.source_cls[track - 1])
+        name, word = theirs[int(track)]
+        kind = everyone[name][1]
+        source_id.append(name)
+        source_cls.append(word)
         cls.append(int(kind))
         seen = rows.size[begin:end][rows.valid[begin:end]]
         size, known = _median_size(seen, kind)

@@ -86,7 +86,8 @@ def spans(local: LocalLog) -> list[Span]:
         return []
     begin = int(seen.min())
     steps = _steps(begin, int(seen.max()))
-    if (steps - 1) * DT <= WHOLE_S:
+    alone = local.log.part == 0 and not local.log.more
+    if alone and (steps - 1) * DT <= WHOLE_S:
         return [_ours(name, begin, steps)]
     whole = steps // WINDOW_STEPS
     # Windows beside those with observations may see them too, by jitter; no other need be tried.
@@ -94,9 +95,15 @@ def spans(local: LocalLog) -> list[Span]:
     place = np.unique(np.concatenate([place - 1, place, place + 1]))
     starts = [int(n) * WINDOW_STEPS for n in place[(place >= 0) & (place < whole)]]
     if steps - whole * WINDOW_STEPS >= REMAINDER_STEPS:
-        starts.append(steps - WINDOW_STEPS)
+        starts.append(max(steps - WINDOW_STEPS, 0))
+    zero = begin if alone else 0
     return [
-        _ours(f"{name}@{start * DT:.1f}s", begin + start * DT_NS, WINDOW_STEPS) for start in starts
+        _ours(
+            f"{name}@{(begin + start * DT_NS - zero) / 1e9:.1f}s",
+            begin + start * DT_NS,
+            min(WINDOW_STEPS, steps),
+        )
+        for start in starts
     ]
 
 
