@@ -24,7 +24,7 @@ from formats.files import open_binary, plain_name, read_json, recognised
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
-from formats.waymo_motion import LIGHTS
+from formats.waymo import LIGHTS
 from geometry.angles import wrap
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile

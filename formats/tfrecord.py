@@ -30,6 +30,7 @@ from schemas.errors import BadRecord, UnreadableFile
 
 POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reflected
 MASK_DELTA = 0xA282EAD8
+HEADER = 12  # [bytes] before the data of a record
 LONGEST_RECORD = 1 << 31  # [bytes] a protobuf message cannot be longer
 BLOCK = 512  # [bytes] a power of two, multiple of 8
 SHORT = 4 * BLOCK  # [bytes] below this a plain loop is as fast
@@ -37,10 +38,17 @@ SHORT = 4 * BLOCK  # [bytes] below this a plain loop is as fast
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sound record: its number in the file, from 0, and what it holds."""
+    """One sound record.
+
+    Attributes:
+        number: Its place in the file, from 0.
+        data: What it holds.
+        offset: Where the data begins in the file, or in the unpacked stream of a ``.gz``.
+    """
 
     number: int
     data: bytes
+    offset: int = 0
 
 
 def read_records(path: Path) -> Iterator[Record | BadRecord]:
@@ -56,7 +64,7 @@ def read_records(path: Path) -> Iterator[Record | BadRecord]:
     """
     with open_binary(path) as file:
         number = 0
-        while header := file.read(12):
+        while header := file.read(HEADER):
             found = _read_one(path, file, header, number)
             if isinstance(found, _End) and number == 0:
                 raise UnreadableFile(path, found.error.reason, hint=found.error.hint)
@@ -66,17 +74,12 @@ def read_records(path: Path) -> Iterator[Record | BadRecord]:
             number += 1
 
 
-def first_bytes(path: Path, count: int = 4096) -> bytes | None:
-    """How the first record begins, unchecked but for its length; None if there is no record.
-
-    Raises:
-        UnreadableFile: As :func:`read_records`.
-    """
-    with open_binary(path) as file:
-        header = file.read(12)
-        if len(header) < 12 or not _length_is_sound(header):
-            return None
-        return file.read(min(count, int(struct.unpack("<Q", header[:8])[0])))
+def first_message(head: bytes) -> bytes:
+    """How the first record of a file begins, given how the file does; nothing if it has none."""
+    if len(head) < HEADER or not _length_is_sound(head[:HEADER]):
+        return b""
+    length = int(struct.unpack("<Q", head[:8])[0])
+    return head[HEADER : HEADER + length]
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> None:
@@ -131,7 +134,7 @@ def _read_one(path: Path, file: BinaryIO, header: bytes, number: int) -> Record 
     cut_off = BadRecord(
         path, "the file breaks off here", record=name, hint="Fetch the file again."
     )
-    if len(header) < 12:
+    if len(header) < HEADER:
         return _End(cut_off)
     if not _length_is_sound(header):
         reason = "the checksum of its length is wrong, so the rest of the file cannot be read"
@@ -140,6 +143,7 @@ def _read_one(path: Path, file: BinaryIO, header: bytes, number: int) -> Record 
     length = int(struct.unpack("<Q", header[:8])[0])
     if length > LONGEST_RECORD:
         return _End(BadRecord(path, f"claims to hold {length} bytes", record=name))
+    offset = file.tell()
     data, footer = file.read(length), file.read(4)
     if len(data) < length or len(footer) < 4:
         return _End(cut_off)
@@ -147,7 +151,7 @@ def _read_one(path: Path, file: BinaryIO, header: bytes, number: int) -> Record 
         return BadRecord(
             path, "the checksum of its data is wrong", record=name, hint="Fetch the file again."
         )
-    return Record(number, data)
+    return Record(number, data, offset)
 
 
 def _length_is_sound(header: bytes) -> bool:

@@ -11,9 +11,8 @@ Needs protobuf alone: no TensorFlow, none of Waymo's packages.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, takewhile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,20 @@ from formats.files import plain_name
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
-from formats.tfrecord import first_bytes, read_records, write_records
+from formats.tfrecord import read_records, write_records
+from formats.waymo import CLASSES, LIGHTS, split_of, tfrecords
+from formats.waymo_map import (
+    LANE_TYPES,
+    LAYERS,
+    METRES_PER_SECOND_IN_MPH,
+    SHAPE_FIELD,
+    nearest_on,
+    read_map,
+)
 from formats.waymo_protos import enum_words, message_class, scenario_class
 from geometry.arrays import Array
-from schemas.errors import BadRecord, UnreadableFile
-from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
+from schemas.errors import BadRecord
+from schemas.labels import AgentClass, EdgeKind, MapLayer
 from schemas.records import (
     EgoStates,
     LightStates,
@@ -45,49 +53,8 @@ from schemas.records import (
 
 DATASET = "waymo_motion"
 RATE_HZ = 10.0
-METRES_PER_SECOND_IN_MPH = 0.44704  # exact: 1609.344 m / 3600 s
-BOUNDARY_COVER = 0.9  # share of a lane's points that a boundary must flank to be kept
 ON_LINE_M = 0.05  # a boundary nearer than this to a painted line is that line
 
-CLASSES = {
-    "TYPE_UNSET": AgentClass.UNKNOWN,
-    "TYPE_VEHICLE": AgentClass.VEHICLE,
-    "TYPE_PEDESTRIAN": AgentClass.PEDESTRIAN,
-    "TYPE_CYCLIST": AgentClass.CYCLIST,
-    "TYPE_OTHER": AgentClass.OTHER,
-}
-LANE_TYPES = {
-    "TYPE_UNDEFINED": LaneType.UNKNOWN,
-    "TYPE_FREEWAY": LaneType.FREEWAY,
-    "TYPE_SURFACE_STREET": LaneType.VEHICLE,
-    "TYPE_BIKE_LANE": LaneType.BIKE,
-}
-LIGHTS = {
-    "unknown": (LightState.UNKNOWN, False, False),
-    "arrow_stop": (LightState.RED, True, False),
-    "arrow_caution": (LightState.YELLOW, True, False),
-    "arrow_go": (LightState.GREEN, True, False),
-    "stop": (LightState.RED, False, False),
-    "caution": (LightState.YELLOW, False, False),
-    "go": (LightState.GREEN, False, False),
-    "flashing_stop": (LightState.RED, False, True),
-    "flashing_caution": (LightState.YELLOW, False, True),
-}
-"""Word → what is shown, whether an arrow, whether flashing."""
-LAYERS = {
-    "lane": MapLayer.LANE,
-    "road_line": MapLayer.ROAD_LINE,
-    "road_edge": MapLayer.ROAD_EDGE,
-    "stop_sign": MapLayer.STOP_SIGN,
-    "crosswalk": MapLayer.CROSSWALK,
-    "speed_bump": MapLayer.SPEED_BUMP,
-    "driveway": MapLayer.DRIVEWAY,
-}
-"""In the order of their fields."""
-_SHAPE_FIELD = {
-    "lane": "polyline", "road_line": "polyline", "road_edge": "polyline",
-    "crosswalk": "polygon", "speed_bump": "polygon", "driveway": "polygon",
-}  # fmt: skip
 _WRITTEN_CLASS = {
     AgentClass.PEDESTRIAN: "TYPE_PEDESTRIAN",
     AgentClass.CYCLIST: "TYPE_CYCLIST",
@@ -105,13 +72,7 @@ def sources(path: Path) -> Iterator[Path]:
     A file that calls itself a TFRecord but holds no sound record is ours too: reading it says what
     is wrong, where silence would lose it. TFRecords of other messages are left alone.
     """
-    if path.is_file():
-        found: Iterable[Path] = [path]
-    else:
-        found = sorted(p for p in path.rglob("*tfrecord*") if p.is_file())
-    for file in found:
-        if not plain_name(file).endswith((".json", ".py", ".txt")) and _is_ours(file):
-            yield file
+    yield from tfrecords(path, "scenario", "broken")
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -148,43 +109,6 @@ def write_logs(logs: Iterable[Log], path: Path) -> list[Note]:
     return notes
 
 
-def _is_ours(file: Path) -> bool:
-    named = "tfrecord" in file.name
-    try:
-        head = first_bytes(file)
-    except UnreadableFile:
-        return named
-    return named if not head else begins_as_scenario(head)
-
-
-def begins_as_scenario(head: bytes) -> bool:
-    """Whether a message's first field is a list of ascending times, as a ``Scenario``'s is.
-
-    Field 1 is ``repeated double``: tag 0x09 before each number, or tag 0x0A, the length and all
-    numbers at once. The other messages that Waymo keeps in TFRecords (``Frame``, ``tf.Example``)
-    have a message there.
-    """
-    if head[:1] == b"\x09":
-        tagged = takewhile(lambda at: head[at] == 0x09, range(0, len(head) - 8, 9))
-        times = [struct.unpack_from("<d", head, at + 1)[0] for at in tagged]
-    elif head[:1] == b"\x0a":
-        length, at, shift = 0, 1, 0
-        while at < min(len(head), 6):
-            length |= (head[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if head[at - 1] < 0x80:
-                break
-        if length % 8 or not length:
-            return False
-        numbers = head[at : at + min(length, 64)]
-        times = list(struct.unpack(f"<{len(numbers) // 8}d", numbers[: len(numbers) // 8 * 8]))
-    else:
-        return False
-    values = np.array(times)
-    plausible = np.isfinite(values).all() and (values >= 0).all() and (values < 1e11).all()
-    return bool(len(values) and plausible and (np.diff(values) > 0).all())
-
-
 # Reading ------------------------------------------------------------------------------------------
 
 
@@ -202,7 +126,7 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
         notes.append(Note(kind="missing", reason="the scenario names no ego (sdc_track_index)"))
     agents, dropped = grid.observations(without=sdc)
     ego, guessed = (None, []) if sdc is None else grid.ego(sdc)
-    road, map_notes = _map(scenario)
+    road, map_notes = read_map(scenario.map_features, scenario.scenario_id)
     last = int(grid.t_ns[-1])
     anchor = None
     if scenario.HasField("current_time_index"):
@@ -224,6 +148,7 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
         agents=agents,
         map=road,
         lights=_lights(scenario, grid.t_ns),
+        split=split_of(source),
         windows=[window],
         events=_events(scenario, grid, anchor or 0),
         notes=[*notes, *dropped, *guessed, *map_notes],
@@ -317,137 +242,6 @@ def _lights(scenario: Any, t_ns: Array) -> LightStates:
     )
 
 
-def _map(scenario: Any) -> tuple[RoadMap, list[Note]]:
-    usable = [feature for feature in scenario.map_features if _is_usable(feature)]
-    if not usable:
-        return RoadMap.none(), []
-    names, notes = distinct((str(feature.id) for feature in usable), "map feature")
-    lines = {
-        feature.id: shapely.LineString(_points(feature))
-        for feature in usable
-        if _kind(feature) in ("road_line", "road_edge") and len(_points(feature)) > 1
-    }
-    features, partly = [], 0
-    for index, feature in enumerate(usable):
-        made, missed = _feature(feature, names[index], index, lines)
-        features.append(made)
-        partly += missed
-    edges, dangling = _edges(usable)
-    if empty := len(scenario.map_features) - len(usable):
-        reason = "map features without usable points"
-        notes.append(Note(kind="dropped", reason=reason, count=empty))
-    if partly:
-        reason = f"lane boundaries that flank less than {BOUNDARY_COVER:.0%} of their lane"
-        notes.append(Note(kind="dropped", reason=reason, count=partly))
-    if dangling:
-        reason = "links to lanes that lie outside the map"
-        notes.append(Note(kind="dropped", reason=reason, count=dangling))
-    return RoadMap(source_map_id=scenario.scenario_id, features=features, edges=edges), notes
-
-
-def _kind(feature: Any) -> str:
-    return next((kind for kind in LAYERS if feature.HasField(kind)), "")
-
-
-def _is_usable(feature: Any) -> bool:
-    """Whether it has points, all finite, and if it is a lane, two of them."""
-    kind = _kind(feature)
-    if not kind:
-        return False
-    points = _points(feature)
-    return len(points) > (kind == "lane") and bool(np.isfinite(points).all())
-
-
-def _points(feature: Any) -> Float[Array, "points 3"]:
-    kind = _kind(feature)
-    body = getattr(feature, kind)
-    if kind == "stop_sign":
-        points = [body.position] if body.HasField("position") else []
-    else:
-        points = getattr(body, _SHAPE_FIELD[kind])
-    return np.array([(p.x, p.y, p.z) for p in points], dtype=np.float64).reshape(-1, 3)
-
-
-def _feature(
-    feature: Any, name: str, index: int, lines: dict[int, shapely.LineString]
-) -> tuple[MapFeature, int]:
-    """The feature, and how many of its boundaries had to be dropped."""
-    kind = _kind(feature)
-    points, layer = _points(feature), LAYERS[kind]
-    if layer is not MapLayer.LANE:
-        word = kind
-        if kind == "road_line":
-            word = enum_words("RoadLine.RoadLineType")[feature.road_line.type]
-        elif kind == "road_edge":
-            word = enum_words("RoadEdge.RoadEdgeType")[feature.road_edge.type]
-        made = MapFeature(
-            feature_id=index, source_id=name, layer=layer, points=points,
-            source_type=word,
-        )  # fmt: skip
-        return made, 0
-    lane = feature.lane
-    word = enum_words("LaneCenter.LaneType")[lane.type]
-    left = _boundary(points, lane.left_boundaries, lines)
-    right = _boundary(points, lane.right_boundaries, lines)
-    made = MapFeature(
-        feature_id=index,
-        source_id=name,
-        layer=layer,
-        points=points,
-        left=left,
-        right=right,
-        lane_type=LANE_TYPES[word],
-        source_type=f"{word} interpolating" if lane.interpolating else word,
-        speed_limit=lane.speed_limit_mph * METRES_PER_SECOND_IN_MPH or None,
-    )
-    missed = (left is None and len(lane.left_boundaries) > 0) + (
-        right is None and len(lane.right_boundaries) > 0
-    )
-    return made, missed
-
-
-def _boundary(
-    points: Float[Array, "points 3"], segments: Sequence[Any], lines: dict[int, shapely.LineString]
-) -> Float[Array, "flanked 3"] | None:
-    """What lies beside a lane's points, where segments flank nearly all of them."""
-    beside: dict[int, shapely.LineString] = {}
-    for segment in segments:
-        if segment.boundary_feature_id in lines:
-            for at in range(max(segment.lane_start_index, 0), segment.lane_end_index + 1):
-                beside[at] = lines[segment.boundary_feature_id]
-    flanked = sorted(at for at in beside if at < len(points))
-    if len(flanked) < max(2, BOUNDARY_COVER * len(points)):
-        return None
-    return _nearest_on(np.array([beside[at] for at in flanked]), points[flanked])
-
-
-def _nearest_on(line: Any, points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
-    """The nearest point of a line to each point, in the plane, with the line's own height."""
-    along = shapely.line_locate_point(line, shapely.points(points[:, :2]))
-    nearest = shapely.line_interpolate_point(line, along)
-    return np.asarray(shapely.get_coordinates(nearest, include_z=True))
-
-
-def _edges(usable: Sequence[Any]) -> tuple[Array, int]:
-    """Links between features by their index, and how many led out of the map."""
-    index = {feature.id: k for k, feature in enumerate(usable)}
-    links: dict[tuple[int, int, int], None] = {}
-    dangling = 0
-    for feature in usable:
-        lane = feature.lane
-        wanted = [(EdgeKind.PREDECESSOR, to) for to in lane.entry_lanes]
-        wanted += [(EdgeKind.SUCCESSOR, to) for to in lane.exit_lanes]
-        wanted += [(EdgeKind.LEFT, beside.feature_id) for beside in lane.left_neighbors]
-        wanted += [(EdgeKind.RIGHT, beside.feature_id) for beside in lane.right_neighbors]
-        wanted += [(EdgeKind.STOP_LINE_OF_LANE, to) for to in feature.stop_sign.lane]
-        for kind, to in wanted:
-            if to in index:
-                links[index[feature.id], int(kind), index[to]] = None
-            else:
-                dangling += 1
-    return np.array(list(links), dtype=np.int64).reshape(-1, 3), dangling
-
-
 # Writing ------------------------------------------------------------------------------------------
 
 
@@ -538,7 +332,7 @@ def _add_track(
 def _add_agent(scenario: Any, agents: Observations, rows: Array, t_ns: Array, number: int) -> None:
     track = int(agents.track[rows[0]])
     word = agents.source_cls[track]
-    if word not in CLASSES:
+    if word not in enum_words("Track.ObjectType"):
         word = _WRITTEN_CLASS.get(agents.cls[track], "TYPE_OTHER")
     velocity = np.zeros((len(rows), 2)) if agents.velocity is None else agents.velocity[rows]
     values = np.column_stack([agents.xyz[rows], agents.size[rows], agents.yaw[rows], velocity])
@@ -552,7 +346,7 @@ def _add_ego(scenario: Any, ego: EgoStates, t_ns: Array, number: int) -> None:
     velocity = np.zeros((count, 2)) if ego.velocity is None else ego.velocity
     values = np.column_stack([ego.xyz, np.tile(ego.size, (count, 1)), ego.yaw, velocity])
     valid = np.ones(count, bool) if ego.valid is None else ego.valid
-    word = ego.source_cls if ego.source_cls in CLASSES else "TYPE_VEHICLE"
+    word = ego.source_cls if ego.source_cls in enum_words("Track.ObjectType") else "TYPE_VEHICLE"
     _add_track(scenario, number, word, t_ns, np.searchsorted(t_ns, ego.t_ns), values, valid)
 
 
@@ -620,7 +414,7 @@ def _add_map(scenario: Any, log: Log, notes: list[Note]) -> dict[str, int]:
             body.position.x, body.position.y, body.position.z = feature.points[0]
             body.lane.extend(_linked(road, feature, EdgeKind.STOP_LINE_OF_LANE, id_of))
             continue
-        _add_points(getattr(body, _SHAPE_FIELD[kind]), feature.points)
+        _add_points(getattr(body, SHAPE_FIELD[kind]), feature.points)
         if kind == "lane":
             _fill_lane(body, road, feature, id_of, painted)
         elif kind in ("road_line", "road_edge"):
@@ -702,7 +496,7 @@ class _Painted:
         self, points: Float[Array, "points 3"], boundary: Float[Array, "boundary 3"]
     ) -> list[tuple[int, int, int]]:
         """(first, last, feature) for stretches of a lane's points with a line beside them."""
-        nearest = _nearest_on(shapely.LineString(boundary), points)
+        nearest = nearest_on(shapely.LineString(boundary), points)
         rows, found = self._tree.query_nearest(
             shapely.points(nearest[:, :2]), max_distance=ON_LINE_M, all_matches=False
         )

@@ -1,9 +1,10 @@
-"""The protobuf messages of the Waymo Open Motion Dataset, made at run time.
+"""The protobuf messages of the Waymo Open Dataset, made at run time.
 
-Facts from ``scenario.proto`` and ``map.proto`` of github.com/waymo-research/waymo-open-dataset
-(field numbers and types are the wire format). They live in a descriptor pool of their own, so that
-Waymo's package may be imported beside them. Lidar and camera tokens, which some versions of the
-data set hold, are carried as bytes.
+Facts from ``scenario.proto``, ``map.proto``, ``dataset.proto`` and ``label.proto`` of
+github.com/waymo-research/waymo-open-dataset and from ``example.proto`` of TensorFlow (field numbers
+and types are the wire format). They live in a descriptor pool of their own, so that Waymo's package
+may be imported beside them. Lidar and camera tokens, key points and segmentation labels are carried
+as bytes.
 """
 
 from __future__ import annotations
@@ -72,8 +73,89 @@ message SpeedBump
     1 polygon MapPoint*
 message Driveway
     1 polygon MapPoint*
+message MatrixShape
+    1 dims int32*
+message MatrixFloat
+    1 data float* packed    2 shape MatrixShape
+message CameraName
+    enum Name UNKNOWN FRONT FRONT_LEFT FRONT_RIGHT SIDE_LEFT SIDE_RIGHT REAR_LEFT REAR REAR_RIGHT
+message LaserName
+    enum Name UNKNOWN TOP FRONT SIDE_LEFT SIDE_RIGHT REAR
+message Transform
+    1 transform double*
+message Velocity
+    1 v_x float             2 v_y float             3 v_z float
+    4 w_x double            5 w_y double            6 w_z double
+message CameraCalibration
+    enum RollingShutterReadOutDirection UNKNOWN TOP_TO_BOTTOM LEFT_TO_RIGHT BOTTOM_TO_TOP RIGHT_TO_LEFT GLOBAL_SHUTTER
+    1 name CameraName.Name  2 intrinsic double*     3 extrinsic Transform
+    4 width int32           5 height int32
+    6 rolling_shutter_direction RollingShutterReadOutDirection
+message LaserCalibration
+    1 name LaserName.Name   2 beam_inclinations double*
+    3 beam_inclination_min double                   4 beam_inclination_max double
+    5 extrinsic Transform
+message ObjectCount
+    1 type Label.Type       2 count int32
+message Stats
+    1 laser_object_counts ObjectCount*              2 time_of_day string
+    3 location string       4 weather string        5 camera_object_counts ObjectCount*
+message Context
+    1 name string           2 camera_calibrations CameraCalibration*
+    3 laser_calibrations LaserCalibration*          4 stats Stats
+message RangeImage
+    2 range_image_compressed bytes                  3 camera_projection_compressed bytes
+    4 range_image_pose_compressed bytes             5 range_image_flow_compressed bytes
+    6 segmentation_label_compressed bytes
+message Laser
+    1 name LaserName.Name   2 ri_return1 RangeImage 3 ri_return2 RangeImage
+message CameraImage
+    1 name CameraName.Name  2 image bytes           3 pose Transform        4 velocity Velocity
+    5 pose_timestamp double 6 shutter double        7 camera_trigger_time double
+    8 camera_readout_done_time double               10 camera_segmentation_label bytes
+message Box
+    1 center_x double       2 center_y double       3 center_z double
+    4 width double          5 length double         6 height double         7 heading double
+message Metadata
+    1 speed_x double        2 speed_y double        3 accel_x double        4 accel_y double
+    5 speed_z double        6 accel_z double
+message Label
+    enum Type TYPE_UNKNOWN TYPE_VEHICLE TYPE_PEDESTRIAN TYPE_SIGN TYPE_CYCLIST
+    1 box Box               2 metadata Metadata     3 type Type             4 id string
+    5 detection_difficulty_level int32              6 tracking_difficulty_level int32
+    7 num_lidar_points_in_box int32                 8 laser_keypoints bytes
+    9 camera_keypoints bytes                        10 association bytes
+    11 most_visible_camera_name string              12 camera_synced_box Box
+    13 num_top_lidar_points_in_box int32
+message CameraLabels
+    1 name CameraName.Name  2 labels Label*
+message Polygon2dProto
+    1 x double*             2 y double*             3 id string
+message Vector3d
+    1 x double              2 y double              3 z double
+message Frame
+    1 context Context       2 timestamp_micros int64                        3 pose Transform
+    4 images CameraImage*   5 lasers Laser*         6 laser_labels Label*
+    7 no_label_zones Polygon2dProto*                8 camera_labels CameraLabels*
+    9 projected_lidar_labels CameraLabels*          10 map_features MapFeature*
+    11 map_pose_offset Vector3d
+message BytesList
+    1 value bytes*
+message FloatList
+    1 value float* packed
+message Int64List
+    1 value int64* packed
+message Feature
+    1 bytes_list BytesList  2 float_list FloatList  3 int64_list Int64List
+message NamedFeature
+    1 key string            2 value Feature
+message Features
+    1 feature NamedFeature*
+message Example
+    1 features Features
 """
-"""``number name type``, where ``*`` is repeated; enum values count from 0."""
+"""``number name type``, where ``*`` is repeated; enum values count from 0, and an enum is named with
+its message where two share a name. A map is, on the wire, a repeated pair."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
@@ -106,7 +188,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
     file = descriptor_pb2.FileDescriptorProto(
         name="scenelake/waymo_motion.proto", package=PACKAGE, syntax="proto2"
     )
-    enums: dict[str, str] = {}
+    enums: dict[str, str] = {}  # by name alone, the last of that name, and with its message's
     later: list[tuple[descriptor_pb2.DescriptorProto, list[str]]] = []
     for line in filter(str.strip, SCHEMA.splitlines()):
         kind, *words = line.split()
@@ -114,7 +196,8 @@ def _pool() -> descriptor_pool.DescriptorPool:
             message = file.message_type.add(name=words[0])
         elif kind == "enum":
             enum = message.enum_type.add(name=words[0])
-            enums[words[0]] = f".{PACKAGE}.{message.name}.{words[0]}"
+            full = f".{PACKAGE}.{message.name}.{words[0]}"
+            enums |= {words[0]: full, f"{message.name}.{words[0]}": full}
             for number, word in enumerate(words[1:]):
                 enum.value.add(name=word, number=number)
         else:

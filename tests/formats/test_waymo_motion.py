@@ -15,6 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from formats import waymo_motion
 from formats.registry import Rejected
 from formats.tfrecord import Record, read_records, write_records
+from formats.waymo import LIGHTS, begins_as_scenario
 from formats.waymo_protos import enum_words, scenario_class
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
@@ -143,7 +144,7 @@ def test_lights_keep_the_source_word(log: Log) -> None:
 
 def test_every_signal_state_of_the_schema_is_understood() -> None:
     words = [w.removeprefix("LANE_STATE_") for w in enum_words("TrafficSignalLaneState.State")]
-    assert sorted(word.lower() for word in words) == sorted(waymo_motion.LIGHTS)
+    assert sorted(word.lower() for word in words) == sorted(LIGHTS)
 
 
 def test_map(log: Log) -> None:
@@ -332,8 +333,8 @@ def test_packed_times_are_recognised() -> None:
     message = scenario_message()
     times = np.array(message.timestamps_seconds)
     head = b"\x0a" + bytes([len(times) * 8]) + times.tobytes()
-    assert waymo_motion.begins_as_scenario(head)
-    assert not waymo_motion.begins_as_scenario(b"\x0a" + bytes([16]) + times[:2][::-1].tobytes())
+    assert begins_as_scenario(head)
+    assert not begins_as_scenario(b"\x0a" + bytes([16]) + times[:2][::-1].tobytes())
 
 
 real = pytest.mark.skipif(

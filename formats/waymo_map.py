@@ -1,0 +1,177 @@
+"""Waymo's map messages as features and their graph; Scenario and Frame hold the same ones.
+
+Lanes name the painted lines and road edges beside them by stretches of their own points; a boundary
+of the lane is made of the nearest points of those features. Source: ``map.proto`` of
+github.com/waymo-research/waymo-open-dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from jaxtyping import Float
+
+from formats.names import distinct
+from formats.waymo_protos import enum_words
+from geometry.arrays import Array
+from schemas.labels import EdgeKind, LaneType, MapLayer
+from schemas.records import MapFeature, Note, RoadMap
+
+METRES_PER_SECOND_IN_MPH = 0.44704  # exact: 1609.344 m / 3600 s
+BOUNDARY_COVER = 0.9  # share of a lane's points that a boundary must flank to be kept
+
+LANE_TYPES = {
+    "TYPE_UNDEFINED": LaneType.UNKNOWN,
+    "TYPE_FREEWAY": LaneType.FREEWAY,
+    "TYPE_SURFACE_STREET": LaneType.VEHICLE,
+    "TYPE_BIKE_LANE": LaneType.BIKE,
+}
+LAYERS = {
+    "lane": MapLayer.LANE,
+    "road_line": MapLayer.ROAD_LINE,
+    "road_edge": MapLayer.ROAD_EDGE,
+    "stop_sign": MapLayer.STOP_SIGN,
+    "crosswalk": MapLayer.CROSSWALK,
+    "speed_bump": MapLayer.SPEED_BUMP,
+    "driveway": MapLayer.DRIVEWAY,
+}
+"""In the order of their fields."""
+SHAPE_FIELD = {
+    "lane": "polyline", "road_line": "polyline", "road_edge": "polyline",
+    "crosswalk": "polygon", "speed_bump": "polygon", "driveway": "polygon",
+}  # fmt: skip
+
+
+def read_map(messages: Sequence[Any], source_map_id: str) -> tuple[RoadMap, list[Note]]:
+    """The map that a list of ``MapFeature`` messages makes, and what it could not carry."""
+    usable = [feature for feature in messages if _is_usable(feature)]
+    if not usable:
+        return RoadMap.none(), []
+    names, notes = distinct((str(feature.id) for feature in usable), "map feature")
+    lines = {
+        feature.id: shapely.LineString(_points(feature))
+        for feature in usable
+        if _kind(feature) in ("road_line", "road_edge") and len(_points(feature)) > 1
+    }
+    features, partly = [], 0
+    for index, feature in enumerate(usable):
+        made, missed = _feature(feature, names[index], index, lines)
+        features.append(made)
+        partly += missed
+    edges, dangling = _edges(usable)
+    if empty := len(messages) - len(usable):
+        reason = "map features without usable points"
+        notes.append(Note(kind="dropped", reason=reason, count=empty))
+    if partly:
+        reason = f"lane boundaries that flank less than {BOUNDARY_COVER:.0%} of their lane"
+        notes.append(Note(kind="dropped", reason=reason, count=partly))
+    if dangling:
+        reason = "links to lanes that lie outside the map"
+        notes.append(Note(kind="dropped", reason=reason, count=dangling))
+    return RoadMap(source_map_id=source_map_id, features=features, edges=edges), notes
+
+
+def _kind(feature: Any) -> str:
+    return next((kind for kind in LAYERS if feature.HasField(kind)), "")
+
+
+def _is_usable(feature: Any) -> bool:
+    """Whether it has points, all finite, and if it is a lane, two of them."""
+    kind = _kind(feature)
+    if not kind:
+        return False
+    points = _points(feature)
+    return len(points) > (kind == "lane") and bool(np.isfinite(points).all())
+
+
+def _points(feature: Any) -> Float[Array, "points 3"]:
+    kind = _kind(feature)
+    body = getattr(feature, kind)
+    if kind == "stop_sign":
+        points = [body.position] if body.HasField("position") else []
+    else:
+        points = getattr(body, SHAPE_FIELD[kind])
+    return np.array([(p.x, p.y, p.z) for p in points], dtype=np.float64).reshape(-1, 3)
+
+
+def _feature(
+    feature: Any, name: str, index: int, lines: dict[int, shapely.LineString]
+) -> tuple[MapFeature, int]:
+    """The feature, and how many of its boundaries had to be dropped."""
+    kind = _kind(feature)
+    points, layer = _points(feature), LAYERS[kind]
+    if layer is not MapLayer.LANE:
+        word = kind
+        if kind == "road_line":
+            word = enum_words("RoadLine.RoadLineType")[feature.road_line.type]
+        elif kind == "road_edge":
+            word = enum_words("RoadEdge.RoadEdgeType")[feature.road_edge.type]
+        made = MapFeature(
+            feature_id=index, source_id=name, layer=layer, points=points,
+            source_type=word,
+        )  # fmt: skip
+        return made, 0
+    lane = feature.lane
+    word = enum_words("LaneCenter.LaneType")[lane.type]
+    left = _boundary(points, lane.left_boundaries, lines)
+    right = _boundary(points, lane.right_boundaries, lines)
+    made = MapFeature(
+        feature_id=index,
+        source_id=name,
+        layer=layer,
+        points=points,
+        left=left,
+        right=right,
+        lane_type=LANE_TYPES[word],
+        source_type=f"{word} interpolating" if lane.interpolating else word,
+        speed_limit=lane.speed_limit_mph * METRES_PER_SECOND_IN_MPH or None,
+    )
+    missed = (left is None and len(lane.left_boundaries) > 0) + (
+        right is None and len(lane.right_boundaries) > 0
+    )
+    return made, missed
+
+
+def _boundary(
+    points: Float[Array, "points 3"], segments: Sequence[Any], lines: dict[int, shapely.LineString]
+) -> Float[Array, "flanked 3"] | None:
+    """What lies beside a lane's points, where segments flank nearly all of them."""
+    beside: dict[int, shapely.LineString] = {}
+    for segment in segments:
+        if segment.boundary_feature_id in lines:
+            for at in range(max(segment.lane_start_index, 0), segment.lane_end_index + 1):
+                beside[at] = lines[segment.boundary_feature_id]
+    flanked = sorted(at for at in beside if at < len(points))
+    if len(flanked) < max(2, BOUNDARY_COVER * len(points)):
+        return None
+    return nearest_on(np.array([beside[at] for at in flanked]), points[flanked])
+
+
+def nearest_on(line: Any, points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
+    """The nearest point of a line to each point, in the plane, with the line's own height."""
+    along = shapely.line_locate_point(line, shapely.points(points[:, :2]))
+    nearest = shapely.line_interpolate_point(line, along)
+    return np.asarray(shapely.get_coordinates(nearest, include_z=True))
+
+
+def _edges(usable: Sequence[Any]) -> tuple[Array, int]:
+    """Links between features by their index, and how many led out of the map."""
+    index = {feature.id: k for k, feature in enumerate(usable)}
+    links: dict[tuple[int, int, int], None] = {}
+    dangling = 0
+    for feature in usable:
+        lane = feature.lane
+        wanted = [(EdgeKind.PREDECESSOR, to) for to in lane.entry_lanes]
+        wanted += [(EdgeKind.SUCCESSOR, to) for to in lane.exit_lanes]
+        wanted += [(EdgeKind.LEFT, beside.feature_id) for beside in lane.left_neighbors]
+        wanted += [(EdgeKind.RIGHT, beside.feature_id) for beside in lane.right_neighbors]
+        wanted += [(EdgeKind.STOP_LINE_OF_LANE, to) for to in feature.stop_sign.lane]
+        for kind, to in wanted:
+            if to in index:
+                links[index[feature.id], int(kind), index[to]] = None
+            else:
+                dangling += 1
+    return np.array(list(links), dtype=np.int64).reshape(-1, 3), dangling
