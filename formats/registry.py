@@ -136,6 +136,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals"),
         ),
         Format(
+            name="lanelet2",
+            title="Lanelet2 road map (OpenStreetMap XML)",
+            reader="formats.lanelet2",
+            modalities=("map",),
+        ),
+        Format(
             name="openscenario",
             title="OpenSCENARIO 1.2 with OpenDRIVE 1.7 (XML)",
             writer="formats.openscenario",
