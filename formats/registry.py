@@ -124,6 +124,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
+            name="waymo_tfexample",
+            title="Waymo Open Motion tf.Example (TFRecord)",
+            reader="formats.waymo_tfexample",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
             name="gpudrive",
             title="GPUDrive / Nocturne scenario (JSON)",
             reader="formats.gpudrive",
