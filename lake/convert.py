@@ -76,6 +76,8 @@ def tables_of(
     """
     none = {name: TABLES[name].schema.empty_table() for name in ("map_features", "map_edges")}
     entries = ledger_entries(local, origins, windows=len(spans(local)), scenes=len(scenes))
+    log = local.log
+    group = log.extra.get("split_group") or f"{log.dataset}/{log.source_log_id}"
     made = {
         "map_features": map_features_table(local) if maps else none["map_features"],
         "map_edges": map_edges_table(local) if maps else none["map_edges"],
@@ -87,7 +89,7 @@ def tables_of(
         "frames": frames_table(local),
         "readings": readings_table(local),
         "events": events_table(local, origins.run_id),
-        "scenes": scenes_table(local, scenes, origins.run_id),
+        "scenes": scenes_table(scenes, origins.run_id, split_group=str(group)),
         "dense": dense_table(scenes, origins.run_id),
         "logs": logs_table(local, origins),
         "ledger": ledger_table(entries),
@@ -144,6 +146,10 @@ def logs_table(local: LocalLog, origins: Origins) -> pa.Table:
     extra = dict(log.extra)
     if log.map.source_map_id:
         extra["source_map_id"] = log.map.source_map_id
+    if log.windows:
+        extra["windows"] = [
+            [w.source_scene_id, w.t0_ns, w.t1_ns, w.anchor_ns] for w in log.windows
+        ]
     row = {
         "log_id": local.log_id, "dataset": log.dataset, "split": log.split,
         "source_log_id": log.source_log_id, "source_uri": log.source_uri,
@@ -388,9 +394,8 @@ def events_table(local: LocalLog, run_id: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TABLES["events"].schema)
 
 
-def scenes_table(local: LocalLog, scenes: Sequence[Scene], run_id: int) -> pa.Table:
+def scenes_table(scenes: Sequence[Scene], run_id: int, *, split_group: str) -> pa.Table:
     """One row a scene, with the figures by which scenes are looked for."""
-    group = local.log.extra.get("split_group") or f"{local.log.dataset}/{local.log.source_log_id}"
     rows = []
     for scene in scenes:
         tracks = scene.tracks
@@ -407,7 +412,7 @@ def scenes_table(local: LocalLog, scenes: Sequence[Scene], run_id: int) -> pa.Ta
             "has_map": scene.has_map, "road_type": scene.road_type.word,
             "weather": None if scene.weather is None else scene.weather.word,
             "daylight": None if scene.daylight is None else scene.daylight.word,
-            "split_group": str(group), "run_id": run_id,
+            "split_group": split_group, "run_id": run_id,
         }  # fmt: skip
         if len(seen):
             low, high = seen.min(axis=0), seen.max(axis=0)

@@ -45,6 +45,7 @@ from schemas.tables import SCHEMA_VERSION
 if TYPE_CHECKING:
     from lake.info import LakeInfo
     from lake.ingest import IngestReport, Progress
+    from lake.recut import Cutting, RecutReport
     from lake.verify import Finding
 
 ABOUT = "lake.json"
@@ -256,9 +257,10 @@ class Lake:
             log = logs[row["log_id"]]
             tracks = unpack_tracks(dense["tracks"][at].as_buffer())
             signals = unpack_signals(dense["signals"][at].as_buffer())
-            yield _scene(row, log, tracks, signals, self._map(log))
+            yield _scene(row, log, tracks, signals, self.map_of(log))
 
-    def _map(self, log: Mapping[str, Any]) -> RoadMap:
+    def map_of(self, log: Mapping[str, Any]) -> RoadMap:
+        """The map of a row of ``logs``, in the log's frame."""
         map_id = log["map_id"]
         name = json.loads(log["extra"]).get("source_map_id", "") if log["extra"] else ""
         if map_id is None:
@@ -376,6 +378,18 @@ class Lake:
         from lake.ingest import ingest
 
         return ingest(self, paths, format=format, jobs=jobs, on_error=on_error, progress=progress)
+
+    def recut(
+        self,
+        cutting: Cutting,
+        *,
+        where: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> RecutReport:
+        """Other scenes from the logs that are here, see :func:`lake.recut.recut`."""
+        from lake.recut import recut
+
+        return recut(self, cutting, where=where, progress=progress)
 
     # Looking after it
 

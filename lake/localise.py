@@ -238,8 +238,7 @@ def localise(log: Log, *, before: LocalLog | None = None) -> LocalLog:
             and numbers of tracks hold on.
     """
     notes: list[Note] = []
-    period_ns = round(1e9 / log.rate_hz) if np.isfinite(log.rate_hz) and log.rate_hz > 0 else 10**8
-    gap_ns = max(round(1.5 * period_ns), round(GAP_S * 1e9))
+    gap_ns = longest_gap_ns(log.rate_hz)
     known = _numbered(log, {} if before is None else before.known, notes)
     number = np.array([known[name][0] for name in log.agents.source_track_id], dtype=np.int64)
     raw = _raw_rows(log, number, notes)
@@ -268,6 +267,12 @@ def localise(log: Log, *, before: LocalLog | None = None) -> LocalLog:
         gap_ns=gap_ns,
         notes=notes,
     )
+
+
+def longest_gap_ns(rate_hz: float) -> int:
+    """How far apart two observations of one track may be and still be joined [ns]."""
+    period_ns = round(1e9 / rate_hz) if np.isfinite(rate_hz) and rate_hz > 0 else 10**8
+    return max(round(1.5 * period_ns), round(GAP_S * 1e9))
 
 
 def _numbered(
@@ -502,7 +507,7 @@ def _tracks(
         source_cls.append(word)
         cls.append(int(kind))
         seen = rows.size[begin:end][rows.valid[begin:end]]
-        size, known = _median_size(seen, kind)
+        size, known = median_size(seen, kind)
         sizes.append(size)
         if len(seen):
             flat += not known[:2].all()
@@ -520,7 +525,7 @@ def _tracks(
     )
 
 
-def _median_size(size: Array, kind: AgentClass) -> tuple[Array, Array]:
+def median_size(size: Array, kind: AgentClass) -> tuple[Array, Array]:
     """Median length, width and height, typical ones where there are none, and which are known."""
     made = np.array(TYPICAL_SIZE[kind], dtype=np.float32)
     known: Array = np.asarray(np.isfinite(size).any(axis=0))

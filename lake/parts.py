@@ -8,6 +8,7 @@ into the next part is cut from the two together.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from geometry.arrays import Array
 from lake.convert import LOG_TABLES, Origins, ledger_entries, ledger_table, tables_of
+from lake.json_text import as_json
 from lake.localise import LanePlaces, LocalLights, LocalLog, LocalTracks, Rows, localise
 from lake.scenes import cut, spans
 from schemas.errors import BadRecord
@@ -278,7 +280,19 @@ def _whole_log(parts: Sequence[pa.Table], tracks: pa.Table, seam: float) -> pa.T
     row["distance_m"] = sum(driven) + seam if driven else None
     for name in ("has_ego", "has_lights"):
         row[name] = any(r[name] for r in rows)
+    extra = _whole_extra([r["extra"] for r in rows])
+    row["extra"] = as_json(extra) if extra else None
     return pa.Table.from_pylist([row], schema=TABLES["logs"].schema)
+
+
+def _whole_extra(parts: Sequence[str | None]) -> dict[str, Any]:
+    """Odds and ends of all parts: what a later one tells anew holds, windows are put together."""
+    told = [json.loads(part) for part in parts if part]
+    made: dict[str, Any] = {}
+    for extra in told:
+        made |= extra
+    windows = [window for extra in told for window in extra.get("windows", ())]
+    return made | {"windows": windows} if windows else made
 
 
 def _summed(notes: Sequence[Note]) -> tuple[Note, ...]:

@@ -7,7 +7,7 @@ gives a last window that ends with the log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,13 @@ def scenes_of(log: Log) -> list[Scene]:
 
 def cut(local: LocalLog, *, source: str = "log") -> list[Scene]:
     """The scenes of a log in its own frame; windows in which nobody is seen are left out."""
+    return cut_spans(local, spans(local), source=source)
+
+
+def cut_spans(local: LocalLog, wanted: Iterable[Span], *, source: str = "log") -> list[Scene]:
+    """Scenes of these stretches; those in which nobody is seen are left out."""
     scenes = []
-    for span in spans(local):
+    for span in wanted:
         times = span.t0_ns + DT_NS * np.arange(span.steps, dtype=np.int64)
         scene = _scene(local, span, times, source)
         if scene.tracks.xy.shape[0]:
@@ -62,6 +67,18 @@ class Span:
     steps: int
     anchor: int
 
+    @classmethod
+    def ours(cls, name: str, t0_ns: int, steps: int, *, anchor: int | None = None) -> Span:
+        """A stretch that the lake chose; the same stretch is the same scene however it came about."""
+        given = "" if anchor is None else f":{anchor}"
+        return cls(
+            name=name,
+            key=f"cut:{t0_ns}:{steps}{given}",
+            t0_ns=t0_ns,
+            steps=steps,
+            anchor=default_anchor(steps) if anchor is None else anchor,
+        )
+
 
 def spans(local: LocalLog) -> list[Span]:
     """Where the log is cut.
@@ -71,7 +88,7 @@ def spans(local: LocalLog) -> list[Span]:
     """
     name = local.log.source_log_id
     if local.log.windows:
-        made = [_of_window(window, name) for window in local.log.windows]
+        made = [span_of_window(window, name) for window in local.log.windows]
         longest = max(span.steps for span in made) * DT
         if longest > LONGEST_S:
             raise BadRecord(
@@ -84,32 +101,49 @@ def spans(local: LocalLog) -> list[Span]:
     seen = local.rows.t_ns[local.rows.valid]
     if not len(seen):
         return []
-    begin = int(seen.min())
-    steps = _steps(begin, int(seen.max()))
-    alone = local.log.part == 0 and not local.log.more
-    if alone and (steps - 1) * DT <= WHOLE_S:
-        return [_ours(name, begin, steps)]
-    whole = steps // WINDOW_STEPS
+    begin, alone = int(seen.min()), local.log.part == 0 and not local.log.more
+    made = default_spans(name, begin, int(seen.max()), alone=alone)
     # Windows beside those with observations may see them too, by jitter; no other need be tried.
     place = np.unique((seen - begin) // (WINDOW_STEPS * DT_NS))
-    place = np.unique(np.concatenate([place - 1, place, place + 1]))
-    starts = [int(n) * WINDOW_STEPS for n in place[(place >= 0) & (place < whole)]]
-    if steps - whole * WINDOW_STEPS >= REMAINDER_STEPS:
-        starts.append(max(steps - WINDOW_STEPS, 0))
-    zero = begin if alone else 0
+    tried = {int(n) for k in (-1, 0, 1) for n in place + k}
     return [
-        _ours(
-            f"{name}@{(begin + start * DT_NS - zero) / 1e9:.1f}s",
-            begin + start * DT_NS,
+        span
+        for span in made
+        if (span.t0_ns - begin) % (WINDOW_STEPS * DT_NS)
+        or (span.t0_ns - begin) // (WINDOW_STEPS * DT_NS) in tried
+    ]
+
+
+def default_spans(name: str, begin_ns: int, end_ns: int, *, alone: bool = True) -> list[Span]:
+    """How a log is cut whose source names no scenes.
+
+    Args:
+        name: Of the log.
+        begin_ns: First observation [ns].
+        end_ns: Last observation [ns].
+        alone: Whether this is all of the log, and not one part of several.
+    """
+    steps = steps_between(begin_ns, end_ns)
+    if alone and (steps - 1) * DT <= WHOLE_S:
+        return [Span.ours(name, begin_ns, steps)]
+    starts = list(range(0, steps - WINDOW_STEPS + 1, WINDOW_STEPS))
+    if steps % WINDOW_STEPS >= REMAINDER_STEPS:
+        starts.append(max(steps - WINDOW_STEPS, 0))
+    zero = begin_ns if alone else 0
+    return [
+        Span.ours(
+            f"{name}@{(begin_ns + start * DT_NS - zero) / 1e9:.1f}s",
+            begin_ns + start * DT_NS,
             min(WINDOW_STEPS, steps),
         )
         for start in starts
     ]
 
 
-def _of_window(window: Window, log_name: str) -> Span:
-    steps = _steps(window.t0_ns, window.t1_ns)
-    anchor = _default_anchor(steps)
+def span_of_window(window: Window, log_name: str) -> Span:
+    """The stretch that the source calls a scene."""
+    steps = steps_between(window.t0_ns, window.t1_ns)
+    anchor = default_anchor(steps)
     if window.anchor_ns is not None:
         anchor = min(max(round((window.anchor_ns - window.t0_ns) / DT_NS), 0), steps - 1)
     return Span(
@@ -121,21 +155,13 @@ def _of_window(window: Window, log_name: str) -> Span:
     )
 
 
-def _ours(name: str, t0_ns: int, steps: int) -> Span:
-    return Span(
-        name=name,
-        key=f"cut:{t0_ns}:{steps}",
-        t0_ns=t0_ns,
-        steps=steps,
-        anchor=_default_anchor(steps),
-    )
-
-
-def _steps(t0_ns: int, t1_ns: int) -> int:
+def steps_between(t0_ns: int, t1_ns: int) -> int:
+    """Steps of 0.1 s from one time to another, both included [ns]."""
     return max((t1_ns - t0_ns + JITTER_NS) // DT_NS, 0) + 1
 
 
-def _default_anchor(steps: int) -> int:
+def default_anchor(steps: int) -> int:
+    """The step that counts as now where the source names none."""
     return min(HISTORY_STEPS, steps // 2, steps - 1)
 
 
@@ -163,6 +189,3 @@ def _scene(local: LocalLog, span: Span, times: Array, source: str) -> Scene:
         road_type=road_type(tracks, local.roads.map, signals, has_ego=has_ego),
         source=source,
     )
-
-
-__all__: Sequence[str] = ["Span", "cut", "scenes_of", "spans"]

@@ -1,0 +1,252 @@
+"""Scenes cut anew from logs that are in the lake: no file is read again.
+
+    recut(lake, Sliding(length_s=8, stride_s=2), where="dataset = 'nuplan'")
+    recut(lake, Around(event="hard_brake", before_s=5, after_s=5))
+    recut(lake, AsSource())  # the source's own scenes, as at ingest
+
+New scenes take the place of those that were cut from the same logs. Scenes on which others rest
+(cases of suites, generated scenarios) stay beside them. What was derived from scenes that go (their
+tags, vectors, clusters) goes with them: tag and encode again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+
+from lake.clock import DT_NS
+from lake.convert import dense_table, scenes_table
+from lake.rebuild import StoredLog
+from lake.scenes import Span, cut_spans, default_spans, span_of_window, steps_between
+from schemas.errors import BadQuery, UnknownName
+from schemas.records import Window
+from schemas.scene import Scene
+from schemas.tables import TABLES
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
+
+STRETCH_NS = 120 * 10**9  # how much of a log is in memory at once, windows allowing [ns]
+BATCH_SCENES = 2000  # scenes committed in one step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sliding:
+    """Windows of one length, one after the other; a remainder gives a last one that ends with the log.
+
+    Attributes:
+        length_s: From first step to last but one, a multiple of 0.1 [s].
+        stride_s: From begin to begin; by default the length, so that none overlap [s].
+    """
+
+    length_s: float = 10.0
+    stride_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """A window round the begin of each event of one name; clipped to the log.
+
+    Attributes:
+        event: As in ``events.name``, of rules or of the source.
+        before_s: [s].
+        after_s: [s].
+    """
+
+    event: str
+    before_s: float = 5.0
+    after_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Each log is one scene, however long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsSource:
+    """The source's own scenes where it has any, else as ingest cuts."""
+
+
+Cutting: TypeAlias = Sliding | Around | Whole | AsSource
+
+
+@dataclass(slots=True, kw_only=True)
+class RecutReport:
+    """What a recut did.
+
+    Attributes:
+        logs: How many logs were cut anew.
+        scenes: How many scenes they have now.
+        removed: How many of their former scenes went.
+        kept: How many former scenes stay because cases or generated scenes rest on them.
+    """
+
+    logs: int = 0
+    scenes: int = 0
+    removed: int = 0
+    kept: int = 0
+
+
+def recut(
+    lake: Lake,
+    cutting: Cutting,
+    *,
+    where: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RecutReport:
+    """Cut logs into scenes anew.
+
+    Args:
+        lake: Whose logs.
+        cutting: How.
+        where: Lance filter on ``logs``; all by default. Generated logs are never cut.
+        progress: Told after each log: logs done, logs in all.
+
+    Raises:
+        BadQuery: The filter does not run, or lengths make no sense.
+        UnknownName: No event has that name.
+    """
+    _check(lake, cutting)
+    rows = lake.read("logs", None, where).to_pylist()
+    made_up = set(lake.read("scenes", ["log_id"], "source = 'generated'")["log_id"].to_pylist())
+    rows = [row for row in rows if row["log_id"] not in made_up]
+    report = RecutReport()
+    params = {"cutting": type(cutting).__name__, **asdict(cutting), "where": where}
+    with lake.run("recut", params=params) as run:
+        batch: list[tuple[dict[str, Any], list[Scene]]] = []
+        for done, row in enumerate(rows, start=1):
+            batch.append((row, list(_scenes(lake, row, cutting))))
+            if sum(len(scenes) for _, scenes in batch) >= BATCH_SCENES or done == len(rows):
+                _commit(lake, batch, run.id, report)
+                batch = []
+            if progress is not None:
+                progress(done, len(rows))
+        run.summary = asdict(report)
+    return report
+
+
+def _check(lake: Lake, cutting: Cutting) -> None:
+    if isinstance(cutting, Sliding):
+        stride = cutting.length_s if cutting.stride_s is None else cutting.stride_s
+        if not (0.1 <= cutting.length_s <= 3600.0 and 0.1 <= stride <= 3600.0):
+            raise BadQuery(
+                f"Windows of {cutting.length_s} s every {stride} s cannot be cut.",
+                hint="Both lie between 0.1 and 3600 s.",
+            )
+    if isinstance(cutting, Around):
+        if not (0 <= cutting.before_s <= 1800 and 0.1 <= cutting.after_s <= 1800):
+            raise BadQuery(
+                f"A window from {cutting.before_s} s before to {cutting.after_s} s after an event "
+                "cannot be cut.",
+                hint="Both lie between 0 and 1800 s.",
+            )
+        names = lake.sql("SELECT DISTINCT name FROM events ORDER BY 1")["name"].to_pylist()
+        if cutting.event not in names:
+            raise UnknownName("event", cutting.event, names)
+
+
+def _scenes(lake: Lake, row: dict[str, Any], cutting: Cutting) -> Iterator[Scene]:
+    log = StoredLog(lake, row)
+    span = log.span_ns
+    if span is None:
+        return
+    wanted = sorted(_spans(lake, row, span, cutting), key=lambda s: s.t0_ns)
+    for group in _stretches(wanted):
+        end = max(s.t0_ns + s.steps * DT_NS for s in group)
+        yield from cut_spans(log.between(group[0].t0_ns, end), group)
+
+
+def _stretches(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Neighbouring spans that are read together."""
+    group: list[Span] = []
+    for span in spans:
+        if group and span.t0_ns - group[0].t0_ns > STRETCH_NS:
+            yield group
+            group = []
+        group.append(span)
+    if group:
+        yield group
+
+
+def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutting) -> list[Span]:
+    name, (begin, end) = row["source_log_id"], span
+    steps = steps_between(begin, end)
+    if isinstance(cutting, Whole):
+        return [Span.ours(name, begin, steps)]
+    if isinstance(cutting, AsSource):
+        told = json.loads(row["extra"] or "{}").get("windows", ())
+        own = [Window(source_scene_id=i, t0_ns=a, t1_ns=b, anchor_ns=n) for i, a, b, n in told]
+        if own:
+            return [span_of_window(window, name) for window in own]
+        return default_spans(name, begin, end)
+    if isinstance(cutting, Sliding):
+        length = round(cutting.length_s * 1e9 / DT_NS)
+        stride = round((cutting.stride_s or cutting.length_s) * 1e9 / DT_NS)
+        starts = list(range(0, max(steps - length, 0) + 1, stride))
+        if starts[-1] + length < steps and steps - starts[-1] - length >= length // 2:
+            starts.append(steps - length)
+        return [
+            Span.ours(f"{name}@{s * DT_NS / 1e9:.1f}s", begin + s * DT_NS, min(length, steps))
+            for s in starts
+        ]
+    quoted = cutting.event.replace("'", "''")
+    mine = f"log_id = {row['log_id']} AND name = '{quoted}'"
+    moments = sorted(set(lake.read("events", ["t0_ns"], mine)["t0_ns"].to_pylist()))
+    before, after = round(cutting.before_s * 1e9), round(cutting.after_s * 1e9)
+    made: dict[str, Span] = {}
+    for moment in moments:
+        # Windows begin on the log's own clock, so that events a moment apart share one.
+        at = begin + max(moment - before - begin, 0) // DT_NS * DT_NS
+        until = min(moment + after, end)
+        count = steps_between(at, until)
+        anchor = min(max((moment - at) // DT_NS, 0), count - 1)
+        label = f"{name}@{(moment - begin) / 1e9:.1f}s {cutting.event}"
+        if until > at:
+            made.setdefault(f"{at}:{count}", Span.ours(label, at, count, anchor=anchor))
+    return list(made.values())
+
+
+def _commit(
+    lake: Lake,
+    batch: Sequence[tuple[dict[str, Any], list[Scene]]],
+    run_id: int,
+    report: RecutReport,
+) -> None:
+    log_ids = ", ".join(str(row["log_id"]) for row, _ in batch)
+    with lake.store.writing():
+        former = lake.read(
+            "scenes", ["scene_id", "log_id", "split_group"], f"log_id IN ({log_ids})"
+        ).to_pylist()
+        group = {row["log_id"]: row["split_group"] for row in former}
+        needed = _needed(lake)
+        going = [r["scene_id"] for r in former if r["scene_id"] not in needed]
+        for begin in range(0, len(going), BATCH_SCENES):
+            chosen = ", ".join(map(str, going[begin : begin + BATCH_SCENES]))
+            for name in ("scenes", "dense", "events", "embeddings", "clusters"):
+                lake.store.delete(name, f"scene_id IN ({chosen})")
+        kept = {r["scene_id"] for r in former} - set(going)
+        parts: dict[str, list[pa.Table]] = {"scenes": [], "dense": []}
+        for row, scenes in batch:
+            fresh = [scene for scene in scenes if scene.scene_id not in kept]
+            default = f"{row['dataset']}/{row['source_log_id']}"
+            told = group.get(row["log_id"], default)
+            parts["scenes"].append(scenes_table(fresh, run_id, split_group=told))
+            parts["dense"].append(dense_table(fresh, run_id))
+            report.scenes += len(scenes)
+        for name, tables in parts.items():
+            lake.store.append(name, pa.concat_tables([TABLES[name].schema.empty_table(), *tables]))
+    report.logs += len(batch)
+    report.removed += len(going)
+    report.kept += len(kept)
+
+
+def _needed(lake: Lake) -> set[int]:
+    """Scenes on which cases or generated scenes rest."""
+    cases = lake.read("cases", ["scene_id"])["scene_id"].to_pylist()
+    parents = lake.read("generated", ["parent_scene_id"])["parent_scene_id"].to_pylist()
+    return {*cases, *parents}

@@ -1,0 +1,130 @@
+"""Scenes cut anew from the tables are those that ingest would have cut from the source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lake import Lake
+from lake.recut import Around, AsSource, Sliding, Whole
+from schemas.errors import BadQuery, UnknownName
+from schemas.records import SourceEvent, Window
+from tests.builders import make_crossing_log, make_straight_log
+
+
+def same(one, other) -> None:
+    """Two scenes hold the same, but for their names."""
+    assert (one.scene_id, one.t0_ns, one.anchor) == (other.scene_id, other.t0_ns, other.anchor)
+    for part in ("tracks", "signals"):
+        for name in getattr(one, part).__slots__:
+            mine, theirs = (getattr(getattr(s, part), name) for s in (one, other))
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
+    assert one.road_type == other.road_type
+
+
+@pytest.fixture
+def lake(tmp_path):
+    made = Lake.create(tmp_path / "lake")
+    windows = (
+        Window(source_scene_id="first", t0_ns=0, t1_ns=4 * 10**9, anchor_ns=10**9),
+        Window(source_scene_id="second", t0_ns=4 * 10**9, t1_ns=9 * 10**9),
+    )
+    events = (SourceEvent(name="brakes", t0_ns=12 * 10**9, t1_ns=13 * 10**9),)
+    made.add_logs(
+        [
+            replace(make_crossing_log("windows"), windows=windows),
+            replace(make_straight_log("long", steps=251, dt=0.1), events=events),
+            make_straight_log("slow", steps=61, dt=0.5),
+        ],
+        run_id=1,
+    )
+    return made
+
+
+def held(lake):
+    return {scene.scene_id: scene for scene in lake.scenes()}
+
+
+def test_cutting_as_the_source_gives_back_what_ingest_cut(lake):
+    before = held(lake)
+    assert len(before) == 2 + 3 + 3
+    lake.recut(Whole())
+    assert len(held(lake)) == 3
+    report = lake.recut(AsSource())
+    assert (report.logs, report.scenes, report.removed) == (3, 8, 3)
+    after = held(lake)
+    assert set(after) == set(before)
+    for scene_id in before:
+        same(before[scene_id], after[scene_id])
+        assert before[scene_id].name == after[scene_id].name
+    assert [f for f in lake.verify() if f.severity == "error"] == []
+
+
+def test_sliding_windows_overlap_and_end_with_the_log(lake):
+    lake.recut(Sliding(length_s=8, stride_s=4), where="source_log_id = 'long'")
+    (log_id,) = lake.read("logs", ["log_id"], "source_log_id = 'long'")["log_id"].to_pylist()
+    scenes = lake.read("scenes", None, f"log_id = {log_id}").sort_by("t0_ns").to_pylist()
+    assert [s["t0_ns"] / 1e9 for s in scenes] == [0, 4, 8, 12, 16]
+    assert {lake.scene(s["scene_id"]).steps for s in scenes} == {80}
+    assert len(lake.scene_ids()) == 5 + 2 + 3, "other logs keep their scenes"
+
+
+def test_a_scene_round_an_event_has_it_as_its_now(lake):
+    report = lake.recut(Around(event="brakes", before_s=3, after_s=2))
+    (scene,) = lake.scenes()
+    assert (scene.t0_ns, scene.steps, scene.anchor) == (9 * 10**9, 51, 30)
+    assert (report.logs, report.scenes) == (3, 1)
+
+
+def test_a_window_at_the_edge_is_clipped_to_the_log(lake):
+    lake.recut(Around(event="following", before_s=5, after_s=5))
+    for scene in lake.scenes():
+        assert scene.t0_ns == 0
+        assert scene.anchor == 0
+
+
+def test_what_cases_rest_on_stays(lake):
+    kept = lake.scene_ids()[0]
+    case = {
+        "case_id": 1, "suite": "s", "scene_id": kept, "start_step": 0, "horizon_steps": 10,
+        "goal_x": 0.0, "goal_y": 0.0, "agents": "log", "criteria": "{}", "tags": [],
+        "provenance": "{}", "run_id": 1,
+    }  # fmt: skip
+    lake.append("cases", [case])
+    report = lake.recut(Sliding(length_s=5))
+    assert report.kept == 1
+    assert kept in lake.scene_ids()
+    names = ("scenes", "dense")
+    ids = [sorted(lake.read(n, ["scene_id"])["scene_id"].to_pylist()) for n in names]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == len(ids[0])
+
+
+def test_what_was_derived_from_scenes_goes_with_them(lake):
+    scene_id = lake.scene_ids()[0]
+    tag = {
+        "event_id": 7, "log_id": 1, "scene_id": scene_id, "name": "stop", "t0_ns": 0, "t1_ns": 1,
+        "truth": "true", "source": "rule", "run_id": 1,
+    }  # fmt: skip
+    lake.append("events", [tag])
+    lake.recut(Sliding(length_s=3))
+    names = lake.read("events", ["name"])["name"].to_pylist()
+    assert "stop" not in names
+    assert "brakes" in names, "tags of the source belong to the log"
+
+
+def test_mistakes_are_told(lake):
+    with pytest.raises(UnknownName, match="brakes"):
+        lake.recut(Around(event="breaks"))
+    for wrong in (
+        Sliding(length_s=0),
+        Sliding(length_s=5, stride_s=-1),
+        Around(event="brakes", before_s=-1),
+    ):
+        with pytest.raises(BadQuery):
+            lake.recut(wrong)
+    with pytest.raises(BadQuery):
+        lake.recut(Whole(), where="no such column = 1")
+    assert len(lake.scene_ids()) == 8
