@@ -104,6 +104,15 @@ FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         Format(
+            name="nuscenes",
+            title="nuScenes, Lyft L5 perception or T4 tables (folder of JSON)",
+            reader="formats.nuscenes",
+            modalities=(
+                "tracks", "map", "ego", "camera", "lidar", "radar", "imu", "can", "gnss",
+                "calibration",
+            ),
+        ),
+        Format(
             name="argoverse2_sensor",
             title="Argoverse 2 sensor log (folder)",
             reader="formats.argoverse2_sensor",
@@ -136,6 +145,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
+            name="scenarionet",
+            title="ScenarioNet / MetaDrive ScenarioDescription (pickle)",
+            reader="formats.scenarionet",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
             name="commonroad",
             title="CommonRoad scenario (XML 2017a-2020a)",
             reader="formats.commonroad",
@@ -146,6 +161,12 @@ FORMATS: dict[str, Format] = {
             title="Lanelet2 road map (OpenStreetMap XML)",
             reader="formats.lanelet2",
             modalities=("map",),
+        ),
+        Format(
+            name="levelx",
+            title="highD, inD, rounD, exiD and uniD recording (CSV)",
+            reader="formats.levelx",
+            modalities=("tracks", "map"),
         ),
         Format(
             name="openscenario",

@@ -1,0 +1,202 @@
+"""Rows of any order and number as logs and parts of logs, in bounded memory.
+
+Files sorted by track, or not at all, are put in order of log and time; few rows in memory, many
+with DuckDB, which sorts on disk. What then flows by is cut into logs (where the name changes, or
+time jumps by more than ``gap_ns``) and long logs into parts at multiples of 60 s.
+
+    for stretch in stretches(in_order(batches, ["log", "t_ns"]), log="log", time="t_ns"):
+        ...  # stretch.table holds some hundred thousand rows
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int
+from pyarrow import compute
+
+from geometry.arrays import Array
+
+IN_MEMORY_BYTES = 96 * 2**20  # [bytes] of columns sorted without a disk
+SORT_MEMORY = "256MB"  # taken by a sort on disk
+PART_ROWS = 250_000  # rows above which a log is told in parts
+PART_NS = 60_000_000_000
+FLOW_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stretch:
+    """All rows of a log within a stretch of time, and some before and after it.
+
+    Attributes:
+        table: In the order of time.
+        t_ns: Since the log began [ns].
+        inside: Whether the row belongs to the stretch; the others are there to look back and ahead.
+        first: The log's first time, in the source's own count [ns].
+        part: From 0.
+        more: Whether another stretch of the log follows.
+    """
+
+    table: pa.Table
+    t_ns: Int[Array, " rows"]
+    inside: Bool[Array, " rows"]
+    first: int
+    part: int
+    more: bool
+
+
+def in_order(batches: Iterator[pa.RecordBatch], by: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows in ascending order of some columns, as tables of limited size.
+
+    Rows that are equal in these columns keep their order.
+    """
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size > IN_MEMORY_BYTES:
+            yield from _sorted_on_disk(chain(held, batches), held[0].schema, by)
+            return
+    if held:
+        whole = pa.Table.from_batches(held)
+        yield whole.sort_by([(name, "ascending") for name in by])
+
+
+def stretches(
+    tables: Iterator[pa.Table],
+    *,
+    time: str,
+    log: str | None = None,
+    gap_ns: int | None = None,
+    margin_ns: int = 0,
+) -> Iterator[Stretch]:
+    """Sorted rows, cut into logs and parts.
+
+    Args:
+        tables: In the order of ``log`` and ``time``, such as :func:`in_order` gives.
+        time: Column of times, int64 [ns].
+        log: Column that names the log of a row; None: all rows belong to one.
+        gap_ns: A jump in time by more than this begins a new log [ns].
+        margin_ns: How far to look back and ahead beyond a part's own rows [ns].
+    """
+    for _, pieces in groupby(_pieces(tables, time, log, gap_ns), key=lambda piece: piece[0]):
+        yield from _parts((table for _, table in pieces), time, margin_ns)
+
+
+def _sorted_on_disk(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, by: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Rows put in order by DuckDB, by way of a file, so that as little as possible is in memory."""
+    import duckdb
+    from pyarrow import parquet
+
+    with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
+        file = Path(folder, "rows.parquet")
+        count = 0
+        numbered = schema.append(pa.field("row_in_file", pa.int64()))
+        with parquet.ParquetWriter(file, numbered, compression="lz4") as writer:
+            for batch in batches:
+                rows = pa.array(np.arange(count, count + batch.num_rows))
+                writer.write_batch(
+                    pa.RecordBatch.from_arrays([*batch.columns, rows], schema=numbered)
+                )
+                count += batch.num_rows
+        order = ", ".join(f'"{name}"' for name in (*by, "row_in_file"))
+        columns = ", ".join(f'"{name}"' for name in schema.names)
+        with duckdb.connect(
+            config={
+                "memory_limit": SORT_MEMORY,
+                "temp_directory": folder,
+                "threads": 2,
+                "preserve_insertion_order": False,
+            }
+        ) as database:
+            sql = f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}"
+            reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
+            for batch in reader:
+                yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def _pieces(
+    tables: Iterator[pa.Table], time: str, log: str | None, gap_ns: int | None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Tables that lie within one log, with the log's number."""
+    number, before_name, before = 0, None, 0
+    for table in tables:
+        if not table.num_rows:
+            continue
+        t_ns = table[time].to_numpy()
+        breaks = np.zeros(table.num_rows, dtype=bool)
+        if log is not None:
+            names = table[log].combine_chunks()
+            changes = compute.not_equal(names.slice(1), names.slice(0, len(names) - 1))
+            breaks[1:] |= changes.to_numpy(zero_copy_only=False)
+            breaks[0] |= before_name is not None and table[log][0].as_py() != before_name
+        if gap_ns is not None:
+            breaks[1:] |= np.diff(t_ns) > gap_ns
+            breaks[0] |= before_name is not None and t_ns[0] - before > gap_ns
+        edges = [0, *np.flatnonzero(breaks[1:]) + 1, table.num_rows]
+        number += int(breaks[0])
+        for begin, end in pairwise(edges):
+            yield number, table.slice(begin, end - begin)
+            number += int(end < table.num_rows)
+        before_name = table[log][-1].as_py() if log is not None else ""
+        before = int(t_ns[-1])
+
+
+def _parts(tables: Iterator[pa.Table], time: str, margin_ns: int) -> Iterator[Stretch]:
+    held: pa.Table | None = None
+    first = part = begin = 0
+    for table in tables:
+        if held is None:
+            first = begin = int(table[time][0].as_py())
+        held = table if held is None else pa.concat_tables([held, table])
+        while held.num_rows > PART_ROWS:
+            t_ns = held[time].to_numpy()
+            end = _cut(t_ns, first, begin)
+            if end is None or t_ns[-1] < end + margin_ns:
+                break
+            yield _stretch(held, t_ns, first, (begin, end), margin_ns, part, more=True)
+            held = held.slice(int(np.searchsorted(t_ns, end - margin_ns))).combine_chunks()
+            begin, part = end, part + 1
+    if held is not None:
+        t_ns = held[time].to_numpy()
+        yield _stretch(held, t_ns, first, (begin, int(t_ns[-1]) + 1), 0, part, more=False)
+
+
+def _cut(t_ns: Int[Array, " rows"], first: int, begin: int) -> int | None:
+    """The first multiple of 60 s with ``PART_ROWS`` rows before it and a row after it."""
+    enough = int(np.searchsorted(t_ns, begin)) + PART_ROWS
+    if enough >= len(t_ns):
+        return None
+    end = first + PART_NS * ((int(t_ns[enough]) - first) // PART_NS + 1)
+    return end if t_ns[-1] >= end else None
+
+
+def _stretch(
+    held: pa.Table,
+    t_ns: Int[Array, " rows"],
+    first: int,
+    span: tuple[int, int],
+    margin_ns: int,
+    part: int,
+    *,
+    more: bool,
+) -> Stretch:
+    stop = int(np.searchsorted(t_ns, span[1] + margin_ns))
+    t_ns = t_ns[:stop]
+    return Stretch(
+        table=held.slice(0, stop),
+        t_ns=t_ns - first,
+        inside=(t_ns >= span[0]) & (t_ns < span[1]),
+        first=first,
+        part=part,
+        more=more,
+    )
