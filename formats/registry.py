@@ -151,6 +151,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
+            name="osi",
+            title="ASAM OSI 3 trace (.osi, MCAP)",
+            reader="formats.osi",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
             name="commonroad",
             title="CommonRoad scenario (XML 2017a-2020a)",
             reader="formats.commonroad",
