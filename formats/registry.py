@@ -139,6 +139,20 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
+            name="nuplan",
+            title="nuPlan log (SQLite) with its city's map (GeoPackage)",
+            reader="formats.nuplan",
+            modalities=(
+                "tracks", "map", "signals", "ego", "camera", "lidar", "imu", "calibration", "events",
+            ),
+        ),
+        Format(
+            name="waymo_perception",
+            title="Waymo perception Frames (TFRecord)",
+            reader="formats.waymo_perception",
+            modalities=("tracks", "map", "ego", "camera", "lidar", "calibration"),
+        ),
+        Format(
             name="gpudrive",
             title="GPUDrive / Nocturne scenario (JSON)",
             reader="formats.gpudrive",
@@ -148,12 +162,6 @@ FORMATS: dict[str, Format] = {
             name="scenarionet",
             title="ScenarioNet / MetaDrive ScenarioDescription (pickle)",
             reader="formats.scenarionet",
-            modalities=("tracks", "map", "signals", "ego"),
-        ),
-        Format(
-            name="osi",
-            title="ASAM OSI 3 trace (.osi, MCAP)",
-            reader="formats.osi",
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
@@ -173,6 +181,24 @@ FORMATS: dict[str, Format] = {
             title="highD, inD, rounD, exiD and uniD recording (CSV)",
             reader="formats.levelx",
             modalities=("tracks", "map"),
+        ),
+        Format(
+            name="interaction",
+            title="INTERACTION tracks and prediction splits (CSV)",
+            reader="formats.interaction",
+            modalities=("tracks", "map"),
+        ),
+        Format(
+            name="ngsim",
+            title="NGSIM vehicle trajectories (CSV and text)",
+            reader="formats.ngsim",
+            modalities=("tracks",),
+        ),
+        Format(
+            name="osi",
+            title="ASAM OSI 3 trace (.osi, MCAP)",
+            reader="formats.osi",
+            modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
             name="openscenario",

@@ -46,8 +46,10 @@ def write_highd(folder: Path) -> Path:
         rows.append(
             f"{k + 1},1,{300 - 0.8 * k:.2f},{9.0:.2f},12.00,2.50,-20.00,0.00,0,0{zeros},{lane}"
         )
-    for k in range(5, FRAMES):
-        rows.append(f"{k + 1},2,{10 + 1.2 * k:.2f},{22.0:.2f},4.50,2.00,30.00,-0.30,0,0{zeros},6")
+    rows += [
+        f"{k + 1},2,{10 + 1.2 * k:.2f},22.00,4.50,2.00,30.00,-0.30,0,0{zeros},6"
+        for k in range(5, FRAMES)
+    ]
     (folder / "07_tracks.csv").write_text("\n".join([HIGHD_COLUMNS, *rows]) + "\n")
     (folder / "07_tracksMeta.csv").write_text(
         f"{HIGHD_META}\n"
@@ -244,7 +246,7 @@ def test_packed_files(tmp_path: Path) -> None:
 def test_missing_companions_are_named(tmp_path: Path, suffix: str) -> None:
     source = write_highd(tmp_path / "in")
     source.with_name(f"07_{suffix}.csv").unlink()
-    with pytest.raises(UnreadableFile, match=f"07_{suffix}.csv.*is missing"):
+    with pytest.raises(UnreadableFile, match=rf"07_{suffix}\.csv.*is missing"):
         list(levelx.read(source))
 
 
@@ -282,7 +284,7 @@ def test_words_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     source = write_highd(tmp_path / "in")
     meta = source.with_name("07_tracksMeta.csv")
     meta.write_bytes(meta.read_bytes().replace(b"Truck", b"Tr\xfcck"))
-    with pytest.raises(UnreadableFile, match="UTF8|UTF-8"):
+    with pytest.raises(UnreadableFile, match=r"UTF-?8"):
         list(levelx.read(source))
 
 
