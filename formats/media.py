@@ -67,6 +67,7 @@ CODECS: dict[str, Codec] = {
         Codec(name="jpeg", kind="image", decoder="formats.media:decode_picture"),
         Codec(name="png", kind="image", decoder="formats.media:decode_picture"),
         Codec(name="feather", kind="points", decoder="formats.argoverse2_sensor:decode_sweep"),
+        Codec(name="pcd", kind="points", decoder="formats.pcd:decode_pcd"),
         Codec(name="h264", kind="video"),
         Codec(name="hevc", kind="video"),
         Codec(name="av1", kind="video"),
