@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,15 +31,19 @@ class LakeInfo:
 
 def info(lake: Lake) -> LakeInfo:
     """The lake in numbers; tables without rows are told too."""
-    tables = {}
+    lake = lake.at()
     there = lake.store.datasets()
-    for name in TABLES:
-        data, path = there.get(name), lake.store.path(name)
-        tables[name] = {
-            "rows": 0 if data is None else int(data.count_rows()),
-            "bytes": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
-            "version": 0 if data is None else int(data.version),
+    sizes: Counter[str] = Counter()
+    for file, size in lake.store.place.sizes().items():
+        sizes[file.partition(".lance/")[0]] += size
+    tables = {
+        name: {
+            "rows": 0 if name not in there else int(there[name].count_rows()),
+            "bytes": sizes[name],
+            "version": 0 if name not in there else int(there[name].version),
         }
+        for name in TABLES
+    }
     counted = lake.sql(
         """
         SELECT dataset, count(*) AS logs, coalesce(any_value(n), 0) AS scenes,

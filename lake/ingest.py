@@ -391,7 +391,7 @@ class _Desk:
             self._entries = []
             return
         store = self.lake.store
-        with store.writing(*LOG_TABLES):
+        with store.writing():
             self._learn()
             for log in [log for log in self._batch.values() if log.log_id in self._logs]:
                 # Another process brought the same log in since this batch was begun.

@@ -1,6 +1,6 @@
 """The ``Lake``: the one object that knows where rows are kept.
 
-lake = Lake.open_or_create("scenelake-data")
+lake = Lake.open_or_create("scenelake-data")  # or s3://bucket/lake, gs://…, az://…
 lake.ingest([Path("logs")])
 lake.sql("select cls, count(*) from agents group by 1")
 scene = lake.scene(lake.scene_ids()[0])
@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,12 +22,16 @@ import lance
 import numpy as np
 import pyarrow as pa
 
+from formats import remote
 from geometry.arrays import Array
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json
+from lake.manifest import ABOUT, Manifest
+from lake.place import PART, Overtaken, Place, place_of
 from lake.sql import run_sql
-from lake.store import Store, conform, write_atomically
+from lake.store import Store, conform
+from lake.store import code_version as code_version
 from schemas.errors import (
     BadQuery,
     LakeError,
@@ -48,7 +51,6 @@ if TYPE_CHECKING:
     from lake.recut import Cutting, RecutReport
     from lake.verify import Finding
 
-ABOUT = "lake.json"
 MAPS_KEPT = 64  # maps held in memory, since scenes of one map are often read together
 SCENES_AT_ONCE = 64  # scenes read in one go
 
@@ -69,90 +71,108 @@ class Run:
 
 
 class Lake:
-    """Tables of logs, scenes and all that is derived from them, in one folder."""
+    """Tables of logs, scenes and all that is derived from them, at one place."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, store: Store, *, name: str | None = None) -> None:
         """Use :meth:`open`, :meth:`create` or :meth:`open_or_create`."""
-        self._store = Store(folder)
+        self._store = store
+        self._name = name
         self._maps: OrderedDict[int, RoadMap] = OrderedDict()
 
     # Opening
 
     @classmethod
-    def open(cls, uri: str | Path) -> Lake:
+    def open(
+        cls,
+        uri: str | Path,
+        *,
+        at: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Lake:
         """The lake at a place.
+
+        Args:
+            uri: A folder, or a prefix of an object store: ``s3://``, ``gs://``, ``az://``.
+            at: Name of a snapshot, to read the lake as it was then.
+            storage_options: Credentials and endpoint, as Rust's ``object_store`` calls them;
+                the environment's by default. They are kept in memory only.
 
         Raises:
             NoLake: There is none.
             LakeTooNew: A newer Scenelake wrote it.
+            UnknownName: It has no snapshot of that name.
+            LakeError: The place cannot be reached.
         """
-        folder = _folder(uri)
-        try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            written_by = int(about["schema_version"])
-        except (FileNotFoundError, NotADirectoryError) as error:
+        place = place_of(uri, storage_options)
+        if not _is_lake(place):
+            there = remote.is_remote(place.uri) or Path(place.uri).is_dir()
             raise NoLake(
-                str(folder),
-                f"is none: the folder has no {ABOUT}." if folder.is_dir() else "does not exist.",
+                place.uri,
+                f"is none: the folder has no {ABOUT}." if there else "does not exist.",
                 hint="Ingest some logs first, or point --lake (or $SCENELAKE) elsewhere.",
-            ) from error
-        except OSError as error:
-            raise LakeError(str(folder), f"cannot be opened ({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise LakeError(
-                str(folder),
-                f"has a {ABOUT} that cannot be read ({error}).",
-                hint="Restore the file, or make a new lake and ingest again.",
-            ) from error
-        if written_by > SCHEMA_VERSION:
+            )
+        lake = cls(Store(place))
+        about = lake._store.manifest()
+        if about.schema_version > SCHEMA_VERSION:
             raise LakeTooNew(
-                str(folder),
-                f"was written by Scenelake {about.get('scenelake', '?')} with tables of version "
-                f"{written_by}; this Scenelake knows version {SCHEMA_VERSION}.",
+                place.uri,
+                f"was written by Scenelake {about.scenelake} with tables of version "
+                f"{about.schema_version}; this Scenelake knows version {SCHEMA_VERSION}.",
                 hint="Install a newer Scenelake: pip install -U scenelake.",
             )
-        return cls(folder)
+        return lake if at is None else lake.at(at)
 
     @classmethod
-    def create(cls, uri: str | Path) -> Lake:
+    def create(cls, uri: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Lake:
         """An empty lake at a place, whose folder is made.
 
         Raises:
-            LakeError: There is one already, or something that is not an empty folder.
+            LakeError: There is one already, or something that is not an empty folder, or the
+                place cannot be reached.
             StorageFull: The folder cannot be written.
         """
-        folder = _folder(uri)
-        if (folder / ABOUT).exists():
-            raise LakeError(str(folder), "exists already.", hint="Open it, or choose another.")
-        if folder.exists() and not folder.is_dir():
-            raise LakeError(str(folder), "cannot be made: there is a file of that name.")
-        foreign = _foreign(folder)
+        place = place_of(uri, storage_options)
+        if _is_lake(place):
+            raise LakeError(place.uri, "exists already.", hint="Open it, or choose another.")
+        foreign = _foreign(place)
         if foreign:
             raise LakeError(
-                str(folder),
+                place.uri,
                 f"cannot be made: the folder holds other things, such as {foreign}, and no {ABOUT}.",
                 hint="Choose an empty or new folder with --lake (or $SCENELAKE).",
             )
-        about = {
-            "schema_version": SCHEMA_VERSION,
-            "created_unix_ns": time.time_ns(),
-            "scenelake": code_version(),
-        }
-        lake = cls(folder)
-        with lake._store.storage():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / ABOUT, json.dumps(about))
-        return lake
+        about = Manifest(
+            schema_version=SCHEMA_VERSION, created_unix_ns=time.time_ns(), scenelake=code_version()
+        )
+        try:
+            place.write(ABOUT, about.to_json(), tag=None)
+        except Overtaken as error:
+            raise LakeError(place.uri, "was made by another process just now.") from error
+        return cls(Store(place))
 
     @classmethod
-    def open_or_create(cls, uri: str | Path) -> Lake:
+    def open_or_create(
+        cls, uri: str | Path, *, storage_options: Mapping[str, str] | None = None
+    ) -> Lake:
         """The lake at a place, made if there is none."""
-        return cls.open(uri) if (_folder(uri) / ABOUT).exists() else cls.create(uri)
+        try:
+            return cls.open(uri, storage_options=storage_options)
+        except NoLake:
+            try:
+                return cls.create(uri, storage_options=storage_options)
+            except LakeError:
+                if _is_lake(place_of(uri, storage_options)):  # made by another process just now
+                    return cls.open(uri, storage_options=storage_options)
+                raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes the address, with what was told of object stores."""
+        return _reopened, (self.uri, self._name, self._store.pinned, remote.told_options())
 
     @property
     def uri(self) -> str:
         """Where it is."""
-        return str(self._store.folder)
+        return self._store.place.uri
 
     @property
     def store(self) -> Store:
@@ -160,6 +180,23 @@ class Lake:
         return self._store
 
     # Reading
+
+    def at(self, snapshot: str | None = None) -> Lake:
+        """The lake as it was at a snapshot, or as it is now, whatever others write meanwhile.
+
+        It answers every question as it did then, and cannot be written. What it shows of now may
+        be compacted away after an hour (see :meth:`compact`); a snapshot is kept until it is
+        deleted.
+
+        Raises:
+            UnknownName: There is no snapshot of that name.
+        """
+        if snapshot is None:
+            return Lake(self._store.at(self._store.versions()), name=self._name)
+        known = self._store.manifest().snapshots
+        if snapshot not in known:
+            raise UnknownName("snapshot", snapshot, known)
+        return Lake(self._store.at(known[snapshot].tables), name=snapshot)
 
     def read(
         self, name: str, columns: Sequence[str] | None = None, where: str | None = None
@@ -232,9 +269,11 @@ class Lake:
         Raises:
             UnknownName: There is no scene of such an id.
         """
-        ids = self.scene_ids() if scene_ids is None else [int(i) for i in scene_ids]
+        lake = self.at()  # one moment for all tables and all scenes
+        lake._maps = self._maps
+        ids = lake.scene_ids() if scene_ids is None else [int(i) for i in scene_ids]
         for begin in range(0, len(ids), SCENES_AT_ONCE):
-            yield from self._load(ids[begin : begin + SCENES_AT_ONCE])
+            yield from lake._load(ids[begin : begin + SCENES_AT_ONCE])
 
     def _load(self, ids: Sequence[int]) -> Iterator[Scene]:
         chosen = f"scene_id in ({', '.join(map(str, ids))})"
@@ -283,6 +322,20 @@ class Lake:
             edges=np.column_stack([edges["from_id"].to_numpy(), kinds, edges["to_id"].to_numpy()]),
         )
 
+    def blobs(self, blob_ids: Sequence[int]) -> list[bytes]:
+        """Bytes that were copied into the lake, in the order asked for.
+
+        Raises:
+            UnknownName: There is no blob of such an id.
+        """
+        from lake.blobs import read_blobs
+
+        return read_blobs(self, blob_ids)
+
+    def blob(self, blob_id: int) -> bytes:
+        """The bytes of one blob, see :meth:`blobs`."""
+        return self.blobs([blob_id])[0]
+
     # Writing
 
     def append(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> None:
@@ -307,7 +360,7 @@ class Lake:
             StorageFull: The disk is full or read-only.
         """
         table = conform(name, rows)
-        with self._store.writing(name):
+        with self._store.writing():
             self._store.delete(name, where)
             self._store.append(name, table)
 
@@ -349,6 +402,16 @@ class Lake:
                         self.replace("runs", [row], where=same)
                     else:
                         self.append("runs", [row])
+
+    def put_blobs(self, payloads: Iterable[bytes], *, run_id: int) -> list[int]:
+        """Bytes into ``blobs``, each content once, see :func:`lake.blobs.put_blobs`.
+
+        Returns:
+            The ``blob_id`` of each, in order.
+        """
+        from lake.blobs import put_blobs
+
+        return put_blobs(self, payloads, run_id=run_id)
 
     def add_logs(
         self, logs: Iterable[Log], *, run_id: int, source: Literal["log", "generated"] = "log"
@@ -406,29 +469,33 @@ class Lake:
         return verify(self, progress=progress)
 
 
-def code_version() -> str:
-    """The version of Scenelake that runs."""
-    return installed_version("scenelake")
+def _is_lake(place: Place) -> bool:
+    try:
+        return place.read(ABOUT) is not None
+    except OSError as error:
+        raise LakeError(place.uri, f"cannot be opened ({error.strerror}).") from error
 
 
-def _folder(uri: str | Path) -> Path:
-    text = str(uri).removeprefix("file://")
-    if "://" in text:
-        raise LakeError(
-            text,
-            "is not a local folder.",
-            hint="Lakes are kept in folders of this machine; mount the store, or copy the lake.",
-        )
-    return Path(text).expanduser().absolute()
+def _foreign(place: Place) -> str:
+    """Something at a place that no lake begins with, empty if there is nothing.
+
+    Raises:
+        LakeError: A file bears the name of the folder.
+    """
+    if Path(place.uri).is_file():
+        raise LakeError(place.uri, "cannot be made: there is a file of that name.")
+    ours = (f"{ABOUT}{PART}", "lost+found")
+    return next((n for n in place.names() if n not in ours and not n.startswith(".")), "")
 
 
-def _foreign(folder: Path) -> str:
-    """Something in a folder that no lake begins with, empty if there is nothing."""
-    if not folder.is_dir():
-        return ""
-    ours = (f"{ABOUT}.part", "lost+found")
-    names = sorted(p.name for p in folder.iterdir())
-    return next((n for n in names if n not in ours and not n.startswith(".")), "")
+def _reopened(
+    uri: str,
+    name: str | None,
+    versions: Mapping[str, int] | None,
+    told: Mapping[str, Mapping[str, str]],
+) -> Lake:
+    remote.use_all(told)
+    return Lake(Store(place_of(uri), pinned=versions), name=name)
 
 
 def _scene(

@@ -1,106 +1,150 @@
-"""Tables as Lance datasets in a folder: one writer at a time, several tables in one step.
+"""Tables as Lance datasets at one place: one writer at a time, any number of tables in one step.
 
-Lance commits one table atomically. What spans tables is made atomic by a journal: before the first
-table is touched, the version of each is written down; after the last, the journal is removed.
-Readers that meet a journal read the versions it names, so nobody sees half a batch; the next
-writer that meets one left behind (its writer was killed) restores those versions.
+Which version of each table counts is said by ``lake.json`` (:mod:`lake.manifest`). Readers never
+wait: they read that file and open what it names. A writer holds the place's lock, makes new
+versions, and commits by replacing the file. A table whose newest version is not the one that
+counts was left by a writer that was killed or gave up; it is put back before it is written again.
 
-A lake is a local folder; a file lock in it lets one process write at a time, others wait.
+Versions that nothing names are removed by :mod:`lake.compact`.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
 import json
 import logging
-import os
-import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
 from typing import Any
 
-import filelock
 import lance
 import pyarrow as pa
 
-from schemas.errors import BadQuery, LakeError, StorageFull, UnknownName
-from schemas.tables import TABLES
+from lake.manifest import ABOUT, Manifest, Snapshot, manifest_of
+from lake.place import Overtaken, Place
+from schemas.errors import BadQuery, LakeError, NoLake, UnknownName
+from schemas.tables import SCHEMA_VERSION, TABLES
 
 logger = logging.getLogger("scenelake")
 
-JOURNAL = "journal.json"
-LOCK = ".lock"
-PATIENCE_S = 2.0  # [s] a wait for another writer that is longer is told
+PAYLOAD = "payload"
+"""The column of ``blobs`` that holds the bytes; it is no column of the table as SQL sees it."""
 
-_FULL_ERRNO = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
-_FULL_TEXT = (
-    "No space left on device", "Read-only file system", "Permission denied",
-    "Operation not permitted", "Disk quota exceeded",
-)  # fmt: skip
+CACHE_BYTES = 256 * 2**20
+"""Memory for what Lance remembers of files and of indices, each; its own defaults are 1 and 6 GiB,
+too much for a laptop [bytes]."""
+
+_JOURNAL = "journal.json"  # of Scenelake 0.1, which said there which versions count
+_OPENED_AT_ONCE = 8
 
 _COMPRESSED = {"lance-encoding:compression": "zstd", "lance-encoding:bss": "on"}
 _COMPRESSED_BYTES = {"lance-encoding:compression": "zstd"}
 _INDEXED = {
     "ego": ("log_id",), "agents": ("log_id",), "tracks": ("log_id",), "lights": ("log_id",),
-    "frames": ("log_id",), "map_edges": ("map_id",), "scenes": ("scene_id", "log_id"),
-    "events": ("scene_id", "log_id"),
+    "frames": ("log_id",), "readings": ("log_id",), "map_edges": ("map_id",),
+    "scenes": ("scene_id", "log_id"), "events": ("scene_id", "log_id"),
 }  # fmt: skip
 """Zone maps: nearly free, and as good as a B-tree while rows of a log stand together. Tables with
 wide columns (lines, bytes, vectors) have none: with an index Lance reads those columns for whole
 zones (100 ms for one map), without one only for the rows that the key column has picked (7 ms)."""
 
 
-class Store:
-    """The Lance datasets of one lake, and the rules for writing them."""
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    """What one writer has done since it took the lock.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        manifest: As it was then.
+        tag: Of its file.
+        began: When, by the clock of this process [s].
+        at: The version of each table that will count.
+        snapshots: Likewise.
+        open: Tables that are known to stand at the version that counts, to be written to.
+    """
+
+    manifest: Manifest
+    tag: str
+    began: float
+    at: dict[str, int]
+    snapshots: dict[str, Snapshot]
+    open: dict[str, lance.LanceDataset] = field(default_factory=dict)
+
+
+class Store:
+    """The Lance datasets of one lake, and the rules for writing them.
+
+    Args:
+        place: Where they lie.
+        pinned: Versions to read instead of those that count now; then nothing can be written.
+    """
+
+    def __init__(self, place: Place, *, pinned: Mapping[str, int] | None = None) -> None:
         """Nothing is opened yet."""
-        self.folder = folder
-        self._lock = filelock.FileLock(folder / LOCK, thread_local=False)
+        self.place = place
+        self._pinned = pinned
+        self._seen: tuple[bytes, Manifest] | None = None
+        self._cache: dict[str, tuple[int, lance.LanceDataset]] = {}
+        self._session = _session()
         self._thread_lock = threading.RLock()
         self._owner: int | None = None
+        self._batch: _Batch | None = None
 
-    def path(self, name: str) -> Path:
-        """Where the dataset of a table lies.
+    # What counts
+
+    def manifest(self) -> Manifest:
+        """What ``lake.json`` says now.
 
         Raises:
-            UnknownName: There is no such table.
+            NoLake: There is none.
+            LakeError: It cannot be read.
         """
-        if name not in TABLES:
-            raise UnknownName("table", name, TABLES)
-        return self.folder / f"{name}.lance"
-
-    def version(self, name: str) -> int:
-        """The version that readers see, 0 where the table has no rows yet."""
-        if not self._writes_here():
-            journal = self.journal()
-            if name in journal:
-                return journal[name]
-        return self._latest_version(name)
+        return self._read_manifest()[0]
 
     def versions(self) -> dict[str, int]:
-        """Versions that readers see, of the tables that are there."""
-        found = {name: self.version(name) for name in TABLES}
-        return {name: version for name, version in found.items() if version}
+        """The version of each table that is there, as readers see them; all of one moment."""
+        if self._pinned is not None:
+            return dict(self._pinned)
+        batch = self._batch
+        if batch is not None and self._writes_here():
+            return dict(batch.at)
+        manifest = self.manifest()
+        return self._before_manifests() if manifest.tables is None else dict(manifest.tables)
+
+    def version(self, name: str) -> int:
+        """The version of a table that readers see, 0 where it has no rows yet."""
+        _known(name)
+        return self.versions().get(name, 0)
+
+    def at(self, versions: Mapping[str, int]) -> Store:
+        """The same place at other versions, to read only."""
+        store = Store(self.place, pinned=dict(versions))
+        store._cache, store._session = dict(self._cache), self._session
+        return store
+
+    @property
+    def pinned(self) -> Mapping[str, int] | None:
+        """The versions that it shows for good, None where it shows those that count now."""
+        return self._pinned
+
+    # Reading
 
     def dataset(self, name: str) -> lance.LanceDataset | None:
-        """The table as readers see it, None where it has no rows yet."""
-        path = self.path(name)
-        pinned = {} if self._writes_here() else self.journal()
-        if name in pinned:
-            with self.storage():
-                return lance.dataset(str(path), version=pinned[name]) if pinned[name] else None
-        return self._latest(name)
+        """The table as readers see it, None where it has no rows yet.
+
+        It may hold fewer columns than the schema (written by an older Scenelake) or more (bytes of
+        blobs).
+        """
+        _known(name)
+        return self._open_all([name]).get(name)
 
     def datasets(self) -> dict[str, lance.LanceDataset]:
         """All tables that are there, from one moment."""
-        while True:
-            before = self.journal()
-            found = {name: self.dataset(name) for name in TABLES}
-            if self.journal() == before:
-                return {name: data for name, data in found.items() if data is not None}
+        return self._open_all(list(TABLES))
 
     def read(
         self, name: str, columns: Sequence[str] | None = None, where: str | None = None
@@ -119,182 +163,309 @@ class Store:
         wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
         if data is None:
             return wanted.empty_table()
+        stored = set(data.schema.names)
+        asked = [column for column in wanted.names if column in stored] or [TABLES[name].key[0]]
         try:
-            with self.storage():
-                table = data.to_table(columns=list(wanted.names), filter=where)
+            with self.place.storing():
+                table = data.to_table(columns=asked, filter=where)
         except ValueError as error:
             raise _bad_filter(name, where or "", error) from error
-        return pa.Table.from_arrays(table.columns, schema=wanted)
+        arrays = [
+            table[field.name] if field.name in stored
+            else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+            for field in wanted
+        ]  # fmt: skip
+        return pa.Table.from_arrays(arrays, schema=wanted)
+
+    # Writing
 
     @contextmanager
-    def writing(self, *names: str) -> Iterator[None]:
-        """The lake's lock; what is written to the named tables within stays or goes as one.
+    def writing(self) -> Iterator[None]:
+        """The lake's lock; what is written within, to any tables, stays or goes as one.
 
-        Without names there is the lock alone, for a single commit, which is atomic by itself.
+        A block within a block is part of the outer one; if it raises and the outer goes on, only
+        what the inner one wrote is gone.
 
         Raises:
-            StorageFull: The disk is full or read-only; what was begun is undone.
+            LakeError: The lake is pinned to a moment, or another writer took over.
+            StorageFull: The disk is full or read-only.
         """
-        with ExitStack() as stack:
-            stack.enter_context(self._locked())
-            stack.enter_context(self.storage())
-            if not names:
-                yield
-                return
-            self._write_journal({name: self._latest_version(name) for name in names})
-            try:
-                yield
-            except BaseException:
+        if self._pinned is not None:
+            raise LakeError(
+                self.place.uri,
+                "is shown as it was at one moment, and cannot be written like that.",
+                hint="Open it without a snapshot.",
+            )
+        with self._thread_lock:
+            outer = self._batch
+            if outer is not None:
+                at, snapshots = dict(outer.at), dict(outer.snapshots)
                 try:
-                    self.recover()
-                except (OSError, RuntimeError) as error:
-                    logger.warning("Left for the next writer to undo: %s", error)
-                raise
-            (self.folder / JOURNAL).unlink()
+                    yield
+                except BaseException:
+                    for name in [n for n in outer.open if outer.at.get(n) != at.get(n)]:
+                        del outer.open[name]
+                    outer.at, outer.snapshots = at, snapshots
+                    raise
+                return
+            with self.place.lock():
+                try:
+                    self._owner = threading.get_ident()
+                    self._batch = batch = self._begin()
+                    yield
+                    self._commit(batch)
+                finally:
+                    self._owner = self._batch = None
 
     def append(self, name: str, rows: pa.Table) -> None:
-        """Rows at the end of a table; within :meth:`writing`."""
-        assert self._writes_here()
+        """Rows at the end of a table; within :meth:`writing`.
+
+        Args:
+            name: Of the table.
+            rows: With the columns of its schema, in order; of ``blobs``, with the bytes beside.
+        """
+        batch = self._writer()
         if not rows.num_rows:
             return
-        schema = _stored_schema(name)
-        stored = pa.Table.from_arrays(rows.columns, schema=schema)
-        there = self._latest_version(name) > 0
-        path = self.path(name)
-        if not there and path.exists():
-            shutil.rmtree(path)  # what a killed writer left before its first commit
-        lance.write_dataset(stored, str(path), mode="append" if there else "create")
+        stored = pa.Table.from_arrays(rows.columns, schema=_stored_schema(name))
+        data = self._ready(name)
+        with self.place.storing():
+            if data is None:
+                before = self._latest_version(name)  # of what a killed writer left, if not 0
+                written = lance.write_dataset(
+                    stored, self._path(name), mode="overwrite" if before else "create",
+                    storage_options=self._options, session=self._session,
+                )  # fmt: skip
+            else:
+                before = int(data.version)
+                written = lance.write_dataset(stored, data, mode="append")
+        self._took(batch, name, written, before)
 
     def delete(self, name: str, where: str) -> None:
         """Remove the rows for which the Lance filter holds; within :meth:`writing`."""
-        assert self._writes_here()
-        if self._latest_version(name):
-            try:
-                lance.dataset(str(self.path(name))).delete(where)
-            except (ValueError, OSError) as error:
-                if "Invalid user input" not in str(error):
-                    raise
-                raise _bad_filter(name, where, error) from error
+        batch = self._writer()
+        data = self._ready(name)
+        if data is None:
+            return
+        before = int(data.version)
+        try:
+            with self.place.storing():
+                data.delete(where)
+        except (ValueError, OSError, LakeError) as error:
+            if "Invalid user input" not in str(error):
+                raise
+            raise _bad_filter(name, where, error) from error
+        self._took(batch, name, data, before)
+
+    @contextmanager
+    def editing(self, name: str) -> Iterator[lance.LanceDataset | None]:
+        """A table to be changed by Lance's own means, its rows staying as they are.
+
+        Within :meth:`writing`; None where it has no rows yet.
+        """
+        batch = self._writer()
+        data = self._ready(name)
+        if data is None:
+            yield None
+            return
+        count = data.count_rows()
+        with self.place.storing():
+            yield data
+            _to_latest(data)
+        if data.count_rows() != count:
+            raise self._overtaken()
+        batch.at[name], batch.open[name] = int(data.version), data
 
     def index(self) -> None:
         """Bring the zone maps up to date; within :meth:`writing`."""
-        assert self._writes_here()
         for name, columns in _INDEXED.items():
-            if self._latest_version(name):
-                data = lance.dataset(str(self.path(name)))
-                for column in columns:
-                    data.create_scalar_index(column, "ZONEMAP", replace=True)
+            with self.editing(name) as data:
+                if data is not None:
+                    for column in columns:
+                        data.create_scalar_index(column, "ZONEMAP", replace=True)
 
-    def journal(self) -> dict[str, int]:
-        """Versions that an unfinished batch began from; empty where there is none."""
+    def snapshots(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Replace the lake's snapshots; within :meth:`writing`."""
+        self._writer().snapshots = dict(snapshots)
+
+    # Inside
+
+    def _begin(self) -> _Batch:
+        manifest, tag = self._read_manifest()
+        batch = _Batch(
+            manifest=manifest, tag=tag, began=time.monotonic(),
+            at=dict(manifest.tables or {}), snapshots=dict(manifest.snapshots),
+        )  # fmt: skip
+        if manifest.tables is None:
+            batch.at = self._before_manifests()
+        if manifest.tables is None or manifest.schema_version < SCHEMA_VERSION:
+            self._batch = batch
+            for name in batch.at:
+                self._add_columns(name)
+            self._commit(batch, always=True)
+            self.place.remove(_JOURNAL)
+            return self._begin()
+        return batch
+
+    def _add_columns(self, name: str) -> None:
+        """The columns that a table of an older Scenelake lacks, as null."""
+        with self.editing(name) as data:
+            assert data is not None
+            missing = [f for f in _stored_schema(name) if f.name not in data.schema.names]
+            if missing:
+                assert all(field.nullable for field in missing)
+                data.add_columns(missing)
+
+    def _commit(self, batch: _Batch, *, always: bool = False) -> None:
+        """Say in ``lake.json`` which versions count from now on."""
+        before = batch.manifest
+        changed = batch.at != before.tables or batch.snapshots != before.snapshots
+        if not (changed or always):
+            return
+        after = before.next(
+            batch.at,
+            batch.snapshots,
+            schema_version=SCHEMA_VERSION,
+            scenelake=code_version(),
+            took_s=time.monotonic() - batch.began,
+        )
         try:
-            text = (self.folder / JOURNAL).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {}
-        versions = json.loads(text)
-        return {str(name): int(version) for name, version in versions.items()}
+            self.place.write(ABOUT, after.to_json(), tag=batch.tag)
+        except Overtaken as error:
+            raise self._overtaken() from error
 
-    def recover(self) -> None:
-        """Undo the batch that a journal speaks of, if there is one; within the lock."""
-        journal = self.journal()
-        for name, version in journal.items():
-            path = self.path(name)
-            if version == 0:
-                if path.exists():
-                    shutil.rmtree(path)
-            elif self._latest_version(name) != version:
-                data: Any = lance.dataset(str(path), version=version)
-                data.restore()
-        (self.folder / JOURNAL).unlink(missing_ok=True)
+    def _overtaken(self) -> LakeError:
+        return LakeError(
+            self.place.uri,
+            "was written by another process although this one held its lock; what this one "
+            "wrote in this step is not kept.",
+            hint="This process may have slept too long. Run the command again.",
+        )
 
-    @contextmanager
-    def storage(self) -> Iterator[None]:
-        """Tell a full or read-only disk from other failures.
-
-        Raises:
-            StorageFull: It is one.
-        """
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            told = next((text for text in _FULL_TEXT if text in str(error)), None)
-            if number in _FULL_ERRNO or told:
-                reason = told or os.strerror(number or 0)
-                raise StorageFull(
-                    str(self.folder),
-                    f"cannot be written: {reason.lower()}.",
-                    hint="Free some space or check the permissions, then run the command again: "
-                    "what was stored before is kept.",
-                ) from error
-            raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._thread_lock:
-            if self._owner is not None:  # this thread is writing already
-                yield
-                return
-            with self.storage():
-                self._acquire()
-            try:
-                self._owner = threading.get_ident()
-                if self.journal():
-                    logger.warning("Undoing a batch that was cut short in %s.", self.folder)
-                    with self.storage():
-                        self.recover()
-                yield
-            finally:
-                self._owner = None
-                self._lock.release()
-
-    def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=PATIENCE_S)
-        except filelock.Timeout:
-            logger.warning("Another process is writing to %s; waiting for it.", self.folder)
-            self._lock.acquire()
+    def _writer(self) -> _Batch:
+        assert self._batch is not None
+        assert self._writes_here()
+        return self._batch
 
     def _writes_here(self) -> bool:
         return self._owner == threading.get_ident()
 
-    def _latest_version(self, name: str) -> int:
-        latest = self._latest(name)
-        return 0 if latest is None else int(latest.version)
-
-    def _latest(self, name: str) -> lance.LanceDataset | None:
-        path = self.path(name)
-        if not (path / "_versions").is_dir():
+    def _ready(self, name: str) -> lance.LanceDataset | None:
+        """A table at the version that counts, to be written to; None where there is none."""
+        _known(name)
+        batch = self._writer()
+        if name in batch.open:
+            return batch.open[name]
+        version = batch.at.get(name, 0)
+        if not version:
             return None
-        with self.storage():
+        with self.place.storing():
+            data = self._open(name, version)
+            if int(data.latest_version) != version:
+                # What is newer was left by a writer that did not finish.
+                _restore(data)
+        batch.at[name], batch.open[name] = int(data.version), data
+        return data
+
+    def _took(self, batch: _Batch, name: str, data: lance.LanceDataset, before: int) -> None:
+        """Note that a table was written to."""
+        if int(data.version) != before + 1:  # somebody else's rows are among ours
+            raise self._overtaken()
+        batch.at[name], batch.open[name] = int(data.version), data
+
+    def _open_all(self, names: Sequence[str]) -> dict[str, lance.LanceDataset]:
+        """Tables at the versions that count."""
+        batch = self._batch if self._writes_here() else None
+        while True:
+            versions = self.versions()
+            there = [name for name in names if versions.get(name)]
+            found = {name: batch.open[name] for name in there if batch and name in batch.open}
+            for name, (version, data) in self._cache.items():
+                if name in there and name not in found and version == versions[name]:
+                    found[name] = data
+            lacking = {name: versions[name] for name in there if name not in found}
             try:
-                return lance.dataset(str(path))
+                opened = self._open_some(lacking)
             except ValueError as error:
-                if "not found" in str(error).lower():
-                    return None
+                if self._pinned is None and self.versions() != versions:
+                    continue  # it was compacted away just now
                 raise LakeError(
-                    str(self.folder),
-                    f"has a table `{name}` that cannot be opened: {error}",
-                    hint="Remove that folder and ingest again, or restore it from a copy.",
+                    self.place.uri,
+                    f"has a table that cannot be opened: {str(error).split(', /')[0]}",
+                    hint="Restore the lake from a copy, or ingest into a new one.",
                 ) from error
+            self._cache.update({name: (lacking[name], data) for name, data in opened.items()})
+            return {name: found[name] if name in found else opened[name] for name in there}
 
-    def _write_journal(self, versions: Mapping[str, int]) -> None:
-        write_atomically(self.folder / JOURNAL, json.dumps(dict(versions)))
+    def _open_some(self, versions: Mapping[str, int]) -> dict[str, lance.LanceDataset]:
+        with self.place.storing():
+            if len(versions) < 2 or self.place.options is None:
+                return {name: self._open(name, versions[name]) for name in versions}
+            with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:  # a store answers slowly
+                opened = pool.map(self._open, versions, versions.values())
+                return dict(zip(versions, opened, strict=True))
+
+    def _open(self, name: str, version: int) -> lance.LanceDataset:
+        return lance.dataset(
+            self._path(name),
+            version=version,
+            storage_options=self._options,
+            session=self._session,
+        )
+
+    def _path(self, name: str) -> str:
+        _known(name)
+        return self.place.at(f"{name}.lance")
+
+    @property
+    def _options(self) -> dict[str, str] | None:
+        return None if self.place.options is None else dict(self.place.options)
+
+    def _latest_version(self, name: str) -> int:
+        """The newest version of a table, whether it counts or not; 0 if there is none."""
+        try:
+            return int(
+                lance.dataset(
+                    self._path(name), storage_options=self._options, session=self._session
+                ).version
+            )
+        except ValueError as error:
+            if "not found" in str(error).lower():
+                return 0
+            raise LakeError(
+                self.place.uri,
+                f"has a table `{name}` that cannot be opened: {error}",
+                hint="Restore the lake from a copy, or ingest into a new one.",
+            ) from error
+
+    def _read_manifest(self) -> tuple[Manifest, str]:
+        file = self.place.read(ABOUT)
+        if file is None:
+            raise NoLake(
+                self.place.uri,
+                f"is gone: there is no {ABOUT}.",
+                hint="Was it removed while it was in use?",
+            )
+        if self._seen is None or self._seen[0] != file.data:
+            manifest = manifest_of(file.data, self.place.uri)
+            if self._seen and self._seen[1].created_unix_ns != manifest.created_unix_ns:
+                self._cache.clear()  # another lake in the same place
+            self._seen = (file.data, manifest)
+        return self._seen[1], file.tag
+
+    def _before_manifests(self) -> dict[str, int]:
+        """The versions that count in a lake of Scenelake 0.1."""
+        journal = self.place.read(_JOURNAL)
+        versions = {name: self._latest_version(name) for name in TABLES}
+        if journal is not None:
+            versions.update({str(k): int(v) for k, v in json.loads(journal.data).items()})
+        return {name: version for name, version in versions.items() if version}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The text in a file that is either whole or not there, even after a power cut."""
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+@functools.cache
+def code_version() -> str:
+    """The version of Scenelake that runs."""
+    return installed_version("scenelake")
 
 
 def conform(name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -304,29 +475,51 @@ def conform(name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> pa.Table
         UnknownName: There is no such table, or it has no such column.
         ValueError: A column that must not be null is, or a value is of the wrong type.
     """
-    if name not in TABLES:
-        raise UnknownName("table", name, TABLES)
+    _known(name)
     table, schema = TABLES[name], TABLES[name].schema
     if isinstance(rows, pa.Table):
         given: Sequence[str] = rows.schema.names
     else:
         given = sorted({key for row in rows for key in row})
-    for column in given:
-        if column not in schema.names:
-            raise UnknownName(f"column of {name}", column, schema.names)
+    for told in given:
+        if told not in schema.names:
+            raise UnknownName(f"column of {name}", told, schema.names)
     if not isinstance(rows, pa.Table):
         rows = pa.Table.from_pylist(list(rows), schema=schema)
     count = rows.num_rows
     arrays = [
-        rows[field.name].cast(field.type) if field.name in rows.schema.names
-        else pa.chunked_array([pa.nulls(count, field.type)])
-        for field in schema
+        rows[column.name].cast(column.type) if column.name in rows.schema.names
+        else pa.chunked_array([pa.nulls(count, column.type)])
+        for column in schema
     ]  # fmt: skip
-    for field, array in zip(schema, arrays, strict=True):
-        if not field.nullable and array.null_count:
-            raise ValueError(f"{name}.{field.name} must not be null.")
+    for column, array in zip(schema, arrays, strict=True):
+        if not column.nullable and array.null_count:
+            raise ValueError(f"{name}.{column.name} must not be null.")
     made = pa.Table.from_arrays(arrays, schema=schema)
     return made.sort_by([(column, "ascending") for column in table.key])
+
+
+def _session() -> Any:
+    """What Lance remembers of one lake, within bounds."""
+    library: Any = lance  # its stubs leave the class out
+    return library.Session(
+        index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES
+    )
+
+
+def _to_latest(data: Any) -> None:
+    data.checkout_latest()
+
+
+def _restore(data: Any) -> None:
+    """Make the version that is open the newest one."""
+    data.restore()
+    data.checkout_latest()
+
+
+def _known(name: str) -> None:
+    if name not in TABLES:
+        raise UnknownName("table", name, TABLES)
 
 
 def _bad_filter(name: str, where: str, error: Exception) -> BadQuery:
@@ -337,14 +530,17 @@ def _bad_filter(name: str, where: str, error: Exception) -> BadQuery:
     )
 
 
+@functools.cache
 def _stored_schema(name: str) -> pa.Schema:
     """The table's schema with what Lance is told about compression."""
     fields = []
-    for field in TABLES[name].schema:
-        if pa.types.is_float32(field.type):
-            fields.append(field.with_metadata(_COMPRESSED))
-        elif pa.types.is_binary(field.type):
-            fields.append(field.with_metadata(_COMPRESSED_BYTES))
+    for column in TABLES[name].schema:
+        if pa.types.is_float32(column.type):
+            fields.append(column.with_metadata(_COMPRESSED))
+        elif pa.types.is_binary(column.type):
+            fields.append(column.with_metadata(_COMPRESSED_BYTES))
         else:
-            fields.append(field)
+            fields.append(column)
+    if name == "blobs":
+        fields.append(lance.blob_field(PAYLOAD))
     return pa.schema(fields)

@@ -81,15 +81,7 @@ def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list
     """
     found: list[Finding] = []
     tell = progress or (lambda _: None)
-    tell("journal")
-    if lake.store.journal():
-        found.append(
-            Finding(
-                severity=WARNING, check="journal", table="", count=1,
-                detail="A batch was cut short, or is being written now; readers see the lake as "
-                "it was before, and the next writer undoes what was begun.",
-            )
-        )  # fmt: skip
+    lake = lake.at()
     tables = lake.store.datasets()
     with connect(tables) as connection:
         for name, finding in _checks(connection, set(tables)):

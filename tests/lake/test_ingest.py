@@ -393,7 +393,7 @@ def test_a_full_disk_keeps_whole_batches(lake, tmp_path, monkeypatch):
 
     def full(data, path, **options):
         nonlocal count
-        count += path.endswith("dense.lance")
+        count += getattr(path, "uri", path).endswith("dense.lance")
         if count > 1:
             raise OSError("LanceError(IO): No space left on device (os error 28), x.rs:1")
         return written(data, path, **options)

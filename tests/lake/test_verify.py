@@ -24,7 +24,7 @@ def broken(lake, name: str, column: str, value, row: int = 0) -> None:
     values[row] = value
     field = table.schema.field(column)
     wrong = table.set_column(table.schema.names.index(column), field, pa.array(values, field.type))
-    with lake.store.writing(name):
+    with lake.store.writing():
         lake.store.delete(name, "true")
         lake.store.append(name, wrong)
 
