@@ -67,7 +67,9 @@ CODECS: dict[str, Codec] = {
         Codec(name="jpeg", kind="image", decoder="formats.media:decode_picture"),
         Codec(name="png", kind="image", decoder="formats.media:decode_picture"),
         Codec(name="feather", kind="points", decoder="formats.argoverse2_sensor:decode_sweep"),
+        Codec(name="nuscenes_lidar", kind="points", decoder="formats.nuscenes:decode_sweep"),
         Codec(name="pcd", kind="points", decoder="formats.pcd:decode_pcd"),
+        Codec(name="waymo_range_image", kind="points", decoder="formats.waymo_range_image:decode"),
         Codec(name="h264", kind="video"),
         Codec(name="hevc", kind="video"),
         Codec(name="av1", kind="video"),
@@ -81,6 +83,8 @@ CONTAINERS: dict[str, str] = {
     "gzip": "formats.media:from_gzip",
     "zip": "formats.media:from_zip",
     "parquet": "formats.media:from_parquet",
+    "waymo_laser": "formats.waymo_range_image:from_tfrecord",
+    "waymo_v2_lidar": "formats.waymo_v2:from_table",
 }
 """How a file may wrap the bytes: word → ``module:function`` (file, argument, offset, size) → bytes.
 

@@ -135,6 +135,11 @@ def split_of(path: Path) -> str | None:
     return None
 
 
+def text(value: str | bytes) -> str:
+    """A message's word; protobuf hands out bytes where it is no UTF-8."""
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")
+
+
 def _first_leaf(head: bytes, depth: int) -> bytes | None:
     """What field 1 of field 1 … of a message holds, if each comes first and is no number."""
     for _ in range(depth):

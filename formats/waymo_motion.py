@@ -26,7 +26,7 @@ from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
 from formats.tfrecord import read_records, write_records
-from formats.waymo import CLASSES, LIGHTS, split_of, tfrecords
+from formats.waymo import CLASSES, LIGHTS, split_of, text, tfrecords
 from formats.waymo_map import (
     LANE_TYPES,
     LAYERS,
@@ -113,6 +113,7 @@ def write_logs(logs: Iterable[Log], path: Path) -> list[Note]:
 
 
 def _log(scenario: Any, source: Path, record: str) -> Log:
+    name = text(scenario.scenario_id)
     grid, notes = _grid(scenario, source, record)
     grid, broken = grid.without_broken_states()
     notes += broken
@@ -126,7 +127,7 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
         notes.append(Note(kind="missing", reason="the scenario names no ego (sdc_track_index)"))
     agents, dropped = grid.observations(without=sdc)
     ego, guessed = (None, []) if sdc is None else grid.ego(sdc)
-    road, map_notes = read_map(scenario.map_features, scenario.scenario_id)
+    road, map_notes = read_map(scenario.map_features, name)
     last = int(grid.t_ns[-1])
     anchor = None
     if scenario.HasField("current_time_index"):
@@ -137,10 +138,10 @@ def _log(scenario: Any, source: Path, record: str) -> Log:
     for field in ("compressed_frame_laser_data", "frame_camera_tokens"):
         if count := len(getattr(scenario, field)):
             notes.append(Note(kind="dropped", reason=f"{field} is not carried", count=count))
-    window = Window(source_scene_id=scenario.scenario_id, t0_ns=0, t1_ns=last, anchor_ns=anchor)
+    window = Window(source_scene_id=name, t0_ns=0, t1_ns=last, anchor_ns=anchor)
     return Log(
         dataset=DATASET,
-        source_log_id=scenario.scenario_id or f"{plain_name(source)}:{record}",
+        source_log_id=name or f"{plain_name(source)}:{record}",
         source_uri=str(source),
         record=record,
         rate_hz=RATE_HZ,

@@ -124,8 +124,8 @@ class _Example:
     def text(self, name: str) -> str:
         """A feature that is one word; empty where there is none."""
         feature: Any = self._features.get(name)
-        words = feature.bytes_list.value if feature is not None else ()
-        return bytes(words[0]).decode(errors="replace") if len(words) else ""
+        words = [] if feature is None else list(feature.bytes_list.value)
+        return bytes(words[0]).decode(errors="replace") if words else ""
 
     def bad(self, reason: str) -> BadRecord:
         return BadRecord(self.source, reason, record=self.record)

@@ -194,9 +194,10 @@ class Sensor:
         kind: ``camera``, ``lidar``, ``radar``, ``imu``, ``gnss``, ``can`` or ``other``.
         ego_from_sensor: Translation x, y, z [m], then quaternion w, x, y, z; None if unknown.
             The ego frame has its origin where the source puts it (often the rear axle).
-        model: ``pinhole``, ``fisheye``, ``mei``, ``ftheta``, ``none``.
-        intrinsics: fx, fy, cx, cy [px], for cameras; further ones as the model defines.
-        distortion: As the model defines.
+        model: ``pinhole``, ``fisheye``, ``mei``, ``ftheta``, ``range_image``, ``none``.
+        intrinsics: fx, fy, cx, cy [px], for cameras; further ones as the model defines; for range
+            images the inclinations of the beams, lowest first [rad].
+        distortion: As the model defines; of a pinhole k1, k2, k3, then p1, p2 if it has them.
         width: [px].
         height: [px].
     """
