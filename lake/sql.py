@@ -1,7 +1,8 @@
 """Read-only SQL over the lake's tables, by DuckDB.
 
-All tables are there, those without rows too, and a view ``actors``: everyone, ego included, with
-the columns of ``agents``. Nothing can be written and no file can be reached from a query.
+All tables are there, those without rows too; beside them the views and driving macros of
+:mod:`lake.macros` and the geometry functions of :mod:`lake.geometry_sql`. Nothing can be written and
+no file can be reached from a query.
 """
 
 from __future__ import annotations
@@ -14,16 +15,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from lake import geometry_sql, macros
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-
-_ACTORS = """
-    CREATE VIEW actors AS
-    SELECT {columns} FROM (SELECT *, 'vehicle' AS cls FROM ego)
-    UNION ALL SELECT {columns} FROM agents
-"""
 
 
 def run_sql(query: str, *, tables: Mapping[str, Any]) -> pa.Table:
@@ -65,28 +61,13 @@ def connect(tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET asof_loop_join_threshold = 0")
     for name, table in TABLES.items():
         there = tables.get(name)
-        if there is None or set(there.schema.names) == set(table.schema.names):
-            connection.register(name, table.schema.empty_table() if there is None else there)
-        else:  # of an older Scenelake, or with bytes that DuckDB cannot read
-            connection.register(f"{name}_stored", there)
-            chosen = ", ".join(
-                f'"{c.name}"'
-                if c.name in there.schema.names
-                else f'NULL::{_sql_type(c.type)} "{c.name}"'
-                for c in table.columns
-            )
-            connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {name}_stored")
-    columns = ", ".join(TABLES["agents"].schema.names)
-    connection.execute(_ACTORS.format(columns=columns))
+        connection.register(name, table.schema.empty_table() if there is None else there)
+    for statement in macros.statements():
+        connection.execute(statement)
+    geometry_sql.install(connection)
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _sql_type(type: pa.DataType) -> str:
-    """DuckDB's word for the type of a column."""
-    empty = duckdb.from_arrow(pa.schema([("c", type)]).empty_table())
-    return str(empty.types[0])
 
 
 def _distinct_names(rows: pa.Table) -> pa.Table:
@@ -103,7 +84,7 @@ def _distinct_names(rows: pa.Table) -> pa.Table:
 
 def _bad_query(error: duckdb.Error) -> BadQuery:
     message = str(error)
-    names = [*TABLES, "actors"]
+    names = [*TABLES, *(view.name for view in macros.VIEWS)]
     missing = re.search(r"Table with name (\S+) does not exist", message)
     if missing:
         near = difflib.get_close_matches(missing[1], names, n=1)
