@@ -10,6 +10,7 @@ class TestMyReader(ReaderContract):
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -170,11 +171,13 @@ class ReaderContract:
     def test_a_cut_off_file_is_named(
         self, module: Reader, source: Path, tmp_path: Path, share: float
     ) -> None:
-        for number, path in enumerate(module.files(source)):
+        found = list(module.files(source))
+        home = Path(os.path.commonpath([source, *found]))  # a map may lie beside the source
+        for number, path in enumerate(found):
             folder = tmp_path / f"cut{number}"
             if source.is_dir():
-                copy = Path(shutil.copytree(source, folder / source.name))
-                broken = copy / path.relative_to(source)
+                copied = Path(shutil.copytree(home, folder / home.name))
+                copy, broken = copied / source.relative_to(home), copied / path.relative_to(home)
             else:
                 folder.mkdir()
                 for sibling in module.files(source):

@@ -1,0 +1,1164 @@
+"""nuScenes: relational JSON tables that point at samples, sweeps and maps; and its kin.
+
+    <root>/v1.0-*/{scene,sample,sample_data,sample_annotation,instance,category,attribute,
+                   visibility,sensor,calibrated_sensor,ego_pose,log,map,lidarseg,panoptic}.json
+    <root>/samples/, <root>/sweeps/              captures: key frames (2 Hz), all others
+    <root>/maps/expansion/<location>.json        see formats.nuscenes_map
+    <root>/can_bus/<scene>_<message>.json        see formats.nuscenes_can
+
+A source is the folder of tables; each scene is one log. Boxes are told in the world at the key
+frames; the vehicle (centre of the rear axle, on the ground) at every capture of every sensor, so
+its track is dense. The tables are gone through once and not held in memory.
+
+Two relatives share the tables: Lyft Level 5 perception (``v1.0*-train/``; poses are stamped with
+the key frame instead of the capture, so captures tell the time) and TIER IV's T4 (``annotation/``,
+``data/``, ``map/lanelet2_map.osm``, ``vehicle_state.json``, boxes in images).
+
+What a box has besides its state becomes events of its track: each attribute and each level of
+visibility as an interval of consecutive key frames, and one ``sample_annotation`` with tokens and
+counts of points. Each key frame is an event ``sample`` that names its captures.
+
+Sources: github.com/nutonomy/nuscenes-devkit, ``docs/schema_nuscenes.md`` and ``utils/splits.py``;
+github.com/tier4/t4-devkit, ``docs/schema/table.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from formats.files import present, read_json
+from formats.json_table import JsonTable, Record, records
+from formats.media import Points
+from formats.nuscenes_can import CanBus, CanPose, can_files, read_can_bus
+from formats.nuscenes_map import ORIGINS_WGS84, read_map
+from formats.registry import Rejected
+from formats.tally import Tally
+from formats.tree import matching
+from geometry.arrays import Array
+from geometry.frames import rotation_from_quaternion, yaw_from_quaternion
+from schemas.errors import BadInput, UnreadableFile
+from schemas.labels import AgentClass, Daylight, Weather
+from schemas.records import (
+    EgoStates,
+    Frame,
+    Log,
+    Note,
+    Observations,
+    Readings,
+    RoadMap,
+    Sensor,
+    SourceEvent,
+    Window,
+)
+
+NEEDED = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+BOXES = ("sample_annotation", "instance", "category")
+WORDS = ("attribute", "visibility", "log", "map")
+EXTRA = ("lidarseg", "panoptic", "object_ann", "surface_ann", "keypoint", "traffic_light",
+         "vehicle_state")  # fmt: skip
+TABLES = (*NEEDED, *BOXES, *WORDS, *EXTRA)
+
+SWEEP_COLUMNS = ("x", "y", "z", "intensity", "ring")
+
+US = 1000  # [ns] of a stamp's unit
+POSE_REACH_NS = 100_000_000  # between two bus messages, how far apart they may be to interpolate
+FAR_FROM_MAP_M = 500.0  # a drive that is nowhere nearer to its map is on another
+SWAPPED = 0.5  # share of motor vehicles wider than long, above which the size is told otherwise
+
+CLASSES = {
+    "pedestrian": AgentClass.PEDESTRIAN, "human": AgentClass.PEDESTRIAN,
+    "person": AgentClass.PEDESTRIAN, "animal": AgentClass.ANIMAL,
+    "movable_object": AgentClass.OBSTACLE, "static_object": AgentClass.OBSTACLE,
+    "traffic_cone": AgentClass.OBSTACLE, "barrier": AgentClass.OBSTACLE,
+    "bicycle_rack": AgentClass.OBSTACLE, "debris": AgentClass.OBSTACLE,
+    "pushable_pullable": AgentClass.OBSTACLE, "bicycle": AgentClass.CYCLIST,
+    "cyclist": AgentClass.CYCLIST, "motorcycle": AgentClass.MOTORCYCLE,
+    "motorbike": AgentClass.MOTORCYCLE, "motorcyclist": AgentClass.MOTORCYCLE,
+    "bus": AgentClass.BUS, "truck": AgentClass.TRUCK, "trailer": AgentClass.TRUCK,
+    "tractor_unit": AgentClass.TRUCK, "semi_trailer": AgentClass.TRUCK,
+    "construction": AgentClass.TRUCK, "fire_truck": AgentClass.TRUCK,
+    "construction_vehicle": AgentClass.TRUCK, "car": AgentClass.VEHICLE,
+    "emergency": AgentClass.VEHICLE, "emergency_vehicle": AgentClass.VEHICLE,
+    "other_vehicle": AgentClass.VEHICLE, "vehicle": AgentClass.VEHICLE,
+    "ambulance": AgentClass.VEHICLE, "police_car": AgentClass.VEHICLE,
+    "unknown": AgentClass.UNKNOWN,
+}  # fmt: skip
+"""Words of the categories; of ``vehicle.bus.bendy`` the last word that is here counts."""
+
+VALIDATION = (
+    3, *range(12, 19), 35, 36, 38, 39, *range(92, 111), 221, *range(268, 279), *range(329, 333),
+    *range(344, 347), *range(519, 525), *range(552, 566), 625, 626, 627, 629, 630,
+    *range(632, 639), 770, 771, 775, 777, 778, *range(780, 785), *range(794, 801), 802,
+    *range(904, 918), *range(919, 932), 962, 963, *range(966, 970), 971, 972, *range(1059, 1074),
+)  # fmt: skip
+"""Numbers of the scenes that are for validation; the test scenes have a folder of their own."""
+MINI = {
+    **dict.fromkeys((61, 553, 655, 757, 796, 1077, 1094, 1100), "mini_train"),
+    **dict.fromkeys((103, 916), "mini_val"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    """What sets one relative apart.
+
+    Attributes:
+        dataset: As in the lake.
+        license: Of the published data.
+        rate_hz: Of the key frames; None: as measured.
+        ego_size: (length, width, height) [m].
+        axle_to_centre: From the rear axle forward to the middle of the box [m].
+        poses_tell_time: Whether a pose is stamped with its own time.
+        ego_known: Whether the vehicle's size is that of the recording car.
+    """
+
+    dataset: str
+    license: str | None
+    rate_hz: float | None
+    ego_size: tuple[float, float, float]
+    axle_to_centre: float
+    poses_tell_time: bool
+    ego_known: bool
+
+
+NUSCENES = _Family(
+    dataset="nuscenes", license="CC BY-NC-SA 4.0", rate_hz=2.0, poses_tell_time=True,
+    ego_size=(4.084, 1.730, 1.562), axle_to_centre=1.385, ego_known=True,
+)  # fmt: skip
+"""Renault Zoe: rear overhang 0.657 m (manufacturer's drawing)."""
+LYFT = _Family(
+    dataset="lyft_l5_perception", license="CC BY-NC-SA 4.0", rate_hz=5.0, poses_tell_time=False,
+    ego_size=(4.869, 1.852, 1.476), axle_to_centre=1.363, ego_known=True,
+)  # fmt: skip
+"""Ford Fusion: wheelbase 2.850 m, rear overhang 1.072 m (manufacturer's drawing)."""
+T4 = _Family(
+    dataset="t4", license=None, rate_hz=None, poses_tell_time=True,
+    ego_size=(4.89, 1.896, 2.5), axle_to_centre=1.345, ego_known=False,
+)  # fmt: skip
+"""Autoware's sample vehicle, which stands for whichever recorded: T4 does not tell its size."""
+
+
+def sources(path: Path) -> Iterator[Path]:
+    """Folders of tables at or under a path; of one of the tables, its folder."""
+    folders = {file.parent for file in matching(path, *(f"{name}.json" for name in TABLES))}
+    yield from sorted(folder for folder in folders if _is_ours(folder))
+
+
+def files(source: Path) -> Iterator[Path]:
+    """Tables, maps, and the bus messages of its scenes; no captures."""
+    for name in TABLES:
+        found = present(source / f"{name}.json")
+        if found is not None:
+            yield found
+    root = source.parent
+    for folder in (root / "maps" / "expansion", root / "maps"):
+        for file in matching(folder, "*.json") if folder.is_dir() else ():
+            if file.parent == folder:
+                yield file
+    lanelets = present(root / "map" / "lanelet2_map.osm")
+    if lanelets is not None:
+        yield lanelets
+    if (root / "can_bus").is_dir():
+        for scene in _scene_names(source):
+            yield from can_files(root, scene)
+
+
+def read(source: Path) -> Iterator[Log | Rejected]:
+    """One log a scene, in the order of the table.
+
+    A scene whose map or bus messages are damaged, or whose records do not hang together, is
+    rejected; the others are read.
+
+    Raises:
+        UnreadableFile: A table is missing or damaged.
+    """
+    with ExitStack() as stack:
+        tables = _Tables(source, stack)
+        maps = _Maps(source.parent)
+        names: Counter[str] = Counter()
+        for scene in tables.scenes:
+            name = str(scene.get("name") or scene.get("token") or "")
+            names[name] += 1
+            record = name if names[name] == 1 else f"{name}#{names[name]}"
+            tally = Tally()
+            if names[name] > 1:
+                tally.add("renamed", "another scene of this folder has the same name")
+            try:
+                yield _SceneReader(tables, maps, scene, record, tally).log()
+            except BadInput as error:
+                yield Rejected(record=record, reason=str(error), notes=tally.notes())
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                reason = f"its records are not understood ({type(error).__name__}: {error})"
+                yield Rejected(record=record, reason=reason, notes=tally.notes())
+
+
+def class_of(category: str) -> AgentClass | None:
+    """The class of a category by its last word that is known; None if none is."""
+    for word in reversed(category.lower().replace("trafficcone", "traffic_cone").split(".")):
+        if word in CLASSES:
+            return CLASSES[word]
+    return None
+
+
+def decode_sweep(data: bytes) -> Points:
+    """A ``.pcd.bin``: rows of five float32, in the sensor's frame (T4's joined clouds: the ego's).
+
+    Raises:
+        ValueError: The bytes are no whole number of points.
+    """
+    width = 4 * len(SWEEP_COLUMNS)
+    if len(data) % width:
+        raise ValueError(f"{len(data)} bytes are no whole number of points of {width} bytes")
+    rows = np.frombuffer(data, dtype="<f4").reshape(-1, len(SWEEP_COLUMNS))
+    return Points(
+        xyz=rows[:, :3].astype(np.float64),
+        frame="sensor",
+        channels={"intensity": rows[:, 3], "ring": rows[:, 4]},
+    )
+
+
+def conditions(description: str) -> tuple[Weather | None, Daylight | None]:
+    """What a scene's description says of weather and light; None where it says nothing."""
+    words = description.lower().replace(",", " ").replace(".", " ").split()
+    weather = None
+    if any(word.startswith("rain") for word in words) and "after rain" not in " ".join(words):
+        weather = Weather.RAIN
+    elif any(word.startswith("snow") for word in words):
+        weather = Weather.SNOW
+    elif any(word.startswith("fog") for word in words):
+        weather = Weather.FOG
+    light = None
+    if any(word.startswith("night") for word in words):
+        light = Daylight.NIGHT
+    elif {"dusk", "dawn", "sunset", "sunrise"} & set(words):
+        light = Daylight.DUSK
+    return weather, light
+
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether most tables are there; nuImages shares many but has no scenes and no boxes."""
+    names = [n for n in (*NEEDED, *BOXES, *WORDS) if present(folder / f"{n}.json") is not None]
+    return len(names) >= len(NEEDED) and bool({"scene", "sample_annotation"} & set(names))
+
+
+def _scene_names(source: Path) -> list[str]:
+    path = present(source / "scene.json")
+    try:
+        return [] if path is None else [str(scene.get("name")) for scene in records(path)]
+    except BadInput:
+        return []  # reading says what is wrong with it
+
+
+def _stamp_ns(value: Any) -> int:
+    """Microseconds, whole or with decimals, as exact nanoseconds.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"the stamp {value!r} is no number")
+    return value * US if isinstance(value, int) else round(Decimal(repr(value)) * US)
+
+
+def _vector(value: Any, size: int) -> tuple[float, ...] | None:
+    """A list of that many finite numbers; None if it is none."""
+    if not isinstance(value, list | tuple) or len(value) != size:
+        return None
+    if not all(isinstance(v, int | float) and math.isfinite(v) for v in value):
+        return None
+    return tuple(float(v) for v in value)
+
+
+def _rotation(value: Any) -> tuple[float, ...] | None:
+    """A quaternion, scalar first, that is none of length 0; None if it is none."""
+    found = _vector(value, 4)
+    return found if found is not None and math.hypot(*found) > 1e-6 else None
+
+
+class _Tables:
+    """The tables of a folder: small ones by token, large ones on disk."""
+
+    def __init__(self, source: Path, stack: ExitStack) -> None:
+        self.source = source
+        for name in NEEDED:
+            if present(source / f"{name}.json") is None:
+                raise UnreadableFile(
+                    source / f"{name}.json", "does not exist",
+                    hint="Fetch the whole metadata archive again.",
+                )  # fmt: skip
+        self.scenes = list(records(self._path("scene")))
+        if not self.scenes:
+            raise UnreadableFile(self._path("scene"), "lists no scene")
+        self.samples: dict[str, list[Record]] = {}
+        for sample in records(self._path("sample")):
+            self.samples.setdefault(str(sample.get("scene_token")), []).append(sample)
+        self.sensors = self._by_token("sensor")
+        self.calibrations = self._by_token("calibrated_sensor")
+        self.instances = self._by_token("instance")
+        self.categories = self._by_token("category")
+        self.attributes = self._by_token("attribute")
+        self.visibilities = self._by_token("visibility")
+        self.drives = self._by_token("log")
+        self.masks = list(self._by_token("map").values())
+        self.lights = {
+            str(row.get("instance_token")): str(row.get("primitive_id"))
+            for row in self._by_token("traffic_light").values()
+        }
+        self.captures = stack.enter_context(
+            JsonTable(self._path("sample_data"), by="sample_token")
+        )
+        self.poses = stack.enter_context(JsonTable(self._path("ego_pose"), by="token"))
+        self.boxes = self._large("sample_annotation", "sample_token", stack)
+        self._on_capture = {
+            name: table
+            for name in ("lidarseg", "panoptic", "object_ann", "surface_ann", "keypoint")
+            if (table := self._large(name, "sample_data_token", stack)) is not None
+        }
+        self.family = _family(source, self.scenes)
+
+    def about(self, name: str, capture: str) -> Iterator[Record]:
+        """Rows of an optional table that concern a capture."""
+        if name in self._on_capture:
+            yield from self._on_capture[name].of(capture)
+
+    def vehicle_states(self) -> Iterator[Record]:
+        """Of T4."""
+        path = present(self.source / "vehicle_state.json")
+        yield from () if path is None else records(path)
+
+    def _path(self, name: str) -> Path:
+        path = self.source / f"{name}.json"
+        return present(path) or path
+
+    def _by_token(self, name: str) -> dict[str, Record]:
+        path = present(self.source / f"{name}.json")
+        return {} if path is None else {str(row.get("token")): row for row in records(path)}
+
+    def _large(self, name: str, by: str, stack: ExitStack) -> JsonTable | None:
+        path = present(self.source / f"{name}.json")
+        return None if path is None else stack.enter_context(JsonTable(path, by=by))
+
+
+def _family(source: Path, scenes: Sequence[Record]) -> _Family:
+    if source.name == "annotation":
+        return T4
+    lyft = source.name.startswith(("v1.01", "v1.02")) or str(
+        scenes[0].get("name") or ""
+    ).startswith("host-")
+    return LYFT if lyft else NUSCENES
+
+
+class _Maps:
+    """Road maps by file; each is read once and shared."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[Path, tuple[RoadMap, list[Note]] | UnreadableFile] = {}
+
+    def expansion(self, location: str) -> tuple[RoadMap, list[Note]] | None:
+        """Of a location of nuScenes; None without a file."""
+        name = f"{location}.json"
+        if not location or Path(name).name != name:
+            return None
+        for folder in (self.root / "maps" / "expansion", self.root / "maps"):
+            path = present(folder / name)
+            if path is not None:
+                return self._once(path, read_map)
+        return None
+
+    def lanelets(self, filename: str) -> tuple[RoadMap, list[Note]] | None:
+        """A Lanelet2 map of T4; None without a file."""
+        path = _within(self.root, filename)
+        found = None if path is None else present(path)
+        if found is None:
+            return None
+        from formats import lanelet2
+
+        return self._once(found, lanelet2.read_map)
+
+    def _once(
+        self, path: Path, reader: Callable[[Path], tuple[RoadMap, list[Note]]]
+    ) -> tuple[RoadMap, list[Note]]:
+        if path not in self._read:
+            try:
+                self._read[path] = reader(path)
+            except UnreadableFile as error:
+                self._read[path] = error
+        found = self._read[path]
+        if isinstance(found, UnreadableFile):
+            raise UnreadableFile(found.path, found.reason, hint=found.hint)
+        return found
+
+
+def _within(root: Path, filename: Any) -> Path | None:
+    """A file of the dataset; None for a name that leads out of it, or is none."""
+    if not isinstance(filename, str) or not filename or "\0" in filename:
+        return None
+    normal = Path(os.path.normpath(filename))
+    if normal.is_absolute() or normal.parts[0] == os.pardir:
+        return None
+    return root / normal
+
+
+# ── One scene ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pose:
+    """Where the vehicle's rear axle was; times of Unix."""
+
+    t_ns: int
+    xyz: tuple[float, ...]
+    rotation: tuple[float, ...]
+    twist: tuple[float, ...] | None = None
+    acceleration: tuple[float, ...] | None = None
+    geocoordinate: tuple[float, ...] | None = None
+
+    @property
+    def world_from_ego(self) -> tuple[float, ...]:
+        """As ``Frame`` has it."""
+        return (*self.xyz, *self.rotation)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the captures of a scene tell; times of Unix until the log is made."""
+
+    sensors: dict[str, Sensor] = field(default_factory=dict)
+    channel_of: dict[str, str] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
+    poses: dict[str, _Pose] = field(default_factory=dict)
+    key_frames: dict[str, dict[str, int]] = field(default_factory=dict)
+    events: list[SourceEvent] = field(default_factory=list)
+    taken: set[tuple[str, int]] = field(default_factory=set)
+
+
+class _SceneReader:
+    def __init__(
+        self, tables: _Tables, maps: _Maps, scene: Record, name: str, tally: Tally
+    ) -> None:
+        self.tables, self.maps, self.scene, self.tally = tables, maps, scene, tally
+        self.name, self.family, self.root = name, tables.family, tables.source.parent
+
+    def log(self) -> Log:
+        """The scene.
+
+        Raises:
+            BadInput: It has no key frames, or its map or bus messages are damaged.
+        """
+        token = str(self.scene.get("token"))
+        samples = self._samples(token)
+        if not samples:
+            raise UnreadableFile(
+                self.tables.source / "sample.json", f"has no sample of the scene {self.name}"
+            )
+        found = _Found()
+        for sample in samples:
+            self._captures(found, self.tables.captures.of(str(sample["token"])), sample)
+        if len(self.tables.scenes) == 1:  # T4 leaves the sample empty between the key frames
+            self._captures(found, self.tables.captures.of(""), None)
+            self._loose_poses(found)
+        agents, events = self._boxes(samples)
+        bus = None
+        if self.family is NUSCENES:
+            bus = read_can_bus(self.root, str(self.scene.get("name")), self.tally)
+        t_samples = [_stamp_ns(sample["timestamp"]) for sample in samples]
+        readings, extra_sensors = self._readings(found, bus)
+        stamps = [*t_samples, *(f.t_ns for f in found.frames)]
+        stamps += [pose.t_ns for pose in found.poses.values()]
+        stamps += [int(series.t_ns[0]) for series in readings]
+        t0 = min(stamps)
+        ego = self._ego(found, bus, readings, t0)
+        drive = self.tables.drives.get(str(self.scene.get("log_token")), {})
+        location = str(drive.get("location") or "") or None
+        road_map = self._map(location or "", ego, agents)
+        weather, daylight = self._conditions()
+        sensors = [*(found.sensors[c] for c in sorted(found.sensors)), *extra_sensors]
+        window = Window(
+            source_scene_id=self.name, t0_ns=t_samples[0] - t0, t1_ns=t_samples[-1] - t0
+        )
+        every = [*self._sample_events(samples, found), *events, *found.events]
+        if bus is not None and bus.route is not None:
+            every.append(
+                SourceEvent(
+                    name="route", t0_ns=t_samples[0], t1_ns=t_samples[-1],
+                    detail={"xy": bus.route.tolist()},
+                )
+            )  # fmt: skip
+        return Log(
+            dataset=self.family.dataset,
+            source_log_id=self.name,
+            source_uri=str(self.tables.source),
+            record=self.name,
+            rate_hz=self._rate(t_samples),
+            ego=ego,
+            agents=replace(agents, t_ns=agents.t_ns - t0),
+            map=road_map,
+            t0_unix_ns=t0,
+            split=self._split(),
+            location=location,
+            weather=weather,
+            daylight=daylight,
+            license=self.family.license,
+            sensors=sensors,
+            frames=[replace(frame, t_ns=frame.t_ns - t0) for frame in found.frames],
+            readings=[replace(series, t_ns=series.t_ns - t0) for series in readings],
+            windows=[window],
+            events=[replace(e, t0_ns=e.t0_ns - t0, t1_ns=e.t1_ns - t0) for e in every],
+            notes=self.tally.notes(),
+            extra=self._extra(token, drive, location),
+        )
+
+    def _samples(self, token: str) -> list[Record]:
+        """Key frames in order of time, one a stamp."""
+        usable = []
+        for sample in self.tables.samples.get(token, ()):
+            try:
+                usable.append((_stamp_ns(sample.get("timestamp")), sample))
+            except ValueError:
+                self.tally.add("dropped", "key frames without a usable stamp")
+        usable.sort(key=lambda pair: pair[0])
+        kept = [
+            sample for k, (t_ns, sample) in enumerate(usable) if k == 0 or t_ns != usable[k - 1][0]
+        ]
+        self.tally.add(
+            "dropped", "key frames with a stamp that another has already", len(usable) - len(kept)
+        )
+        told = self.scene.get("nbr_samples")
+        if isinstance(told, int) and told > len(kept):
+            self.tally.add(
+                "missing", "key frames that the scene counts but the table lacks", told - len(kept)
+            )
+        return kept
+
+    # ── Captures and poses ──────────────────────────────────────────────────────────────────────
+
+    def _captures(self, found: _Found, captures: Iterator[Record], sample: Record | None) -> None:
+        for capture in captures:
+            try:
+                t_ns = _stamp_ns(capture.get("timestamp"))
+            except ValueError:
+                self.tally.add("dropped", "captures without a usable stamp")
+                continue
+            pose = self._pose(found, capture, t_ns)
+            channel = self._channel(found, capture)
+            path = _within(self.root, capture.get("filename"))
+            if path is None:
+                reason = "captures whose file would lie outside of the dataset's folder"
+                self.tally.add("dropped", reason)
+                continue
+            if (channel, t_ns) in found.taken:
+                self.tally.add("dropped", "captures of one sensor at one time; the first is kept")
+                continue
+            found.taken.add((channel, t_ns))
+            path = self._file(path)
+            size = self._size(path)
+            if capture.get("is_valid") is False:
+                self.tally.add("dropped", "the mark that a capture is not valid")
+            codec = self._codec(path, capture)
+            frame = Frame(
+                channel=channel, t_ns=t_ns, uri=str(path), codec=codec, size=size,
+                world_from_ego=None if pose is None else pose.world_from_ego,
+            )  # fmt: skip
+            found.frames.append(frame)
+            if capture.get("is_key_frame") and sample is not None:
+                found.key_frames.setdefault(str(sample["token"]), {})[channel] = t_ns
+            self._annotations_of(found, frame, str(capture.get("token")))
+
+    def _pose(self, found: _Found, capture: Record, t_ns: int) -> _Pose | None:
+        token = str(capture.get("ego_pose_token"))
+        if token in found.poses:
+            return found.poses[token]
+        row = next(self.tables.poses.of(token), None)
+        if row is None:
+            self.tally.add("missing", "captures whose pose of the vehicle is not in the table")
+            return None
+        pose = self._pose_of(row, t_ns)
+        if pose is not None:
+            found.poses[token] = pose
+        return pose
+
+    def _pose_of(self, row: Record, t_ns: int) -> _Pose | None:
+        xyz, rotation = _vector(row.get("translation"), 3), _rotation(row.get("rotation"))
+        if xyz is None or rotation is None:
+            self.tally.add("dropped", "poses of the vehicle that are not finite, or no rotation")
+            return None
+        if self.family.poses_tell_time:
+            try:
+                t_ns = _stamp_ns(row.get("timestamp"))
+            except ValueError:
+                self.tally.add("guessed", "poses without a stamp take that of their capture")
+        return _Pose(
+            t_ns=t_ns, xyz=xyz, rotation=rotation, twist=_vector(row.get("twist"), 6),
+            acceleration=_vector(row.get("acceleration"), 3),
+            geocoordinate=_vector(row.get("geocoordinate"), 3),
+        )  # fmt: skip
+
+    def _loose_poses(self, found: _Found) -> None:
+        """Poses that no capture names, in a folder of one scene."""
+        if not self.family.poses_tell_time or self.family is NUSCENES:
+            return
+        for row in records(self.tables.poses.path):
+            token = str(row.get("token"))
+            if token not in found.poses:
+                pose = self._pose_of(row, 0)
+                if pose is not None and pose.t_ns:
+                    found.poses[token] = pose
+
+    def _channel(self, found: _Found, capture: Record) -> str:
+        """The channel of a capture; a sensor whose calibration changes is several."""
+        token = str(capture.get("calibrated_sensor_token"))
+        if token in found.channel_of:
+            return found.channel_of[token]
+        calibration = self.tables.calibrations.get(token)
+        row = {} if calibration is None else calibration
+        sensor = self.tables.sensors.get(str(row.get("sensor_token")), {})
+        name = channel = str(sensor.get("channel") or f"unknown {token}")
+        if calibration is None or not sensor:
+            self.tally.add("missing", "captures of a sensor that the tables do not describe")
+        number = 1
+        while channel in found.sensors:
+            number += 1
+            channel = f"{name}#{number}"
+        if number > 1:
+            reason = "a sensor with several calibrations in one scene is told as several sensors"
+            self.tally.add("renamed", reason)
+        xyz, rotation = _vector(row.get("translation"), 3), _rotation(row.get("rotation"))
+        placed = None if xyz is None or rotation is None else np.array([*xyz, *rotation])
+        if placed is None and calibration is not None:
+            self.tally.add("missing", "sensors without a usable place on the vehicle")
+        kind = str(sensor.get("modality") or "other")
+        kind = kind if kind in ("camera", "lidar", "radar") else "other"
+        matrix = row.get("camera_intrinsic") or ()
+        lens = [_vector(line, 3) for line in matrix] if len(matrix) == 3 else []
+        pinhole = len(lens) == 3 and lens[0] is not None and lens[1] is not None
+        width, height = capture.get("width"), capture.get("height")
+        found.sensors[channel] = Sensor(
+            channel=channel, kind=kind, ego_from_sensor=placed,
+            model="pinhole" if pinhole else "none",
+            intrinsics=(lens[0][0], lens[1][1], lens[0][2], lens[1][2])  # type: ignore[index]
+            if pinhole else (),
+            distortion=tuple(row.get("camera_distortion") or ()),
+            width=width if isinstance(width, int) and width > 0 else None,
+            height=height if isinstance(height, int) and height > 0 else None,
+        )  # fmt: skip
+        found.channel_of[token] = channel
+        return channel
+
+    def _file(self, path: Path) -> Path:
+        """Where a capture lies; Kaggle's copy of Lyft puts ``train_`` before the folder's name."""
+        if self.family is LYFT and not path.parent.is_dir():
+            prefix = self.tables.source.name.split("_")[0]
+            beside = path.parent.with_name(f"{prefix}_{path.parent.name}")
+            if beside.is_dir():
+                return beside / path.name
+        return path
+
+    def _size(self, path: Path) -> int | None:
+        try:
+            return path.stat().st_size
+        except OSError:
+            reason = "captures whose files are not there (now); their rows are kept"
+            self.tally.add("missing", reason)
+            return None
+
+    def _codec(self, path: Path, capture: Record) -> str:
+        name = path.name.lower()
+        if name.endswith((".jpg", ".jpeg")):
+            return "jpeg"
+        if name.endswith(".png"):
+            return "png"
+        if name.endswith(".pcd"):
+            return "pcd"
+        if name.endswith(".bin"):
+            info = _within(self.root, capture.get("info_filename"))
+            if info is None or _points_are_plain(info):
+                return "nuscenes_lidar"
+        self.tally.add("dropped", "how captures are laid out that no decoder is known for")
+        return "raw"
+
+    def _annotations_of(self, found: _Found, frame: Frame, token: str) -> None:
+        """Labels of points, and boxes in images."""
+        for name in ("lidarseg", "panoptic"):
+            for row in self.tables.about(name, token):
+                path = _within(self.root, row.get("filename"))
+                if path is None:
+                    self.tally.add("dropped", f"{name} files outside of the dataset's folder")
+                    continue
+                channel = f"{frame.channel}:{name}"
+                lidar = found.sensors[frame.channel]
+                found.sensors.setdefault(channel, replace(lidar, channel=channel, kind="other"))
+                found.frames.append(
+                    replace(
+                        frame, channel=channel, uri=str(path), codec="raw", size=self._size(path)
+                    )
+                )
+        for row in self.tables.about("object_ann", token):
+            found.events.append(self._box_in_image(row, frame))
+        for name in ("surface_ann", "keypoint"):
+            count = sum(1 for _ in self.tables.about(name, token))
+            self.tally.add("dropped", f"{name} rows, which mark pixels of images", count)
+
+    def _box_in_image(self, row: Record, frame: Frame) -> SourceEvent:
+        category = self.tables.categories.get(str(row.get("category_token")), {})
+        instance = str(row.get("instance_token") or "") or None
+        detail: dict[str, Any] = {
+            "token": row.get("token"),
+            "channel": frame.channel,
+            "bbox": row.get("bbox"),
+            "category": category.get("name"),
+            "attributes": [
+                self._word(self.tables.attributes, token)
+                for token in row.get("attribute_tokens") or ()
+            ],
+        }
+        detail |= {k: row[k] for k in ("orientation", "number") if row.get(k) is not None}
+        if instance in self.tables.lights:
+            detail["lanelet_primitive"] = self.tables.lights[instance]
+        if row.get("mask"):
+            self.tally.add("dropped", "masks of objects in images")
+        return SourceEvent(
+            name="object_ann", t0_ns=frame.t_ns, t1_ns=frame.t_ns, source_track_id=instance,
+            detail=detail,
+        )  # fmt: skip
+
+    # ── The vehicle ─────────────────────────────────────────────────────────────────────────────
+
+    def _ego(
+        self, found: _Found, bus: CanBus | None, readings: Sequence[Readings], t0: int
+    ) -> EgoStates | None:
+        by_time: dict[int, _Pose] = {}
+        differing = 0
+        for pose in found.poses.values():
+            known = by_time.setdefault(pose.t_ns, pose)
+            differing += math.dist(known.xyz, pose.xyz) > 0.01
+        self.tally.add(
+            "dropped", "poses of the vehicle that differ at one time; the first is kept", differing
+        )
+        if not by_time:
+            self.tally.add("missing", "no pose of the vehicle")
+            return None
+        poses = [by_time[t_ns] for t_ns in sorted(by_time)]
+        t_ns = np.array(sorted(by_time), dtype=np.int64)
+        axle = np.array([pose.xyz for pose in poses])
+        quaternion = np.array([pose.rotation for pose in poses])
+        quaternion = quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
+        world_from_ego = rotation_from_quaternion(quaternion)
+        reason = "the vehicle's size is not told; that of Autoware's sample vehicle is taken"
+        self.tally.add("guessed", reason, not self.family.ego_known)
+        motion = _told_motion(poses)
+        if motion is None and bus is not None and bus.pose is not None:
+            motion = _bus_motion(bus.pose, t_ns)
+            reason = "motion of the vehicle, interpolated between the bus's pose messages"
+            self.tally.add("guessed", reason, int(np.isfinite(motion[1]).sum()))
+        steering = None
+        for series in readings:
+            if series.channel == "vehicle_state" and series.signal == "steering_tire_angle":
+                assert series.value is not None
+                steering = _between(t_ns, series.t_ns, series.value[:, None])[:, 0]
+        velocity = acceleration = yaw_rate = None
+        if motion is not None:
+            local, acceleration, yaw_rate = motion
+            lever = np.zeros_like(local)
+            lever[:, 1] = yaw_rate * self.family.axle_to_centre  # the middle is not the axle
+            velocity = np.einsum("nij,nj->ni", world_from_ego, local + lever)[:, :2]
+        return EgoStates(
+            t_ns=t_ns - t0,
+            xyz=axle + world_from_ego @ np.array(_centre(self.family)),
+            yaw=yaw_from_quaternion(quaternion),
+            quaternion=quaternion,
+            velocity=velocity,
+            acceleration=acceleration,
+            yaw_rate=yaw_rate,
+            steering=steering,
+            size=self.family.ego_size,
+        )
+
+    def _readings(self, found: _Found, bus: CanBus | None) -> tuple[list[Readings], list[Sensor]]:
+        readings: list[Readings] = []
+        sensors: list[Sensor] = []
+        if bus is not None:
+            readings += bus.readings
+            sensors += bus.sensors
+        if self.family is T4:
+            states = list(self.tables.vehicle_states())
+            told = _vehicle_state(states, self.tally)
+            placed = sorted(
+                {p.t_ns: p.geocoordinate for p in found.poses.values() if p.geocoordinate}.items()
+            )
+            if placed:
+                t_ns = np.array([t for t, _ in placed], dtype=np.int64)
+                values = np.array([value for _, value in placed])
+                told += [
+                    Readings(channel="geocoordinate", signal=signal, t_ns=t_ns,
+                             value=values[:, k], unit=unit)
+                    for k, (signal, unit) in enumerate(
+                        (("latitude", "deg"), ("longitude", "deg"), ("altitude", "m"))
+                    )
+                ]  # fmt: skip
+                sensors.append(Sensor(channel="geocoordinate", kind="gnss"))
+            if any(series.channel == "vehicle_state" for series in told):
+                sensors.append(Sensor(channel="vehicle_state", kind="can"))
+            readings += told
+        return readings, sensors
+
+    # ── Boxes ───────────────────────────────────────────────────────────────────────────────────
+
+    def _boxes(self, samples: Sequence[Record]) -> tuple[Observations, list[SourceEvent]]:
+        if self.tables.boxes is None:
+            self.tally.add("missing", "no table of boxes (sample_annotation.json)")
+            return Observations.none(), []
+        tracks: dict[str, list[_Box]] = {}
+        for place, sample in enumerate(samples):
+            t_ns = _stamp_ns(sample["timestamp"])
+            seen: set[str] = set()
+            for row in self.tables.boxes.of(str(sample["token"])):
+                box = self._box(row, t_ns, place)
+                if box is None:
+                    continue
+                if box.instance in seen:
+                    reason = "boxes of one object at one key frame; the first is kept"
+                    self.tally.add("dropped", reason)
+                    continue
+                seen.add(box.instance)
+                tracks.setdefault(box.instance, []).append(box)
+        names = sorted(tracks)
+        categories = [self._category(name) for name in names]
+        classes = [class_of(category) for category in categories]
+        unknown = {c for c, cls in zip(categories, classes, strict=True) if cls is None}
+        if unknown:
+            reason = f"categories whose class is not known: {', '.join(sorted(unknown))}"
+            self.tally.add("guessed", reason, sum(cls is None for cls in classes))
+        boxes = [box for name in names for box in tracks[name]]
+        if not boxes:
+            return Observations.none(), []
+        self._check_sizes(tracks, dict(zip(names, classes, strict=True)))
+        velocity = np.array([box.velocity or (np.nan, np.nan, np.nan) for box in boxes])[:, :2]
+        agents = Observations(
+            track=np.repeat(np.arange(len(names)), [len(tracks[name]) for name in names]),
+            t_ns=np.array([box.t_ns for box in boxes], dtype=np.int64),
+            xyz=np.array([box.xyz for box in boxes]),
+            yaw=yaw_from_quaternion(np.array([box.rotation for box in boxes])),
+            size=np.array([box.size for box in boxes]),
+            velocity=velocity if np.isfinite(velocity).any() else None,
+            source_track_id=names,
+            source_cls=categories,
+            cls=[AgentClass.UNKNOWN if cls is None else cls for cls in classes],
+        )
+        events = [event for name in names for event in self._track_events(name, tracks[name])]
+        return agents, events
+
+    def _box(self, row: Record, t_ns: int, place: int) -> _Box | None:
+        xyz, rotation = _vector(row.get("translation"), 3), _rotation(row.get("rotation"))
+        instance = str(row.get("instance_token") or "")
+        if xyz is None or rotation is None or not instance:
+            self.tally.add("dropped", "boxes without a finite pose or without an object")
+            return None
+        told = _vector(row.get("size"), 3)
+        if told is None or min(told) <= 0.0:
+            self.tally.add("missing", "boxes without a usable size")
+            told = (math.nan, math.nan, math.nan)
+        width, length, height = told
+        return _Box(
+            instance=instance, t_ns=t_ns, place=place, xyz=xyz, rotation=rotation,
+            size=(length, width, height), velocity=_vector(row.get("velocity"), 3), row=row,
+        )  # fmt: skip
+
+    def _check_sizes(
+        self, tracks: Mapping[str, Sequence[_Box]], classes: Mapping[str, AgentClass | None]
+    ) -> None:
+        motor = [
+            box.size[1] > box.size[0]
+            for name, boxes in tracks.items()
+            if classes[name] in (AgentClass.VEHICLE, AgentClass.TRUCK, AgentClass.BUS)
+            for box in boxes
+        ]
+        if motor and sum(motor) > SWAPPED * len(motor):
+            reason = (
+                "most motor vehicles are wider than long; sizes are taken as published "
+                "(width, length, height), the source may mean length first"
+            )
+            self.tally.add("guessed", reason, len(motor))
+
+    def _category(self, instance: str) -> str:
+        row = self.tables.instances.get(instance)
+        if row is None:
+            self.tally.add("missing", "objects that the table of instances lacks")
+            return ""
+        category = self.tables.categories.get(str(row.get("category_token")))
+        if category is None:
+            self.tally.add("missing", "objects whose category the table lacks")
+            return ""
+        return str(category.get("name") or "")
+
+    def _track_events(self, name: str, boxes: Sequence[_Box]) -> Iterator[SourceEvent]:
+        """Attributes and visibility as intervals; counts of points as they are."""
+        for table, of in (
+            (self.tables.attributes, lambda row: row.get("attribute_tokens") or ()),
+            (self.tables.visibilities, lambda row: filter(None, (row.get("visibility_token"),))),
+        ):
+            begun: dict[str, tuple[int, int]] = {}
+            for k, box in enumerate(boxes):
+                now = {str(token) for token in of(box.row)}
+                follows = k > 0 and boxes[k - 1].place == box.place - 1
+                for token in sorted(begun):
+                    if token not in now or not follows:
+                        yield self._tag(table, token, name, *begun.pop(token))
+                for token in sorted(now):
+                    begun[token] = (begun.get(token, (box.t_ns, 0))[0], box.t_ns)
+            for token in sorted(begun):
+                yield self._tag(table, token, name, *begun[token])
+        instance = self.tables.instances.get(name, {})
+        detail: dict[str, Any] = {
+            "token": [box.row.get("token") for box in boxes],
+            "num_lidar_pts": [box.row.get("num_lidar_pts") for box in boxes],
+            "num_radar_pts": [box.row.get("num_radar_pts") for box in boxes],
+        }
+        if instance.get("instance_name"):
+            detail["instance_name"] = instance["instance_name"]
+        for key in ("acceleration", "automatic_annotation", "autolabel_metadata"):
+            if any(box.row.get(key) is not None for box in boxes):
+                detail[key] = [box.row.get(key) for box in boxes]
+        yield SourceEvent(
+            name="sample_annotation", t0_ns=boxes[0].t_ns, t1_ns=boxes[-1].t_ns,
+            source_track_id=name, detail=detail,
+        )  # fmt: skip
+
+    def _tag(
+        self, table: Mapping[str, Record], token: str, track: str, t0_ns: int, t1_ns: int
+    ) -> SourceEvent:
+        word = self._word(table, token)
+        if table is self.tables.visibilities:
+            word = f"visibility.{word}"
+        return SourceEvent(name=word, t0_ns=t0_ns, t1_ns=t1_ns, source_track_id=track)
+
+    def _word(self, table: Mapping[str, Record], token: Any) -> str:
+        row = table.get(str(token), {})
+        return str(row.get("name") or row.get("level") or token)
+
+    def _sample_events(self, samples: Sequence[Record], found: _Found) -> Iterator[SourceEvent]:
+        for sample in samples:
+            t_ns, token = _stamp_ns(sample["timestamp"]), str(sample["token"])
+            captured = {
+                channel: t - t_ns for channel, t in sorted(found.key_frames.get(token, {}).items())
+            }
+            yield SourceEvent(
+                name="sample", t0_ns=t_ns, t1_ns=t_ns,
+                detail={"token": token, "captured_after_ns": captured},
+            )  # fmt: skip
+
+    # ── The scene as a whole ────────────────────────────────────────────────────────────────────
+
+    def _map(self, location: str, ego: EgoStates | None, agents: Observations) -> RoadMap:
+        found = None
+        if self.family is T4:
+            log_token = self.scene.get("log_token")
+            for mask in self.tables.masks:
+                if log_token in (mask.get("log_tokens") or ()):
+                    found = found or self.maps.lanelets(str(mask.get("filename")))
+            found = found or self.maps.lanelets("map/lanelet2_map.osm")
+        else:
+            found = self.maps.expansion(location)
+        if found is None:
+            self.tally.add("missing", f"no vector map of {location or 'a place without a name'}")
+            return RoadMap.none()
+        road_map, notes = found
+        places = ego.xyz if ego is not None else agents.xyz
+        if len(places) and road_map.features and _is_elsewhere(road_map, places):
+            reason = f"the map {road_map.source_map_id} is of another place than the drive"
+            self.tally.add("dropped", reason)
+            return RoadMap.none()
+        self.tally.extend(notes)
+        return road_map
+
+    def _rate(self, t_samples: Sequence[int]) -> float:
+        if self.family.rate_hz is not None:
+            return self.family.rate_hz
+        steps = np.diff(np.array(t_samples, dtype=np.int64))
+        return float(np.round(1e9 / float(np.median(steps)), 3)) if len(steps) else 10.0
+
+    def _conditions(self) -> tuple[Weather | None, Daylight | None]:
+        description = str(self.scene.get("description") or "")
+        weather, daylight = conditions(description)
+        if daylight is None and description and self.family is NUSCENES:
+            # Its descriptions name the night wherever it is night.
+            self.tally.add("guessed", "daylight, since the description does not speak of night")
+            daylight = Daylight.DAY
+        return weather, daylight
+
+    def _split(self) -> str | None:
+        folder, number = self.tables.source.name, self._number()
+        if self.family is NUSCENES:
+            if folder == "v1.0-test":
+                return "test"
+            if number is not None:
+                return "val" if number in VALIDATION else "train"
+        for word in ("train", "val", "test"):
+            if folder.endswith(f"-{word}") or folder.startswith(f"{word}_"):
+                return word
+        return None
+
+    def _number(self) -> int | None:
+        word = str(self.scene.get("name") or "").removeprefix("scene-")
+        return int(word) if len(word) == 4 and word.isascii() and word.isdigit() else None
+
+    def _extra(self, token: str, drive: Record, location: str | None) -> dict[str, Any]:
+        extra: dict[str, Any] = {
+            "scene_token": token,
+            "description": self.scene.get("description"),
+            "tables": self.tables.source.name,
+            "log_token": self.scene.get("log_token"),
+            "logfile": drive.get("logfile"),
+            "vehicle": drive.get("vehicle"),
+            "date_captured": drive.get("date_captured") or drive.get("data_captured"),
+            "ego_centre_in_ego": list(_centre(self.family)),
+            "map_origin_wgs84_deg": list(ORIGINS_WGS84.get(location or "", ())) or None,
+            "raster_map": next(
+                (
+                    mask.get("filename")
+                    for mask in self.tables.masks
+                    if self.scene.get("log_token") in (mask.get("log_tokens") or ())
+                ),
+                None,
+            ),
+        }
+        number = self._number()
+        if self.family is NUSCENES and number in MINI:
+            extra["mini_split"] = MINI[number]
+        if drive.get("logfile") or drive:  # scenes of one drive share place and time
+            drive_name = drive.get("logfile") or self.scene.get("log_token")
+            extra["split_group"] = f"{self.family.dataset}/{drive_name}"
+        return {key: value for key, value in extra.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Box:
+    """One row of the annotations; ``place`` counts key frames."""
+
+    instance: str
+    t_ns: int
+    place: int
+    xyz: tuple[float, ...]
+    rotation: tuple[float, ...]
+    size: tuple[float, float, float]
+    velocity: tuple[float, ...] | None
+    row: Record
+
+
+def _centre(family: _Family) -> tuple[float, float, float]:
+    """Middle of the vehicle's box in its own frame, whose origin is on the ground [m]."""
+    return family.axle_to_centre, 0.0, family.ego_size[2] / 2.0
+
+
+def _told_motion(poses: Sequence[_Pose]) -> tuple[Array, Array, Array] | None:
+    """Velocity [m/s], acceleration [m/s²], yaw rate [rad/s] in the vehicle frame, as poses tell."""
+    if not any(pose.twist or pose.acceleration for pose in poses):
+        return None
+    twist = np.array([pose.twist or (np.nan,) * 6 for pose in poses])
+    acceleration = np.array([pose.acceleration or (np.nan,) * 3 for pose in poses])
+    return twist[:, :3], acceleration[:, 0], twist[:, 3]
+
+
+def _bus_motion(pose: CanPose, t_ns: Array) -> tuple[Array, Array, Array]:
+    """The same at the given times, between the bus's messages."""
+    columns = np.concatenate(
+        [pose.velocity, pose.acceleration[:, :1], pose.rotation_rate[:, 2:]], axis=1
+    )
+    found = _between(t_ns, pose.t_ns, columns)
+    return found[:, :3], found[:, 3], found[:, 4]
+
+
+def _between(
+    t_ns: Int[Array, " times"], at_ns: Int[Array, " steps"], values: Float[Array, "steps columns"]
+) -> Float[Array, "times columns"]:
+    """Linear between two steps that are at most ``POSE_REACH_NS`` apart, elsewhere NaN."""
+    after = np.searchsorted(at_ns, t_ns, side="left")
+    exact = (after < len(at_ns)) & (at_ns[np.minimum(after, len(at_ns) - 1)] == t_ns)
+    before = np.where(exact, after, after - 1)
+    inside = (before >= 0) & (after < len(at_ns))
+    before, after = np.clip(before, 0, len(at_ns) - 1), np.clip(after, 0, len(at_ns) - 1)
+    span = at_ns[after] - at_ns[before]
+    weight = np.where(span > 0, (t_ns - at_ns[before]) / np.maximum(span, 1), 0.0)[:, None]
+    found = values[before] * (1.0 - weight) + values[after] * weight
+    found[~(inside & (span <= POSE_REACH_NS))] = np.nan
+    return np.asarray(found)
+
+
+def _vehicle_state(states: Sequence[Record], tally: Tally) -> list[Readings]:
+    """T4's ``vehicle_state``; percentages of pedals, angles, gear, indicators, speed."""
+    rows: dict[int, Record] = {}
+    for state in states:
+        try:
+            stamp = _stamp_ns(state.get("timestamp"))
+        except ValueError:
+            tally.add("dropped", "vehicle states without a usable stamp")
+            continue
+        if stamp in rows:
+            tally.add("dropped", "vehicle states with a stamp that another has already")
+        rows.setdefault(stamp, state)
+    if not rows:
+        return []
+    t_ns = np.array(sorted(rows), dtype=np.int64)
+    ordered = [rows[int(t)] for t in t_ns]
+    told = []
+    for signal, unit in (
+        ("accel_pedal", "%"), ("brake_pedal", "%"), ("steer_pedal", "%"),
+        ("steering_tire_angle", "rad"), ("steering_wheel_angle", "rad"), ("speed", "m/s"),
+    ):  # fmt: skip
+        found = [
+            (state.get("additional_info") or {}).get(signal) if signal == "speed"
+            else state.get(signal)
+            for state in ordered
+        ]  # fmt: skip
+        values = np.array(
+            [v if isinstance(v, int | float) else np.nan for v in found], dtype=float
+        )
+        if np.isfinite(values).any():
+            told.append(
+                Readings(
+                    channel="vehicle_state", signal=signal, t_ns=t_ns, value=values, unit=unit
+                )
+            )
+    words = {"shift_state": [str(state.get("shift_state") or "") for state in ordered]}
+    for side in ("left", "right", "hazard"):
+        words[f"indicator_{side}"] = [
+            str((state.get("indicators") or {}).get(side) or "") for state in ordered
+        ]
+    told += [
+        Readings(channel="vehicle_state", signal=signal, t_ns=t_ns, text=text)
+        for signal, text in words.items()
+        if any(text)
+    ]
+    return told
+
+
+def _points_are_plain(info: Path) -> bool:
+    """Whether a T4 sweep has the usual five values a point."""
+    try:
+        told = read_json(info)
+    except BadInput:
+        return False
+    return isinstance(told, dict) and told.get("num_pts_feats", 5) == len(SWEEP_COLUMNS)
+
+
+def _is_elsewhere(road_map: RoadMap, places: Float[Array, "places 3"]) -> bool:
+    """Whether every place lies far outside of the box round the map."""
+    low = np.min([f.points[:, :2].min(axis=0) for f in road_map.features], axis=0)
+    high = np.max([f.points[:, :2].max(axis=0) for f in road_map.features], axis=0)
+    xy = places[:, :2]
+    beyond = np.maximum(low - xy, xy - high).max(axis=1)
+    return bool((beyond > FAR_FROM_MAP_M).all())
