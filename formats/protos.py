@@ -20,6 +20,7 @@ _SCALARS = {
     "int32": _Field.TYPE_INT32, "int64": _Field.TYPE_INT64, "uint32": _Field.TYPE_UINT32,
     "uint64": _Field.TYPE_UINT64, "string": _Field.TYPE_STRING, "bytes": _Field.TYPE_BYTES,
     "fixed32": _Field.TYPE_FIXED32, "sfixed32": _Field.TYPE_SFIXED32,
+    "sint32": _Field.TYPE_SINT32, "sint64": _Field.TYPE_SINT64,
 }  # fmt: skip
 
 
