@@ -153,9 +153,21 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "ego", "camera", "lidar", "calibration"),
         ),
         Format(
+            name="waymo_perception_v2",
+            title="Waymo perception version 2 (parquet tables)",
+            reader="formats.waymo_v2",
+            modalities=("tracks", "ego", "camera", "lidar", "calibration"),
+        ),
+        Format(
             name="gpudrive",
             title="GPUDrive / Nocturne scenario (JSON)",
             reader="formats.gpudrive",
+            modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
+            name="l5kit",
+            title="Woven/Lyft L5 prediction dataset (zarr folder, semantic map)",
+            reader="formats.l5kit",
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
@@ -193,6 +205,18 @@ FORMATS: dict[str, Format] = {
             title="NGSIM vehicle trajectories (CSV and text)",
             reader="formats.ngsim",
             modalities=("tracks",),
+        ),
+        Format(
+            name="sumo",
+            title="SUMO floating car data with its network, or a network alone (XML)",
+            reader="formats.sumo",
+            modalities=("tracks", "map", "signals"),
+        ),
+        Format(
+            name="smarts_traffic",
+            title="SMARTS traffic history (SQLite) with its SUMO network",
+            reader="formats.smarts_traffic",
+            modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
             name="osi",
