@@ -225,6 +225,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "map", "signals", "ego"),
         ),
         Format(
+            name="opendrive",
+            title="OpenDRIVE 1.4-1.8 road map (XML)",
+            reader="formats.opendrive_map",
+            modalities=("map",),
+        ),
+        Format(
             name="openscenario",
             title="OpenSCENARIO 1.2 with OpenDRIVE 1.7 (XML)",
             writer="formats.openscenario",
