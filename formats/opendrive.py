@@ -271,11 +271,22 @@ def _width(lane: MapFeature) -> tuple[float, float]:
 
 
 def _direction(line: Array, s: float) -> float:
-    """Heading at a station, measured over a metre or so to be deaf to noise [rad]."""
+    """Heading at a station, measured over two metres or so to be deaf to noise [rad].
+
+    Differences of second order, central within and one-sided at the ends, so that a bend's end
+    points the way it does.
+    """
     length = float(polylines.arc_length(line)[-1])
     reach = min(1.0, length / 2.0)
-    ends = polylines.at(line, np.array([max(s - reach, 0.0), min(s + reach, length)]))
-    step = ends[1] - ends[0]
+    if s < reach:
+        a, b, c = polylines.at(line, s + reach * np.array([0.0, 1.0, 2.0]))
+        step = 4.0 * b - 3.0 * a - c
+    elif s > length - reach:
+        a, b, c = polylines.at(line, s - reach * np.array([0.0, 1.0, 2.0]))
+        step = 3.0 * a - 4.0 * b + c
+    else:
+        behind, ahead = polylines.at(line, np.array([s - reach, s + reach]))
+        step = ahead - behind
     return float(np.arctan2(step[1], step[0]))
 
 
