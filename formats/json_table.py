@@ -32,6 +32,8 @@ CHUNK_BYTES = 2**20
 MAX_RECORD_BYTES = 2**26  # a longer record is taken for a file that is not what it should be
 
 _BLANK = re.compile(r"[ \t\r\n]*")
+_NEXT = re.compile(r"[ \t\r\n]*,[ \t\r\n]*(?=\{)")  # from one record straight to the next
+_DECODE = json.JSONDecoder().raw_decode
 _BYTE_ORDER_MARK = "\xef\xbb\xbf"  # as it looks when each byte is taken for a letter
 Record = dict[str, Any]
 
@@ -116,7 +118,7 @@ class JsonTable:
             begin, length = int(self._begins[first]), int(self._lengths[first])
             data = os.pread(self._file.fileno(), length, begin)
             try:
-                record = json.loads(data)
+                record, _ = _DECODE(data.decode())
             except ValueError as error:
                 raise UnreadableFile(self.path, "was changed while it was read") from error
             if record.get(self.by) == key:  # else another value with the same hash
@@ -145,7 +147,6 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Record]]:
     Bytes are taken for letters one by one (Latin-1), so that places in the text are places in the
     file; a record that holds more than ASCII is parsed again from its bytes.
     """
-    decode = json.JSONDecoder().raw_decode
     text, base, at = "", 0, 0
 
     def more() -> bool:
@@ -178,7 +179,7 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Record]]:
     while True:
         while True:
             try:
-                record, end = decode(text, at)
+                record, end = _DECODE(text, at)
                 break
             except (ValueError, RecursionError) as error:  # perhaps its end is not here yet
                 if len(text) - at >= MAX_RECORD_BYTES or not more():
@@ -196,6 +197,10 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Record]]:
                 raise UnreadableFile(path, f"is not UTF-8 ({error})") from error
         yield base + at, base + end, record
         at = end
+        onwards = _NEXT.match(text, at)
+        if onwards:
+            at = onwards.end()
+            continue
         sign = next_sign()
         at += 1
         if sign == "]":

@@ -32,7 +32,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -70,6 +70,12 @@ EXTRA = ("lidarseg", "panoptic", "object_ann", "surface_ann", "keypoint", "traff
 TABLES = (*NEEDED, *BOXES, *WORDS, *EXTRA)
 
 SWEEP_COLUMNS = ("x", "y", "z", "intensity", "ring")
+
+CODECS_BY_ENDING: dict[str | tuple[str, ...], str] = {
+    (".jpg", ".jpeg"): "jpeg",
+    ".png": "png",
+    ".pcd": "pcd",
+}
 
 US = 1000  # [ns] of a stamp's unit
 POSE_REACH_NS = 100_000_000  # between two bus messages, how far apart they may be to interpolate
@@ -185,7 +191,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     """
     with ExitStack() as stack:
         tables = _Tables(source, stack)
-        maps = _Maps(source.parent)
+        maps = _Maps(tables.files)
         names: Counter[str] = Counter()
         for scene in tables.scenes:
             name = str(scene.get("name") or scene.get("token") or "")
@@ -276,11 +282,14 @@ def _stamp_ns(value: Any) -> int:
 
 def _vector(value: Any, size: int) -> tuple[float, ...] | None:
     """A list of that many finite numbers; None if it is none."""
-    if not isinstance(value, list | tuple) or len(value) != size:
+    if value is None:
         return None
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in value):
+    try:
+        if len(value) != size or not math.isfinite(sum(value)):
+            return None
+        return tuple(map(float, value))
+    except (TypeError, ValueError):
         return None
-    return tuple(float(v) for v in value)
 
 
 def _rotation(value: Any) -> tuple[float, ...] | None:
@@ -294,6 +303,7 @@ class _Tables:
 
     def __init__(self, source: Path, stack: ExitStack) -> None:
         self.source = source
+        self.files = _Files(source)
         for name in NEEDED:
             if present(source / f"{name}.json") is None:
                 raise UnreadableFile(
@@ -328,6 +338,7 @@ class _Tables:
             for name in ("lidarseg", "panoptic", "object_ann", "surface_ann", "keypoint")
             if (table := self._large(name, "sample_data_token", stack)) is not None
         }
+        self.has_labels = bool(self._on_capture)
         self.family = _family(source, self.scenes)
 
     def about(self, name: str, capture: str) -> Iterator[Record]:
@@ -365,8 +376,8 @@ def _family(source: Path, scenes: Sequence[Record]) -> _Family:
 class _Maps:
     """Road maps by file; each is read once and shared."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, files_: _Files) -> None:
+        self.root, self.files = files_.root, files_
         self._read: dict[Path, tuple[RoadMap, list[Note]] | UnreadableFile] = {}
 
     def expansion(self, location: str) -> tuple[RoadMap, list[Note]] | None:
@@ -382,8 +393,8 @@ class _Maps:
 
     def lanelets(self, filename: str) -> tuple[RoadMap, list[Note]] | None:
         """A Lanelet2 map of T4; None without a file."""
-        path = _within(self.root, filename)
-        found = None if path is None else present(path)
+        uri = self.files.uri(filename)
+        found = None if uri is None else present(Path(uri))
         if found is None:
             return None
         from formats import lanelet2
@@ -404,34 +415,67 @@ class _Maps:
         return found
 
 
-def _within(root: Path, filename: Any) -> Path | None:
-    """A file of the dataset; None for a name that leads out of it, or is none."""
-    if not isinstance(filename, str) or not filename or "\0" in filename:
-        return None
-    normal = Path(os.path.normpath(filename))
-    if normal.is_absolute() or normal.parts[0] == os.pardir:
-        return None
-    return root / normal
+class _Files:
+    """Captures by the names that tables give them, below the folder that holds the tables'."""
+
+    def __init__(self, source: Path) -> None:
+        self.root = source.parent
+        self._prefix = source.name.split("_")[0]
+        self._folders: dict[str, str | None] = {}
+
+    def uri(self, filename: Any) -> str | None:
+        """The path of a file; None for a name that leads out of the dataset, or is none."""
+        if not isinstance(filename, str) or "\0" in filename:
+            return None
+        folder, _, name = filename.rpartition("/")
+        if name in ("", os.curdir, os.pardir) or filename.startswith("/"):
+            return None
+        if folder not in self._folders:
+            self._folders[folder] = self._folder(folder)
+        found = self._folders[folder]
+        return None if found is None else f"{found}/{name}"
+
+    def _folder(self, folder: str) -> str | None:
+        normal = Path(os.path.normpath(folder or os.curdir))
+        if os.pardir in normal.parts:
+            return None
+        path = self.root / normal
+        # Kaggle's copy of Lyft puts `train_` before the folders, but not into the tables.
+        beside = path.with_name(f"{self._prefix}_{path.name}") if folder else path
+        return str(beside if beside.is_dir() and not path.is_dir() else path)
 
 
 # ── One scene ────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pose:
+class _Pose(NamedTuple):
     """Where the vehicle's rear axle was; times of Unix."""
 
     t_ns: int
     xyz: tuple[float, ...]
     rotation: tuple[float, ...]
-    twist: tuple[float, ...] | None = None
-    acceleration: tuple[float, ...] | None = None
-    geocoordinate: tuple[float, ...] | None = None
+    twist: tuple[float, ...] | None
+    acceleration: tuple[float, ...] | None
+    geocoordinate: tuple[float, ...] | None
 
-    @property
-    def world_from_ego(self) -> tuple[float, ...]:
-        """As ``Frame`` has it."""
-        return (*self.xyz, *self.rotation)
+
+class _Shot(NamedTuple):
+    """A frame in the making; times of Unix."""
+
+    channel: str
+    t_ns: int
+    uri: str
+    codec: str
+    size: int | None
+    pose: _Pose | None
+
+    def frame(self, t0: int) -> Frame:
+        """With times since the log began."""
+        pose = None if self.pose is None else (*self.pose.xyz, *self.pose.rotation)
+        return Frame(
+            channel=self.channel, t_ns=self.t_ns - t0, uri=self.uri, codec=self.codec,
+            size=self.size, world_from_ego=pose,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -440,7 +484,7 @@ class _Found:
 
     sensors: dict[str, Sensor] = field(default_factory=dict)
     channel_of: dict[str, str] = field(default_factory=dict)
-    frames: list[Frame] = field(default_factory=list)
+    shots: list[_Shot] = field(default_factory=list)
     poses: dict[str, _Pose] = field(default_factory=dict)
     key_frames: dict[str, dict[str, int]] = field(default_factory=dict)
     events: list[SourceEvent] = field(default_factory=list)
@@ -453,6 +497,7 @@ class _SceneReader:
     ) -> None:
         self.tables, self.maps, self.scene, self.tally = tables, maps, scene, tally
         self.name, self.family, self.root = name, tables.family, tables.source.parent
+        self.files = tables.files
 
     def log(self) -> Log:
         """The scene.
@@ -478,7 +523,7 @@ class _SceneReader:
             bus = read_can_bus(self.root, str(self.scene.get("name")), self.tally)
         t_samples = [_stamp_ns(sample["timestamp"]) for sample in samples]
         readings, extra_sensors = self._readings(found, bus)
-        stamps = [*t_samples, *(f.t_ns for f in found.frames)]
+        stamps = [*t_samples, *(shot.t_ns for shot in found.shots)]
         stamps += [pose.t_ns for pose in found.poses.values()]
         stamps += [int(series.t_ns[0]) for series in readings]
         t0 = min(stamps)
@@ -515,7 +560,7 @@ class _SceneReader:
             daylight=daylight,
             license=self.family.license,
             sensors=sensors,
-            frames=[replace(frame, t_ns=frame.t_ns - t0) for frame in found.frames],
+            frames=[shot.frame(t0) for shot in found.shots],
             readings=[replace(series, t_ns=series.t_ns - t0) for series in readings],
             windows=[window],
             events=[replace(e, t0_ns=e.t0_ns - t0, t1_ns=e.t1_ns - t0) for e in every],
@@ -556,8 +601,8 @@ class _SceneReader:
                 continue
             pose = self._pose(found, capture, t_ns)
             channel = self._channel(found, capture)
-            path = _within(self.root, capture.get("filename"))
-            if path is None:
+            uri = self.files.uri(capture.get("filename"))
+            if uri is None:
                 reason = "captures whose file would lie outside of the dataset's folder"
                 self.tally.add("dropped", reason)
                 continue
@@ -565,19 +610,15 @@ class _SceneReader:
                 self.tally.add("dropped", "captures of one sensor at one time; the first is kept")
                 continue
             found.taken.add((channel, t_ns))
-            path = self._file(path)
-            size = self._size(path)
             if capture.get("is_valid") is False:
                 self.tally.add("dropped", "the mark that a capture is not valid")
-            codec = self._codec(path, capture)
-            frame = Frame(
-                channel=channel, t_ns=t_ns, uri=str(path), codec=codec, size=size,
-                world_from_ego=None if pose is None else pose.world_from_ego,
-            )  # fmt: skip
-            found.frames.append(frame)
+            codec = self._codec(uri, capture)
+            shot = _Shot(channel, t_ns, uri, codec, self._size(uri), pose)
+            found.shots.append(shot)
             if capture.get("is_key_frame") and sample is not None:
                 found.key_frames.setdefault(str(sample["token"]), {})[channel] = t_ns
-            self._annotations_of(found, frame, str(capture.get("token")))
+            if self.tables.has_labels:
+                self._annotations_of(found, shot, str(capture.get("token")))
 
     def _pose(self, found: _Found, capture: Record, t_ns: int) -> _Pose | None:
         token = str(capture.get("ego_pose_token"))
@@ -603,9 +644,8 @@ class _SceneReader:
             except ValueError:
                 self.tally.add("guessed", "poses without a stamp take that of their capture")
         return _Pose(
-            t_ns=t_ns, xyz=xyz, rotation=rotation, twist=_vector(row.get("twist"), 6),
-            acceleration=_vector(row.get("acceleration"), 3),
-            geocoordinate=_vector(row.get("geocoordinate"), 3),
+            t_ns, xyz, rotation, _vector(row.get("twist"), 6),
+            _vector(row.get("acceleration"), 3), _vector(row.get("geocoordinate"), 3),
         )  # fmt: skip
 
     def _loose_poses(self, found: _Found) -> None:
@@ -659,66 +699,52 @@ class _SceneReader:
         found.channel_of[token] = channel
         return channel
 
-    def _file(self, path: Path) -> Path:
-        """Where a capture lies; Kaggle's copy of Lyft puts ``train_`` before the folder's name."""
-        if self.family is LYFT and not path.parent.is_dir():
-            prefix = self.tables.source.name.split("_")[0]
-            beside = path.parent.with_name(f"{prefix}_{path.parent.name}")
-            if beside.is_dir():
-                return beside / path.name
-        return path
-
-    def _size(self, path: Path) -> int | None:
+    def _size(self, uri: str) -> int | None:
         try:
-            return path.stat().st_size
+            return Path(uri).stat().st_size
         except OSError:
             reason = "captures whose files are not there (now); their rows are kept"
             self.tally.add("missing", reason)
             return None
 
-    def _codec(self, path: Path, capture: Record) -> str:
-        name = path.name.lower()
-        if name.endswith((".jpg", ".jpeg")):
-            return "jpeg"
-        if name.endswith(".png"):
-            return "png"
-        if name.endswith(".pcd"):
-            return "pcd"
+    def _codec(self, uri: str, capture: Record) -> str:
+        name = uri.lower()
+        for endings, codec in CODECS_BY_ENDING.items():
+            if name.endswith(endings):
+                return codec
         if name.endswith(".bin"):
-            info = _within(self.root, capture.get("info_filename"))
-            if info is None or _points_are_plain(info):
+            info = capture.get("info_filename")
+            path = self.files.uri(info) if info else None
+            if path is None or _points_are_plain(Path(path)):
                 return "nuscenes_lidar"
         self.tally.add("dropped", "how captures are laid out that no decoder is known for")
         return "raw"
 
-    def _annotations_of(self, found: _Found, frame: Frame, token: str) -> None:
+    def _annotations_of(self, found: _Found, shot: _Shot, token: str) -> None:
         """Labels of points, and boxes in images."""
         for name in ("lidarseg", "panoptic"):
             for row in self.tables.about(name, token):
-                path = _within(self.root, row.get("filename"))
-                if path is None:
+                uri = self.files.uri(row.get("filename"))
+                if uri is None:
                     self.tally.add("dropped", f"{name} files outside of the dataset's folder")
                     continue
-                channel = f"{frame.channel}:{name}"
-                lidar = found.sensors[frame.channel]
+                channel = f"{shot.channel}:{name}"
+                lidar = found.sensors[shot.channel]
                 found.sensors.setdefault(channel, replace(lidar, channel=channel, kind="other"))
-                found.frames.append(
-                    replace(
-                        frame, channel=channel, uri=str(path), codec="raw", size=self._size(path)
-                    )
-                )
+                labels = shot._replace(channel=channel, uri=uri, codec="raw", size=self._size(uri))
+                found.shots.append(labels)
         for row in self.tables.about("object_ann", token):
-            found.events.append(self._box_in_image(row, frame))
+            found.events.append(self._box_in_image(row, shot))
         for name in ("surface_ann", "keypoint"):
             count = sum(1 for _ in self.tables.about(name, token))
             self.tally.add("dropped", f"{name} rows, which mark pixels of images", count)
 
-    def _box_in_image(self, row: Record, frame: Frame) -> SourceEvent:
+    def _box_in_image(self, row: Record, shot: _Shot) -> SourceEvent:
         category = self.tables.categories.get(str(row.get("category_token")), {})
         instance = str(row.get("instance_token") or "") or None
         detail: dict[str, Any] = {
             "token": row.get("token"),
-            "channel": frame.channel,
+            "channel": shot.channel,
             "bbox": row.get("bbox"),
             "category": category.get("name"),
             "attributes": [
@@ -732,7 +758,7 @@ class _SceneReader:
         if row.get("mask"):
             self.tally.add("dropped", "masks of objects in images")
         return SourceEvent(
-            name="object_ann", t0_ns=frame.t_ns, t1_ns=frame.t_ns, source_track_id=instance,
+            name="object_ann", t0_ns=shot.t_ns, t1_ns=shot.t_ns, source_track_id=instance,
             detail=detail,
         )  # fmt: skip
 

@@ -31,6 +31,7 @@ from formats.tally import Tally
 from geometry.arrays import Array
 from geometry.polylines import arc_length, resample
 from schemas.errors import UnreadableFile
+from schemas.labels import AREAS as AREA_LAYERS
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import Note, RoadMap
 
@@ -322,15 +323,17 @@ class _Builder:
         if polygon is None:
             self.tally.add("dropped", f"{word.split()[0]}s without a usable polygon")
             return None
+        ring = polygon.outline if layer in AREA_LAYERS else _closed(polygon.outline)
         index = self.draft.add(
-            layer, key, _flat(polygon.outline), source_type=word,
+            layer, key, _flat(ring), source_type=word,
             in_intersection=in_intersection, has_z=False,
         )  # fmt: skip
         inner = MapLayer.ROAD_EDGE if layer is MapLayer.DRIVABLE_AREA else MapLayer.OTHER
         for number, hole in enumerate(polygon.holes):
-            ring = _flat(np.concatenate([hole, hole[:1]]))
             name = f"{key}:hole{number}"
-            self.draft.add(inner, name, ring, source_type=f"{word} hole", has_z=False)
+            self.draft.add(
+                inner, name, _flat(_closed(hole)), source_type=f"{word} hole", has_z=False
+            )
         return index
 
     def _add_light(self, record: Mapping[str, Any]) -> None:
@@ -510,6 +513,10 @@ def _is_path(path: Any) -> bool:
 
 def _flat(xy: Array) -> Float[Array, "points 3"]:
     return np.column_stack([xy, np.zeros(len(xy))])
+
+
+def _closed(ring: Array) -> Array:
+    return np.concatenate([ring, ring[:1]])
 
 
 def _rounded(point: Array) -> tuple[float, float]:

@@ -157,6 +157,13 @@ class TestOtherFeatures:
             feature = named(road, name)
             assert (feature.layer, feature.source_type) == (layer, word), name
 
+    def test_outlines_drawn_as_lines_are_closed(self, road: RoadMap) -> None:
+        for name in ("halt", "road", "tarmac:0:hole0"):
+            points = named(road, name).points
+            assert len(points) == 5
+            np.testing.assert_array_equal(points[0], points[-1])
+        assert len(named(road, "zebra").points) == 4
+
     def test_paint_is_kept_once_by_its_kind(self, road: RoadMap) -> None:
         paint = [f for f in road.of_layer(MapLayer.ROAD_LINE) if f.source_id != "median"]
         assert [(f.source_id, f.source_type) for f in paint] == [
