@@ -136,16 +136,29 @@ class Poses:
     ) -> tuple[Float[Array, "times 3 3"], Float[Array, "times 3"], Bool[Array, " times"]]:
         """Rotation and translation at the given times, and whether the pose was itself recorded.
 
+        See :meth:`quaternions_at`.
+        """
+        quaternion, translation, recorded = self.quaternions_at(t_ns)
+        rotation = np.full((len(t_ns), 3, 3), np.nan)
+        known = ~np.isnan(quaternion).all(axis=1)
+        rotation[known] = rotation_from_quaternion(quaternion[known])
+        return rotation, translation, recorded
+
+    def quaternions_at(
+        self, t_ns: Int[Array, " times"]
+    ) -> tuple[Float[Array, "times 4"], Float[Array, "times 3"], Bool[Array, " times"]]:
+        """Attitude and translation at the given times, and whether the pose was itself recorded.
+
         Between two poses they are interpolated (spherically in attitude); before the first and
         after the last, and where there is no pose at all, they are NaN.
         """
-        rotation = np.full((len(t_ns), 3, 3), np.nan)
+        quaternion = np.full((len(t_ns), 4), np.nan)
         translation = np.full((len(t_ns), 3), np.nan)
         if len(self.t_ns) == 0:
-            return rotation, translation, np.zeros(len(t_ns), dtype=bool)
+            return quaternion, translation, np.zeros(len(t_ns), dtype=bool)
         after = np.clip(np.searchsorted(self.t_ns, t_ns), 0, len(self.t_ns) - 1)
         recorded = self.t_ns[after] == t_ns
-        rotation[recorded] = rotation_from_quaternion(self.quaternion[after[recorded]])
+        quaternion[recorded] = self.quaternion[after[recorded]]
         translation[recorded] = self.translation[after[recorded]]
         between = ~recorded & (t_ns > self.t_ns[0]) & (t_ns < self.t_ns[-1])
         if between.any():
@@ -153,13 +166,11 @@ class Poses:
             early = late - 1
             span = self.t_ns[late] - self.t_ns[early]
             share = ((t_ns[between] - self.t_ns[early]) / span)[:, None]
-            rotation[between] = rotation_from_quaternion(
-                _slerp(self.quaternion[early], self.quaternion[late], share)
-            )
+            quaternion[between] = _slerp(self.quaternion[early], self.quaternion[late], share)
             translation[between] = (
                 self.translation[early] * (1.0 - share) + self.translation[late] * share
             )
-        return rotation, translation, recorded
+        return quaternion, translation, recorded
 
 
 def ego_poses(ego: EgoStates, centre: Float[Array, 3] | None = None) -> Poses:

@@ -6,6 +6,11 @@
     <log>/map/log_map_archive_<log>____<CITY>_city_<n>.json
     <log>/sensors/cameras/<camera>/<ns>.jpg, <log>/sensors/lidar/<ns>.feather
     <log>/scenelake/                          what the format lacks, see formats.argoverse2_extras
+    <split>/scenario_mining_<split>_annotations.feather     see formats.argoverse2_mining
+
+The lidar dataset has the same folders without annotations and cameras. Tables and sensor files may
+be packed as ``.gz``. Cuboids without poses of the vehicle have no place in a world that stands
+still, so that a folder with nothing else is rejected, not read as if the vehicle did not move.
 
 Stamps count from 1980, because Argoverse hides when it drove; ``Log.extra["source_t0_ns"]`` is the
 one at which the log begins. Source: github.com/argoverse/av2-api, ``src/av2/datasets/sensor``.
@@ -18,7 +23,8 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +47,15 @@ from formats.argoverse2 import (
 )
 from formats.argoverse2_extras import Extras, extra_files, lights_of, read_extras, write_extras
 from formats.argoverse2_map import MapExtras, map_to_json, read_map
-from formats.files import plain_name, present, read_table
+from formats.argoverse2_mining import (
+    events_of,
+    logs_of,
+    prompts_of,
+    rows_of,
+    tables,
+    tables_beside,
+)
+from formats.files import GZIP_SUFFIX, plain_name, present, read_table
 from formats.media import Points
 from formats.registry import Rejected
 from geometry.arrays import Array
@@ -56,10 +70,17 @@ SPLITS = ("train", "val", "test")
 SWEEPS = "lidar"
 """Channel of the merged sweeps, whose points are told in the vehicle frame."""
 
+_NO_LOG = (
+    "has scenario-mining annotations but no folder of the log beside them; cuboids are told in the "
+    "vehicle frame, so that without its poses they have no place"
+)
 FIRST_STAMP = 315_964_800_000_000_000  # [ns] the GPS epoch, near which Argoverse's stamps lie
 
 ANNOTATIONS = "annotations.feather"
 WITH_EGO = "annotations_with_ego.feather"
+MINED = "sm_annotations.feather"  # the same, as the scenario-mining baseline writes it
+CUBOIDS = (ANNOTATIONS, WITH_EGO, MINED)
+"""Tables of cuboids, of which the first that is there is read."""
 POSES = "city_SE3_egovehicle.feather"
 EXTRINSICS = "calibration/egovehicle_SE3_sensor.feather"
 INTRINSICS = "calibration/intrinsics.feather"
@@ -77,6 +98,7 @@ SWEEP_SCHEMA = pa.schema(
         ("intensity", pa.uint8()), ("laser_number", pa.uint8()), ("offset_ns", pa.int32()),
     ]
 )  # fmt: skip
+LONGEST_SWEEP_NS = 150_000_000  # a sweep that follows later does not tell when one ended
 GROUND_CELLS = 256  # most cells along a side of a written height raster
 
 Payloads = Callable[[Frame], "bytes | np.ndarray"]
@@ -84,23 +106,35 @@ Payloads = Callable[[Frame], "bytes | np.ndarray"]
 
 
 def sources(path: Path) -> Iterator[Path]:
-    """Log folders at or under a path; of a file of a log, its folder."""
+    """Log folders at or under a path; of a file of a log, its folder.
+
+    A scenario-mining table belongs to the logs beside it; one without any is a source of its own, so
+    that reading it says what is missing.
+    """
     if path.is_file():
         folder = path.parent
-        if plain_name(path) in (ANNOTATIONS, WITH_EGO, POSES):
+        if path in tables(path):
+            yield from _logs_beside(path) or [path]
+        elif plain_name(path) in (*CUBOIDS, POSES):
             yield folder
         elif path in set(files(folder.parent)) and _is_log(folder.parent):
             yield folder.parent
         return
+    found = []
     for root, folders, _ in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if _is_log(Path(root)):
             folders.clear()
-            yield Path(root)
+            found.append(Path(root))
+    yield from found
+    yield from (table for table in tables(path) if not _logs_beside(table))
 
 
 def files(source: Path) -> Iterator[Path]:
     """Tables, calibration and map; no sensor payloads."""
+    if source.is_file():
+        yield source
+        return
     for name in (_annotations_name(source), POSES, EXTRINSICS, INTRINSICS):
         found = present(source / name)
         if found is not None:
@@ -109,6 +143,7 @@ def files(source: Path) -> Iterator[Path]:
     if map_path is not None:
         yield map_path
     yield from extra_files(source)
+    yield from tables_beside(source)
 
 
 def read(source: Path) -> Iterator[Log | Rejected]:
@@ -120,12 +155,17 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     Raises:
         UnreadableFile: A table or the map is broken.
     """
+    if source.is_file() and source in tables(source):
+        for log_id in logs_of(source):
+            yield Rejected(record=log_id, reason=_NO_LOG)
+        return
     if not source.is_dir():
         raise UnreadableFile(source, "is no folder of an Argoverse 2 log")
     extras = read_extras(source)
     notes: list[Note] = []
     poses = _read_poses(source, notes)
-    cuboids = _read_cuboids(source, notes)
+    mined = _read_mined(source, notes)
+    cuboids = _read_cuboids(source, mined, notes)
     sensors = _read_sensors(source)
     frames = list(_find_frames(source, notes))
     stamps = [s.min() for s in (poses.t_ns, cuboids.t_ns) if s.size]
@@ -149,6 +189,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         sensors.append(Sensor(channel=SWEEPS, kind="lidar", ego_from_sensor=whole))
     if extras is None:  # with extras the raster is our own, made from the map
         _note_unread(source, notes)
+    asked = sorted({prompt for rows in mined for prompt in prompts_of(rows)})
     ego = _ego(poses, cuboids, t0, extras)
     agents = _agents(poses, cuboids, t0, extras, notes)
     about = {} if extras is None else extras.about
@@ -170,13 +211,15 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         license=about.get("license", DATASET_LICENSE),
         epsg=about.get("epsg"),
         sensors=sensors,
-        frames=[
-            Frame(channel=f.channel, t_ns=f.t_ns - t0, uri=f.uri, codec=f.codec) for f in frames
-        ],
+        frames=_placed(frames, poses, t0, notes),
         windows=() if extras is None else extras.windows,
-        events=() if extras is None else extras.events,
+        events=[
+            *(() if extras is None else extras.events),
+            *(event for rows in mined for event in events_of(rows, t0)),
+        ],
         notes=notes,
-        extra={"source_t0_ns": t0} if extras is None else about["extra"],
+        extra=({"source_t0_ns": t0} if extras is None else dict(about["extra"]))
+        | ({"scenario_mining_prompts": asked} if asked else {}),
     )
 
 
@@ -261,8 +304,18 @@ class _Cuboids:
 
 
 def decode_sweep(data: bytes) -> Points:
-    """A lidar sweep, motion-compensated, in the vehicle frame at the sweep's time."""
-    table = feather.read_table(pa.BufferReader(data))
+    """A lidar sweep, motion-compensated, in the vehicle frame at the sweep's time.
+
+    Raises:
+        ValueError: The bytes are no such table.
+    """
+    try:
+        table = feather.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"is no lidar sweep ({error})") from error
+    if not {"x", "y", "z"} <= set(table.column_names):
+        raise ValueError(f"is no lidar sweep: it has the columns {table.column_names}")
     xyz = np.stack([table[axis].to_numpy().astype(np.float64) for axis in "xyz"], axis=1)
     names = {"laser_number": "ring"}
     return Points(
@@ -277,12 +330,20 @@ def decode_sweep(data: bytes) -> Points:
 
 
 def _is_log(folder: Path) -> bool:
-    names = (ANNOTATIONS, WITH_EGO, POSES, EXTRINSICS, INTRINSICS)
+    names = (*CUBOIDS, POSES, EXTRINSICS, INTRINSICS)
     return any(present(folder / name) is not None for name in names)
 
 
+def _logs_beside(table: Path) -> list[Path]:
+    """The log folders that a scenario-mining table completes, as its place has them."""
+    folder = table.parent
+    places = (folder, *folder.glob("*"), *folder.glob("*/*"))
+    return sorted(place for place in places if place.is_dir() and _is_log(place))
+
+
 def _annotations_name(folder: Path) -> str:
-    return WITH_EGO if present(folder / ANNOTATIONS) is None else ANNOTATIONS
+    there = (name for name in CUBOIDS if present(folder / name) is not None)
+    return next(there, ANNOTATIONS)
 
 
 def _map_path(folder: Path) -> Path | None:
@@ -322,13 +383,39 @@ def _read_poses(folder: Path, notes: list[Note]) -> Poses:
     return Poses(unique, _floats(table, QUATERNION)[first], _floats(table, TRANSLATION)[first])
 
 
-def _read_cuboids(folder: Path, notes: list[Note]) -> _Cuboids:
+def _read_mined(folder: Path, notes: list[Note]) -> list[pa.Table]:
+    """The log's rows in the scenario-mining tables beside it.
+
+    A table of a whole split that is broken costs the log its events, which a note says.
+    """
+    found = []
+    for path in tables_beside(folder):
+        try:
+            rows = rows_of(path, folder.resolve().name)
+            if rows is not None:
+                _stamps(path, rows)
+                found.append(rows)
+        except UnreadableFile as error:
+            notes.append(Note(kind="missing", reason=f"events: {path.name} {error.reason}"))
+    return found
+
+
+def _read_cuboids(folder: Path, mined: Sequence[pa.Table], notes: list[Note]) -> _Cuboids:
+    """The log's own cuboids, else those of the scenario-mining tables, which say them once a prompt."""
     path = present(folder / _annotations_name(folder))
+    if path is None and mined and set(CUBOID) <= set(mined[0].column_names):
+        rows = mined[0]
+        keys = zip(rows["timestamp_ns"].to_pylist(), rows["track_uuid"].to_pylist(), strict=True)
+        once = {key: number for number, key in reversed(list(enumerate(keys)))}
+        return _cuboids(folder, rows.take(pa.array(sorted(once.values()))))
     if path is None:
         zero = np.zeros(0, dtype=np.int64)
         notes.append(Note(kind="missing", reason="no annotations"))
         return _Cuboids(zero, (), (), np.zeros((0, 3)), np.zeros((0, 4)), np.zeros((0, 3)))
-    table = read_table(path, columns=CUBOID)
+    return _cuboids(path, read_table(path, columns=CUBOID))
+
+
+def _cuboids(path: Path, table: pa.Table) -> _Cuboids:
     return _Cuboids(
         _stamps(path, table),
         [str(word) for word in table["track_uuid"].to_pylist()],
@@ -374,20 +461,59 @@ def _find_frames(folder: Path, notes: list[Note]) -> Iterator[Frame]:
     sweeps = folder / "sensors" / "lidar"
     found = [(channel.name, channel) for channel in channels]
     found += [(SWEEPS, sweeps)] if sweeps.is_dir() else []
-    strange = 0
+    strange = again = 0
     for channel, place in found:
-        stamped = []
-        for path in place.iterdir():
-            stamp, _, suffix = path.name.partition(".")
-            if stamp.isdigit() and suffix in _CODECS:
-                stamped.append((int(stamp), path, _CODECS[suffix]))
-            else:
+        stamped: dict[int, Frame] = {}
+        for path in sorted(place.iterdir()):
+            stamp, _, suffix = plain_name(path).partition(".")
+            if not (stamp.isascii() and stamp.isdigit() and suffix in _CODECS):
                 strange += 1
-        for stamp_ns, path, codec in sorted(stamped):
-            yield Frame(channel=channel, t_ns=stamp_ns, uri=str(path), codec=codec)
-    if strange:
-        reason = "files among the sensor data whose names are no stamps"
-        notes.append(Note(kind="dropped", reason=reason, count=strange))
+            elif int(stamp) in stamped:
+                again += 1
+            else:
+                stamped[int(stamp)] = Frame(
+                    channel=channel, t_ns=int(stamp), uri=str(path), codec=_CODECS[suffix],
+                    container="gzip" if path.suffix == GZIP_SUFFIX else None,
+                )  # fmt: skip
+        yield from (stamped[stamp_ns] for stamp_ns in sorted(stamped))
+    for count, reason in (
+        (strange, "files among the sensor data whose names are no stamps"),
+        (again, "sensor files with a stamp seen before"),
+    ):
+        if count:
+            notes.append(Note(kind="dropped", reason=reason, count=count))
+
+
+def _placed(frames: Sequence[Frame], poses: Poses, t0: int, notes: list[Note]) -> list[Frame]:
+    """Frames with times from the log's beginning, the vehicle's pose and, for sweeps, the end.
+
+    A sweep lasts until the next one begins; points carry their own times, which are not read here.
+    """
+    stamps = np.array([frame.t_ns for frame in frames], dtype=np.int64)
+    quaternion, translation, recorded = poses.quaternions_at(stamps)
+    known = usable_quaternions(quaternion) & np.isfinite(translation).all(axis=1)
+    for count, kind, reason in (
+        (int((known & ~recorded).sum()), "guessed", "frames between two poses of the vehicle"),
+        (int((~known).sum()), "missing", "frames at a time for which no pose is known"),
+    ):
+        if count:
+            notes.append(Note(kind=kind, reason=reason, count=count))
+    ends: dict[int, int] = {}
+    sweeps = [frame.t_ns for frame in frames if frame.channel == SWEEPS]
+    for begin, end in pairwise(sweeps):
+        if end - begin <= LONGEST_SWEEP_NS:
+            ends[begin] = end - t0
+    return [
+        replace(
+            frame,
+            t_ns=frame.t_ns - t0,
+            t_end_ns=ends.get(frame.t_ns) if frame.channel == SWEEPS else None,
+            world_from_ego=(*translation[row].tolist(), *quaternion[row].tolist())
+            if known[row]
+            else None,
+        )
+        for row, frame in enumerate(frames)
+    ]
 
 
 _CODECS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "feather": "feather"}
@@ -429,7 +555,9 @@ def _ego(poses: Poses, cuboids: _Cuboids, t0: int, extras: Extras | None) -> Ego
     if own.size:
         length, width, height = np.median(cuboids.size[own], axis=0)
         size = (float(length), float(width), float(height))
-        centre = np.median(cuboids.translation[own], axis=0)
+        told = np.median(cuboids.translation[own], axis=0)
+        if told.any():  # tables that put the box onto the axle do not know where it is
+            centre = told
     xyz, yaw, good = _box_of(poses, centre)
     return EgoStates(
         t_ns=poses.t_ns - t0, xyz=xyz, yaw=yaw, size=size, quaternion=poses.quaternion,

@@ -1,5 +1,6 @@
 """Argoverse 2 sensor logs: what is written is what is read, and real logs come in whole."""
 
+import gzip
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pyarrow import feather
 
 from formats import argoverse2_sensor
 from formats.argoverse2 import CATEGORIES, Poses, category_of, centre_in_ego, ego_poses
+from formats.media import decode_points, read_payload
 from formats.registry import Rejected
 from geometry.frames import quaternion_from_yaw
 from schemas.errors import UnreadableFile
@@ -226,6 +228,24 @@ def test_frames_and_points_inside_boxes(tmp_path: Path) -> None:
     assert Path(read.frames[0].uri).read_bytes() == b"\xff\xd8"
 
 
+def sweep_files(folder: Path, steps: list[int]) -> list[Path]:
+    """A sweep of one point at some of the log's steps; the log begins at its first pose."""
+    poses = feather.read_table(folder / "city_SE3_egovehicle.feather", memory_map=False)
+    first = poses["timestamp_ns"][0].as_py()
+    place = folder / "sensors" / "lidar"
+    place.mkdir(parents=True)
+    point = [[21.5], [1.0], [0.75], [7], [3], [1000]]
+    columns = zip(argoverse2_sensor.SWEEP_SCHEMA, point, strict=True)
+    arrays = [
+        pa.array(np.array(value, dtype=f.type.to_pandas_dtype()), f.type) for f, value in columns
+    ]
+    table = pa.table(arrays, schema=argoverse2_sensor.SWEEP_SCHEMA)
+    made = [place / f"{first + step * STEP_NS}.feather" for step in steps]
+    for path in made:
+        feather.write_feather(table, str(path))
+    return made
+
+
 class TestTrouble:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
@@ -312,9 +332,69 @@ class TestTrouble:
         with pytest.raises(UnreadableFile, match="track_uuid"):
             list(argoverse2_sensor.read(folder))
 
-    def test_packed_tables_are_read_in_place(self, folder: Path) -> None:
-        import gzip
+    def test_a_log_of_the_lidar_dataset(self, folder: Path) -> None:
+        """Poses, calibration, map and sweeps, nothing else."""
+        (folder / "annotations.feather").unlink()
+        sweeps = sweep_files(folder, [0, 1, 4])
+        log = only_log(folder)
+        check_log(log)
+        assert len(log.agents.cls) == 0
+        assert log.ego is not None
+        assert "no annotations" in self.reasons(log, "missing")
+        assert [frame.uri for frame in log.frames] == [str(path) for path in sweeps]
+        # The ego's box is at x = 10 t, its axle 1.422 m behind.
+        assert [frame.t_ns for frame in log.frames] == [0, STEP_NS, 4 * STEP_NS]
+        assert [frame.t_end_ns for frame in log.frames] == [STEP_NS, None, None]
+        places = [frame.world_from_ego for frame in log.frames]
+        np.testing.assert_allclose(
+            [place[0] for place in places if place is not None], np.array([0, 1, 4]) - 1.422
+        )
+        cloud = decode_points("feather", read_payload(log.frames[0].uri))
+        np.testing.assert_array_equal(cloud.xyz, [[21.5, 1.0, 0.75]])
+        assert cloud.frame == "ego"
 
+    def test_packed_sweeps_and_frames_between_poses(self, folder: Path) -> None:
+        (path,) = sweep_files(folder, [0])
+        packed = path.with_name(f"{int(path.stem) + STEP_NS // 2}.feather.gz")
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        copy = path.with_name(path.name + ".gz")
+        copy.write_bytes(gzip.compress(path.read_bytes()))
+        (path.parent / "notes.txt").write_text("by hand")
+        log = only_log(folder)
+        check_log(log)
+        first, second = log.frames
+        assert (first.container, second.container) == (None, "gzip")
+        assert second.world_from_ego is not None
+        assert second.world_from_ego[0] == pytest.approx(0.5 - 1.422)
+        data = read_payload(second.uri, container=second.container)
+        assert len(decode_points(second.codec, data).xyz) == 1
+        assert "no stamps" in self.reasons(log, "dropped")
+        assert "stamp seen before" in self.reasons(log, "dropped")
+        assert "frames between two poses" in self.reasons(log, "guessed")
+
+    def test_a_sweep_that_is_none(self) -> None:
+        with pytest.raises(ValueError, match="no lidar sweep"):
+            decode_points("feather", b"nothing of the kind")
+
+    def test_cuboids_of_the_baseline(self, folder: Path) -> None:
+        """The ego's box, put onto the axle there, is not where its middle is."""
+        path = folder / "annotations.feather"
+        table = feather.read_table(path, memory_map=False)
+        own = table.slice(0, 1).to_pydict()
+        own |= {"track_uuid": ["ego"], "category": ["EGO_VEHICLE"]}
+        own |= {"tx_m": [0.0], "ty_m": [0.0], "tz_m": [0.0]}
+        feather.write_feather(
+            pa.concat_tables([table, pa.table(own)]), str(folder / "sm_annotations.feather")
+        )
+        before = only_log(folder)
+        path.unlink()
+        log = only_log(folder)
+        assert log.agents.source_track_id == ["car"]
+        assert log.ego is not None
+        assert before.ego is not None
+        np.testing.assert_allclose(log.ego.xyz[:, :2], before.ego.xyz[:, :2])
+
+    def test_packed_tables_are_read_in_place(self, folder: Path) -> None:
         before = only_log(folder)
         for path in list(argoverse2_sensor.files(folder)):
             path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -359,6 +439,31 @@ class TestRealLogs:
         for item in items:
             if isinstance(item, Log):
                 check_log(item)
+
+    def test_sweeps_have_a_pose_and_an_end(self, root: Path) -> None:
+        (folder,) = (s for s in argoverse2_sensor.sources(root) if s.parent.name == "val")
+        log = only_log(folder)
+        first, second = log.frames
+        assert first.t_end_ns == second.t_ns
+        poses = feather.read_table(folder / "city_SE3_egovehicle.feather", memory_map=False)
+        by_stamp = {row["timestamp_ns"]: row for row in poses.to_pylist()}
+        for frame in (first, second):
+            pose = by_stamp[frame.t_ns + log.extra["source_t0_ns"]]
+            told = tuple(pose[k] for k in ("tx_m", "ty_m", "tz_m", "qw", "qx", "qy", "qz"))
+            assert frame.world_from_ego == told
+            cloud = decode_points(frame.codec, read_payload(frame.uri))
+            assert len(cloud.xyz) > 99_000
+            # The vehicle's own roof is 1.9 m above nothing: ground lies a wheel's radius below.
+            near = np.abs(cloud.xyz[:, :2]).max(axis=1) < 10.0
+            assert -0.6 < np.percentile(cloud.xyz[near, 2], 10) < 0.0
+        cameras = [s for s in log.sensors if s.kind == "camera"]
+        assert len(cameras) == 9
+        for camera in cameras:
+            assert camera.ego_from_sensor is not None
+            assert len(camera.intrinsics) == 4
+            assert len(camera.distortion) == 3
+            assert camera.width
+            assert camera.height
 
     def test_boxes_agree_with_a_computation_by_hand(self, root: Path) -> None:
         (folder,) = (s for s in argoverse2_sensor.sources(root) if s.parent.name == "val")
