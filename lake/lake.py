@@ -24,10 +24,11 @@ import pyarrow as pa
 
 from formats import remote
 from geometry.arrays import Array
+from lake.compact import KEEP_S, CompactReport
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json
-from lake.manifest import ABOUT, Manifest
+from lake.manifest import ABOUT, Manifest, Snapshot
 from lake.place import PART, Overtaken, Place, place_of
 from lake.sql import run_sql
 from lake.store import Store, conform
@@ -373,7 +374,12 @@ class Lake:
         seed: int | None = None,
         model: str | None = None,
     ) -> Iterator[Run]:
-        """A run, whose row in ``runs`` is written when it ends, well or not."""
+        """A run, whose row in ``runs`` is written when it ends, well or not.
+
+        Raises:
+            LakeError: The lake is shown as it was, and cannot be written.
+        """
+        self._store.refuse_if_pinned()
         started = time.time_ns()
         run = Run(id=stable_id("run", started, os.getpid(), command))
         tables = self.versions()
@@ -455,6 +461,45 @@ class Lake:
         return recut(self, cutting, where=where, progress=progress)
 
     # Looking after it
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Pin all tables as they are now, see :mod:`lake.snapshots`.
+
+        Raises:
+            LakeError: There is a snapshot of that name.
+            BadSetting: It can be no name.
+        """
+        from lake.snapshots import snapshot
+
+        return snapshot(self, name)
+
+    def snapshots(self) -> list[Snapshot]:
+        """What was pinned, oldest first."""
+        known = self._store.manifest().snapshots.values()
+        return sorted(known, key=lambda snap: (snap.created_unix_ns, snap.name))
+
+    def delete_snapshot(self, name: str) -> None:
+        """Let a snapshot go; its rows stay until the lake is compacted.
+
+        Raises:
+            UnknownName: There is none of that name.
+        """
+        from lake.snapshots import delete_snapshot
+
+        delete_snapshot(self, name)
+
+    def compact(
+        self, *, keep_s: float = KEEP_S, progress: Callable[[str], None] | None = None
+    ) -> CompactReport:
+        """Join small files and remove what nothing needs, see :func:`lake.compact.compact`.
+
+        Args:
+            keep_s: How long replaced versions are kept for those who read them [s].
+            progress: Told what is done next.
+        """
+        from lake.compact import compact
+
+        return compact(self, keep_s=keep_s, progress=progress)
 
     def info(self) -> LakeInfo:
         """What is here, in numbers."""

@@ -61,13 +61,29 @@ def connect(tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET asof_loop_join_threshold = 0")
     for name, table in TABLES.items():
         there = tables.get(name)
-        connection.register(name, table.schema.empty_table() if there is None else there)
+        if there is None or set(there.schema.names) == set(table.schema.names):
+            connection.register(name, table.schema.empty_table() if there is None else there)
+        else:  # of an older Scenelake, or with bytes that DuckDB cannot read
+            connection.register(f"{name}_stored", there)
+            chosen = ", ".join(
+                f'"{c.name}"'
+                if c.name in there.schema.names
+                else f'NULL::{_sql_type(c.type)} "{c.name}"'
+                for c in table.columns
+            )
+            connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {name}_stored")
     for statement in macros.statements():
         connection.execute(statement)
     geometry_sql.install(connection)
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _sql_type(type: pa.DataType) -> str:
+    """DuckDB's word for the type of a column."""
+    empty = duckdb.from_arrow(pa.schema([("c", type)]).empty_table())
+    return str(empty.types[0])
 
 
 def _distinct_names(rows: pa.Table) -> pa.Table:

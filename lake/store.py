@@ -25,6 +25,7 @@ from typing import Any
 import lance
 import pyarrow as pa
 
+from lake.compact import KEEP_S, SMALL_BYTES, is_scattered, merge, remove_versions
 from lake.manifest import ABOUT, Manifest, Snapshot, manifest_of
 from lake.place import Overtaken, Place
 from schemas.errors import BadQuery, LakeError, NoLake, UnknownName
@@ -41,6 +42,7 @@ too much for a laptop [bytes]."""
 
 _JOURNAL = "journal.json"  # of Scenelake 0.1, which said there which versions count
 _OPENED_AT_ONCE = 8
+_CONFLICT = ("Incompatible transaction", "commit conflict")  # as Lance words it
 
 _COMPRESSED = {"lance-encoding:compression": "zstd", "lance-encoding:bss": "on"}
 _COMPRESSED_BYTES = {"lance-encoding:compression": "zstd"}
@@ -65,6 +67,7 @@ class _Batch:
         at: The version of each table that will count.
         snapshots: Likewise.
         open: Tables that are known to stand at the version that counts, to be written to.
+        merged: Tables whose files were joined, so that older versions may go.
     """
 
     manifest: Manifest
@@ -73,6 +76,7 @@ class _Batch:
     at: dict[str, int]
     snapshots: dict[str, Snapshot]
     open: dict[str, lance.LanceDataset] = field(default_factory=dict)
+    merged: set[str] = field(default_factory=set)
 
 
 class Store:
@@ -130,6 +134,19 @@ class Store:
     def pinned(self) -> Mapping[str, int] | None:
         """The versions that it shows for good, None where it shows those that count now."""
         return self._pinned
+
+    def refuse_if_pinned(self) -> None:
+        """Tell whoever wants to write that this is the past.
+
+        Raises:
+            LakeError: It shows one moment for good.
+        """
+        if self._pinned is not None:
+            raise LakeError(
+                self.place.uri,
+                "is shown as it was at one moment, and cannot be written like that.",
+                hint="Open it without a snapshot.",
+            )
 
     # Reading
 
@@ -190,12 +207,7 @@ class Store:
             LakeError: The lake is pinned to a moment, or another writer took over.
             StorageFull: The disk is full or read-only.
         """
-        if self._pinned is not None:
-            raise LakeError(
-                self.place.uri,
-                "is shown as it was at one moment, and cannot be written like that.",
-                hint="Open it without a snapshot.",
-            )
+        self.refuse_if_pinned()
         with self._thread_lock:
             outer = self._batch
             if outer is not None:
@@ -229,7 +241,7 @@ class Store:
             return
         stored = pa.Table.from_arrays(rows.columns, schema=_stored_schema(name))
         data = self._ready(name)
-        with self.place.storing():
+        with self._changing():
             if data is None:
                 before = self._latest_version(name)  # of what a killed writer left, if not 0
                 written = lance.write_dataset(
@@ -240,6 +252,12 @@ class Store:
                 before = int(data.version)
                 written = lance.write_dataset(stored, data, mode="append")
         self._took(batch, name, written, before)
+        if is_scattered(written):
+            with self.editing(name) as grown:
+                assert grown is not None
+                merge(grown, SMALL_BYTES)
+                self.index_table(name, grown)
+            batch.merged.add(name)
 
     def delete(self, name: str, where: str) -> None:
         """Remove the rows for which the Lance filter holds; within :meth:`writing`."""
@@ -249,7 +267,7 @@ class Store:
             return
         before = int(data.version)
         try:
-            with self.place.storing():
+            with self._changing():
                 data.delete(where)
         except (ValueError, OSError, LakeError) as error:
             if "Invalid user input" not in str(error):
@@ -269,7 +287,7 @@ class Store:
             yield None
             return
         count = data.count_rows()
-        with self.place.storing():
+        with self._changing():
             yield data
             _to_latest(data)
         if data.count_rows() != count:
@@ -278,13 +296,25 @@ class Store:
 
     def index(self) -> None:
         """Bring the zone maps up to date; within :meth:`writing`."""
-        for name, columns in _INDEXED.items():
+        for name in _INDEXED:
             with self.editing(name) as data:
                 if data is not None:
-                    for column in columns:
-                        data.create_scalar_index(column, "ZONEMAP", replace=True)
+                    self.index_table(name, data)
 
-    def snapshots(self, snapshots: Mapping[str, Snapshot]) -> None:
+    def index_table(self, name: str, data: lance.LanceDataset) -> None:
+        """Add to a table's zone maps what they lack; within :meth:`editing`."""
+        there = {index.name for index in data.describe_indices()}
+        behind = False
+        for column in _INDEXED.get(name, ()):
+            if f"{column}_idx" not in there:
+                data.create_scalar_index(column, "ZONEMAP")
+            else:
+                stats: Any = data.stats.index_stats(f"{column}_idx")
+                behind |= bool(stats["num_unindexed_fragments"])
+        if behind:
+            data.optimize.optimize_indices()
+
+    def keep(self, snapshots: Mapping[str, Snapshot]) -> None:
         """Replace the lake's snapshots; within :meth:`writing`."""
         self._writer().snapshots = dict(snapshots)
 
@@ -333,6 +363,25 @@ class Store:
             self.place.write(ABOUT, after.to_json(), tag=batch.tag)
         except Overtaken as error:
             raise self._overtaken() from error
+        for name in batch.merged:
+            with self.place.storing():
+                remove_versions(
+                    batch.open[name],
+                    keep={snap.tables.get(name, 0) for snap in batch.snapshots.values()},
+                    horizon_s=time.time() - KEEP_S - after.longest_s,
+                    orphans=False,
+                )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Tell what Lance refuses because somebody else wrote, and what the storage refuses."""
+        try:
+            with self.place.storing():
+                yield
+        except (OSError, RuntimeError, LakeError) as error:
+            if any(word in str(error) for word in _CONFLICT):
+                raise self._overtaken() from error
+            raise
 
     def _overtaken(self) -> LakeError:
         return LakeError(
@@ -359,7 +408,7 @@ class Store:
         version = batch.at.get(name, 0)
         if not version:
             return None
-        with self.place.storing():
+        with self._changing():
             data = self._open(name, version)
             if int(data.latest_version) != version:
                 # What is newer was left by a writer that did not finish.
@@ -389,6 +438,12 @@ class Store:
             except ValueError as error:
                 if self._pinned is None and self.versions() != versions:
                     continue  # it was compacted away just now
+                if self._pinned is not None and "not found" in str(error):
+                    raise LakeError(
+                        self.place.uri,
+                        "is read as it was at a moment whose rows have been compacted away.",
+                        hint="Take a snapshot to keep a moment for long.",
+                    ) from error
                 raise LakeError(
                     self.place.uri,
                     f"has a table that cannot be opened: {str(error).split(', /')[0]}",

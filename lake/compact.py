@@ -1,0 +1,194 @@
+"""Tidying a lake: few large files, indices up to date, no versions that nobody wants.
+
+A version of a table goes when it has been replaced for longer than readers may still be at it, and
+neither ``lake.json`` nor a snapshot names it. Files that no version names (of writers that were
+killed) go at once in a folder, whose lock tells who writes; on an object store, where a writer may
+only seem dead, Lance removes them when they are seven days old.
+
+Tables gain one file with every commit; :func:`merge` joins them as they come, so that commits,
+scans and ``info`` cost the same in a large lake as in a small one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lake.manifest import ABOUT
+from lake.place import PART
+from schemas.tables import TABLES
+
+if TYPE_CHECKING:
+    import lance
+
+    from lake.lake import Lake
+
+KEEP_S = 3600.0
+"""How long a replaced version is kept for readers that opened it before [s]."""
+
+MERGE_FILES = 64
+"""A table that has got so many small files has them joined in the same commit."""
+
+SMALL_BYTES = 64 * 2**20
+LARGE_BYTES = 256 * 2**20
+"""Files are joined until they are so large: as rows come in, and by ``compact`` [bytes]."""
+
+ROWS = (1024, 2**20)
+"""The fewest and most rows that files are joined to, whatever their bytes."""
+
+BATCH_BYTES = 8 * 2**20  # [bytes, as compressed] rows that are joined in memory at once
+THREADS = 2
+
+_LEFT_BEHIND = (f"{ABOUT}{PART}", "journal.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactReport:
+    """What compacting did.
+
+    Attributes:
+        bytes_before: Of the whole lake on disk.
+        bytes_after: Likewise.
+        files_before: Of the whole lake.
+        files_after: Likewise.
+        versions_removed: Old versions of tables.
+        versions_kept: Old versions that are still there, for readers and snapshots.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    files_before: int
+    files_after: int
+    versions_removed: int
+    versions_kept: int
+
+
+def compact(
+    lake: Lake, *, keep_s: float = KEEP_S, progress: Callable[[str], None] | None = None
+) -> CompactReport:
+    """Join small files, bring indices up to date, remove what nothing needs.
+
+    Others may read and write meanwhile; writers wait for one table at most.
+
+    Args:
+        lake: Its rows, and its snapshots, stay as they are.
+        keep_s: How long replaced versions are kept for those who read them; 0 where nobody does.
+        progress: Told the name of each table before it is looked at.
+
+    Raises:
+        StorageFull: The disk is full or read-only, even after what nothing needs was removed.
+    """
+    from lake.snapshots import drop_stale_tags
+
+    store, tell = lake.store, progress or (lambda _: None)
+    before = store.place.sizes()
+    removed = 0
+    drop_stale_tags(lake)
+    for step in ("make room", "join", "remove what was joined"):
+        for name in TABLES:
+            tell(f"{step}: {name}")
+            if step == "join":
+                with store.writing(), store.editing(name) as data:
+                    if data is not None:
+                        merge(data, LARGE_BYTES)
+                        store.index_table(name, data)
+            else:
+                removed += _remove_old(lake, name, keep_s)
+    with store.writing():
+        for name in _LEFT_BEHIND:
+            store.place.remove(name)
+    after = store.place.sizes()
+    datasets = lake.store.datasets()
+    return CompactReport(
+        bytes_before=sum(before.values()),
+        bytes_after=sum(after.values()),
+        files_before=len(before),
+        files_after=len(after),
+        versions_removed=removed,
+        versions_kept=sum(len(data.versions()) - 1 for data in datasets.values()),
+    )
+
+
+def is_scattered(data: lance.LanceDataset) -> bool:
+    """Whether a table has so many small files that they are better joined now."""
+    fragments = data.get_fragments()
+    if len(fragments) < MERGE_FILES:
+        return False
+    enough = _rows_for(data, SMALL_BYTES) / 2
+    return sum(fragment.physical_rows < enough for fragment in fragments) >= MERGE_FILES
+
+
+def merge(data: lance.LanceDataset, target_bytes: int) -> None:
+    """Join files of a table that are smaller than the target, in order."""
+    stats: Any = data.stats.dataset_stats()
+    if not stats["num_deleted_rows"] and stats["num_fragments"] < 2:
+        return
+    data.optimize.compact_files(
+        target_rows_per_fragment=_rows_for(data, target_bytes),
+        batch_size=min(_rows_for(data, BATCH_BYTES, fewest=8), 8192),
+        num_threads=THREADS,
+    )
+
+
+def _rows_for(data: lance.LanceDataset, size: int, *, fewest: int = ROWS[0]) -> int:
+    """How many rows of a table take up so many bytes on disk."""
+    rows = max(sum(fragment.physical_rows for fragment in data.get_fragments()), 1)
+    files = (file for fragment in data.get_fragments() for file in fragment.data_files())
+    there = sum(file.file_size_bytes or 0 for file in files)
+    if "n_bytes" in data.schema.names:  # bytes of blobs lie in files of their own
+        column: Any = data.to_table(columns=["n_bytes"])["n_bytes"]
+        there += sum(column.to_pylist())
+    return round(min(max(size * rows / max(there, 1), fewest), ROWS[1]))
+
+
+def remove_versions(
+    data: lance.LanceDataset, *, keep: Collection[int], horizon_s: float, orphans: bool
+) -> int:
+    """Remove versions that were replaced before a moment; returns how many.
+
+    Args:
+        data: Table at its newest version, which always stays.
+        keep: Versions that stay.
+        horizon_s: The moment, as Unix time [s].
+        orphans: Whether to remove the files that no version names, whatever their age.
+    """
+    versions: Any = data.versions()
+    old = [
+        int(version["version"])
+        for version, after in pairwise(versions)
+        # In the hour that a clock repeats when summer time ends, the later reading is meant.
+        if after["timestamp"].replace(fold=1).timestamp() < horizon_s
+        and version["version"] not in keep
+    ]
+    newest = int(versions[-1]["version"])
+    if not old and not orphans:
+        return 0
+    stats = data.cleanup_old_versions(
+        versions=old or [newest],
+        delete_unverified=orphans,
+        error_if_tagged_old_versions=False,
+    )
+    return int(stats.old_versions)
+
+
+def _remove_old(lake: Lake, name: str, keep_s: float) -> int:
+    store = lake.store
+    local = store.place.options is None
+    with store.writing():
+        manifest = store.manifest()
+        keep = {snap.tables.get(name, 0) for snap in manifest.snapshots.values()}
+        keep.add((manifest.tables or {}).get(name, 0))
+        with store.editing(name) as data:
+            if data is not None:
+                return remove_versions(
+                    data,
+                    keep=keep,
+                    horizon_s=time.time() - keep_s - (manifest.longest_s if keep_s else 0.0),
+                    orphans=local,
+                )
+        if local and not any(keep):  # made by a writer that was killed before its first commit
+            store.place.remove(f"{name}.lance")
+    return 0
