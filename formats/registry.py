@@ -113,6 +113,12 @@ FORMATS: dict[str, Format] = {
             ),
         ),
         Format(
+            name="mmdet3d_infos",
+            title="MMDetection3D infos of nuScenes or Lyft (pickle)",
+            reader="formats.mmdet3d",
+            modalities=("tracks", "ego", "camera", "lidar", "calibration"),
+        ),
+        Format(
             name="argoverse2_sensor",
             title="Argoverse 2 sensor log (folder)",
             reader="formats.argoverse2_sensor",
@@ -147,6 +153,15 @@ FORMATS: dict[str, Format] = {
             ),
         ),
         Format(
+            name="py123d",
+            title="py123d log (folder of Arrow files) with its map",
+            reader="formats.py123d",
+            modalities=(
+                "tracks", "map", "signals", "ego", "camera", "lidar", "radar", "imu", "gnss",
+                "calibration",
+            ),
+        ),
+        Format(
             name="waymo_perception",
             title="Waymo perception Frames (TFRecord)",
             reader="formats.waymo_perception",
@@ -169,6 +184,24 @@ FORMATS: dict[str, Format] = {
             title="Woven/Lyft L5 prediction dataset (zarr folder, semantic map)",
             reader="formats.l5kit",
             modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
+            name="kitti_raw",
+            title="KITTI raw data drive (folder)",
+            reader="formats.kitti_raw",
+            modalities=("tracks", "ego", "camera", "lidar", "imu", "gnss", "calibration"),
+        ),
+        Format(
+            name="kitti_tracking",
+            title="KITTI tracking sequences (folder)",
+            reader="formats.kitti_tracking",
+            modalities=("tracks", "ego", "camera", "lidar", "imu", "gnss", "calibration"),
+        ),
+        Format(
+            name="kitti_object",
+            title="KITTI object detection frames (folder)",
+            reader="formats.kitti_object",
+            modalities=("tracks", "camera", "lidar", "calibration"),
         ),
         Format(
             name="scenarionet",
@@ -217,6 +250,21 @@ FORMATS: dict[str, Format] = {
             title="SMARTS traffic history (SQLite) with its SUMO network",
             reader="formats.smarts_traffic",
             modalities=("tracks", "map", "signals", "ego"),
+        ),
+        Format(
+            name="table",
+            title="Your own Parquet or CSV, with a mapping of the columns (*.scenelake.toml)",
+            reader="formats.table",
+            modalities=("tracks", "map", "signals", "ego", "imu", "gnss", "can"),
+        ),
+        Format(
+            name="mcap",
+            title="MCAP recording: ROS 2, ROS 1, Foxglove (file or bag folder)",
+            reader="formats.mcap",
+            modalities=(
+                "tracks", "signals", "ego", "camera", "lidar", "radar", "imu", "gnss", "can",
+                "calibration",
+            ),
         ),
         Format(
             name="osi",

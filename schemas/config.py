@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import tomllib
 import types
 import typing
@@ -39,8 +40,10 @@ def build(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:
     known = [field.name for field in dataclasses.fields(kind)]
     unknown = sorted(set(values) - set(known))
     if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        guess = f" Did you mean `{near[0]}`?" if near else ""
         raise BadSetting(
-            f"{where}: no setting of {kind.__name__} is called `{unknown[0]}`.",
+            f"{where}: no setting of {kind.__name__} is called `{unknown[0]}`.{guess}",
             hint=f"Known: {', '.join(known)}.",
         )
     made = {name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()}

@@ -1,0 +1,377 @@
+"""Bring your own: mappings of columns over Parquet and CSV."""
+
+import gzip
+import os
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv as pa_csv
+from pyarrow import parquet
+
+from formats import stretches, table
+from formats.registry import Rejected
+from schemas.errors import UnreadableFile
+from schemas.labels import AgentClass, LightState, MapLayer, Weather
+from schemas.records import Log
+from tests.contracts import ReaderContract, check_log
+from tests.formats.lanelet_files import straight_road
+
+STEPS = 30
+COURSE = 2.0  # [rad]
+SIMPLE = """
+    data = ["tracks.csv"]
+    [columns]
+    track = "id"
+    time = "t"
+    x = "x"
+    y = "y"
+"""
+
+
+def mapping(folder: Path, text: str, name: str = "mine") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.scenelake.toml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def write(path: Path, columns: Mapping[str, Any]) -> Path:
+    """A table as Parquet or CSV, by its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = pa.table(dict(columns))
+    if path.suffix == ".parquet":
+        parquet.write_table(made, path)
+    else:
+        pa_csv.write_csv(made, path)
+    return path
+
+
+def straight(steps: int = STEPS, *, t: Any = None) -> dict[str, Any]:
+    """One track at 10 m/s and 2 rad, 10 Hz."""
+    k = np.arange(steps)
+    return {
+        "id": ["a"] * steps,
+        "t": k / 10 if t is None else t,
+        "x": 100 + k * np.cos(COURSE),
+        "y": -50 + k * np.sin(COURSE),
+    }
+
+
+def logs_of(path: Path) -> list[Log]:
+    logs = [log for log in table.read(path) if isinstance(log, Log)]
+    for log in logs:
+        check_log(log)
+    return logs
+
+
+def example(folder: Path) -> Path:
+    """The module's own example, with the files that it names."""
+    docs = table.__doc__ or ""
+    text = docs.split("are needed::\n", 1)[1].split("\nKeys that are not known", 1)[0]
+    k = np.arange(STEPS)
+    stamps = 1_700_000_000_000 + 100 * k
+    heading = 90.0 - np.degrees(COURSE)  # clockwise from y
+    rows = {
+        "flight": ["f1"] * STEPS + ["f2"] * STEPS,
+        "object": [17] * STEPS + [4] * STEPS,
+        "stamp": np.concatenate([stamps, stamps]),
+        "pos_x": np.tile(100 + k * np.cos(COURSE), 2),
+        "pos_y": np.tile(-50 + k * np.sin(COURSE), 2),
+        "pos_z": np.full(2 * STEPS, 3.0),
+        "heading": np.full(2 * STEPS, heading),
+        "vel_x": np.full(2 * STEPS, 36.0 * np.cos(COURSE)),
+        "vel_y": np.full(2 * STEPS, 36.0 * np.sin(COURSE)),
+        "l": [4.0] * STEPS + [None] * STEPS,
+        "w": np.full(2 * STEPS, 2.0),
+        "h": np.full(2 * STEPS, 1.4),
+        "kind": ["car"] * STEPS + ["lkw"] * STEPS,
+        "is_ego": [True] * STEPS + [False] * STEPS,
+    }
+    write(folder / "flights.parquet", rows)
+    straight_road(folder / "maps" / "crossing.osm", origin=(50.78, 6.07))
+    (folder / "signals.csv").write_text(
+        f"flight;lane_id;stamp;colour\nf1;20;{stamps[0]};R\nf1;20;{stamps[9]};green\n"
+        f"f2;20;{stamps[3]};dark\n"
+    )
+    imu = {"flight": ["f1"] * 5, "stamp": stamps[:5], "acc_x": np.arange(5.0), "gyro_z": [0.1] * 5}
+    write(folder / "imu.parquet", imu)
+    lines = [line for line in textwrap.dedent(text).splitlines()
+             if not line.startswith(("map_offset", "speed ="))]  # fmt: skip
+    return mapping(folder, "\n".join(lines), "drone")
+
+
+class TestWhole(ReaderContract):
+    @pytest.fixture
+    def module(self) -> Any:
+        return table
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        source = example(tmp_path / "in")
+        # The contract copies all files into one folder.
+        source.with_name("crossing.osm").write_bytes(
+            (source.parent / "maps" / "crossing.osm").read_bytes()
+        )
+        text = source.read_text().replace("maps/crossing.osm", "crossing.osm")
+        # Half of a mapping may be a sound one; it is not where the columns come last.
+        before, columns = text.split("[columns]")
+        columns, after = columns.split("[time]")
+        source.write_text(f"{before}[time]{after}\n[columns]{columns}")
+        return source
+
+
+class TestSimple(ReaderContract):
+    @pytest.fixture
+    def module(self) -> Any:
+        return table
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        write(tmp_path / "in" / "tracks.csv", straight())
+        return mapping(tmp_path / "in", SIMPLE)
+
+
+def test_the_example_of_the_docs_is_read(tmp_path: Path) -> None:
+    one, two = logs_of(example(tmp_path / "in"))
+    assert (one.dataset, one.source_log_id, two.source_log_id) == ("acme_drone", "f1", "f2")
+    assert one.t0_unix_ns == 1_700_000_000_000 * 10**6
+    assert (one.license, one.location, one.split, one.epsg) == (
+        "CC BY 4.0", "Aachen", "train", 25832,
+    )  # fmt: skip
+    assert one.weather == Weather.RAIN
+    assert one.ego is not None
+    assert one.ego.source_track_id == "17"
+    np.testing.assert_allclose(one.ego.yaw, COURSE)
+    centre = np.array([100.0, -50.0]) - 2.0 * np.array([np.cos(COURSE), np.sin(COURSE)])
+    np.testing.assert_allclose(one.ego.xyz[0], [*centre, 3.7], atol=1e-9)
+    assert one.ego.velocity is not None
+    np.testing.assert_allclose(np.hypot(*one.ego.velocity.T), 10.0)
+    assert two.ego is None
+    assert list(two.agents.cls) == [AgentClass.TRUCK]
+    assert list(two.agents.source_cls) == ["lkw"]
+    np.testing.assert_array_equal(two.agents.size[0], [4.5, 2.0, 1.4])
+    assert [lane.source_id for lane in one.map.of_layer(MapLayer.LANE)] == ["20"]
+    assert one.lights.t_ns.tolist() == [0, 9 * 10**8]
+    assert one.lights.state.tolist() == [LightState.RED, LightState.GREEN]
+    assert two.lights.state.tolist() == [LightState.UNKNOWN]
+    assert two.lights.source_state == ["dark"]
+    assert [(r.channel, r.signal, r.unit) for r in one.readings] == [
+        ("imu", "acceleration_x", "m/s2"), ("imu", "yaw_rate", "rad/s"),
+    ]  # fmt: skip
+    assert one.readings[0].value is not None
+    assert one.readings[0].value.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert not two.readings
+
+
+def test_headings_follow_from_the_motion(tmp_path: Path) -> None:
+    write(tmp_path / "tracks.csv", straight())
+    (log,) = logs_of(mapping(tmp_path, SIMPLE))
+    np.testing.assert_allclose(log.agents.yaw, COURSE)
+    assert (log.dataset, log.source_log_id, log.rate_hz) == ("mine", "mine", 10.0)
+    assert log.agents.velocity is None
+    assert any(note.kind == "guessed" and "motion" in note.reason for note in log.notes)
+
+
+@pytest.mark.parametrize(
+    ("unit", "stamps", "expected"),
+    [
+        ("ns", ["1700000000123456789", "1700000000223456790"], [0, 100_000_001]),
+        ("us", ["1700000000123456.789", "1700000000223456.790"], [0, 100_000_001]),
+        ("s", ["1700000000.123456789", "1700000000.22345679"], [0, 100_000_001]),
+        ("s", ["-0.1", "1e-1"], [0, 200_000_000]),
+        ("ms", ["5", "7"], [0, 2_000_000]),
+    ],
+)
+def test_stamps_in_text_are_kept_to_the_nanosecond(
+    tmp_path: Path, unit: str, stamps: list[str], expected: list[int]
+) -> None:
+    rows = [f"a,{t},{k},0" for k, t in enumerate(stamps)]
+    (tmp_path / "tracks.csv").write_text("\n".join(["id,t,x,y", *rows]) + "\n")
+    (log,) = logs_of(mapping(tmp_path, SIMPLE + f'\n[time]\nunit = "{unit}"\n'))
+    assert log.agents.t_ns.tolist() == expected
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.int64(), pa.float64(), pa.string()])
+def test_stamps_in_parquet(tmp_path: Path, kind: pa.DataType) -> None:
+    unit = "us" if kind == pa.int64() else "s"
+    if kind == pa.timestamp("us"):
+        t = pa.array(1_700_000_000_000_000 + 40_000 * np.arange(STEPS)).cast(kind)
+    elif kind == pa.int64():
+        t = pa.array(40_000 * np.arange(STEPS))
+    else:
+        t = pa.array(0.04 * np.arange(STEPS)).cast(kind)
+    write(tmp_path / "tracks.parquet", straight(t=t))
+    text = SIMPLE.replace("tracks.csv", "tracks.parquet") + f'\n[time]\nunit = "{unit}"\n'
+    (log,) = logs_of(mapping(tmp_path, text))
+    assert log.agents.t_ns.tolist() == (np.arange(STEPS) * 40_000_000).tolist()
+
+
+@pytest.mark.parametrize(
+    ("frame", "told", "yaw"),
+    [
+        ("", 0.5, 0.5),
+        ("clockwise = true", 0.5, -0.5),
+        ('yaw_from = "y"\nclockwise = true\nyaw_unit = "deg"', 90.0, 0.0),
+        ('yaw_from = "y"', 0.5, np.pi / 2 + 0.5),
+        ('y_down = true\nyaw_from = "y"', 0.5, -np.pi / 2 + 0.5),
+    ],
+)
+def test_headings_by_convention(tmp_path: Path, frame: str, told: float, yaw: float) -> None:
+    write(tmp_path / "tracks.csv", straight() | {"psi": np.full(STEPS, told)})
+    (log,) = logs_of(mapping(tmp_path, f'{SIMPLE}yaw = "psi"\n[frame]\n{frame}\n'))
+    np.testing.assert_allclose(log.agents.yaw, yaw, atol=1e-12)
+
+
+def test_images_are_turned_upright(tmp_path: Path) -> None:
+    rows = straight() | {"vx": np.full(STEPS, 1.0), "vy": np.full(STEPS, 2.0)}
+    write(tmp_path / "tracks.csv", rows)
+    text = f'{SIMPLE}vx = "vx"\nvy = "vy"\n[frame]\ny_down = true\nlength_unit = "ft"\n'
+    (log,) = logs_of(mapping(tmp_path, text))
+    np.testing.assert_allclose(log.agents.xyz[0, :2], np.array([100.0, 50.0]) * 0.3048)
+    assert log.agents.velocity is not None
+    np.testing.assert_allclose(log.agents.velocity[0], [1.0, -2.0])
+    np.testing.assert_allclose(log.agents.yaw, -COURSE)
+
+
+def test_large_tables_in_any_order_come_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorted on disk, cut at whole minutes; headings as in one piece."""
+    steps = 1300
+    rows = straight(steps) | {"run": ["r1"] * steps}
+    both = {name: list(column) + list(column) for name, column in rows.items()}
+    both["run"] = ["r1"] * steps + ["r2"] * steps
+    order = np.random.default_rng(3).permutation(2 * steps)
+    mixed = {name: [column[i] for i in order] for name, column in both.items()}
+    write(tmp_path / "tracks.parquet", mixed)
+    text = SIMPLE.replace("tracks.csv", "tracks.parquet") + '\nlog = "run"\n'
+    source = mapping(tmp_path, text)
+    whole = {log.source_log_id: log for log in logs_of(source)}
+    monkeypatch.setattr(stretches, "PART_ROWS", 500)
+    monkeypatch.setattr(stretches, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(stretches, "FLOW_ROWS", 300)
+    parts = logs_of(source)
+    assert [(p.source_log_id, p.part, p.more) for p in parts] == [
+        ("r1", 0, True), ("r1", 1, True), ("r1", 2, False),
+        ("r2", 0, True), ("r2", 1, True), ("r2", 2, False),
+    ]  # fmt: skip
+    for name, log in whole.items():
+        mine = [p.agents for p in parts if p.source_log_id == name]
+        np.testing.assert_array_equal(np.concatenate([a.xyz for a in mine]), log.agents.xyz)
+        np.testing.assert_array_equal(np.concatenate([a.yaw for a in mine]), log.agents.yaw)
+        np.testing.assert_array_equal(np.concatenate([a.t_ns for a in mine]), log.agents.t_ns)
+
+
+def test_unknown_keys_are_refused_with_a_guess(tmp_path: Path) -> None:
+    write(tmp_path / "tracks.csv", straight())
+    source = mapping(tmp_path, SIMPLE.replace("[columns]", 'locatoin = "x"\n[columns]'))
+    with pytest.raises(UnreadableFile, match=r"locatoin.*Did you mean `location`"):
+        list(table.read(source))
+    assert list(table.files(source)) == [source]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('x = "x"', 'x = "easting"'), "lacks the columns easting"),
+        (('["tracks.csv"]', '["../tracks.csv"]'), "outside of its folder"),
+        (('["tracks.csv"]', '["/etc/passwd"]'), "outside of its folder"),
+        (('["tracks.csv"]', '["other.csv"]'), "does not exist"),
+        (('["tracks.csv"]', "[]"), "names no file"),
+        (('["tracks.csv"]', '"tracks.csv"'), "must be a list"),
+        (('time = "t"', 'time = "t"\nvx = "x"'), "belong together"),
+        (("[columns]", "rate_hz = 0\n[columns]"), "rate_hz must be positive"),
+        (("[columns]", 'weather = "hail"\n[columns]'), "weather must be one of clear"),
+        (("[columns]", '[types]\nkart = "racer"\n[columns]'), "types.kart must be one of"),
+        (("[columns]", "[columns"), "is not TOML"),
+        (('track = "id"', ""), "track"),
+    ],
+)
+def test_mistakes_in_a_mapping_are_named(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    write(tmp_path / "in" / "tracks.csv", straight())
+    source = mapping(tmp_path / "in", SIMPLE.replace(*change))
+    with pytest.raises(UnreadableFile, match=re.escape(told)):
+        list(table.read(source))
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "secret.csv", straight())
+    source = mapping(tmp_path / "in", SIMPLE)
+    (tmp_path / "in" / "tracks.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(UnreadableFile, match="outside"):
+        list(table.read(source))
+
+
+def test_what_rows_lack_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tracks.csv").write_text(
+        "id,t,x,y\na,0.0,1,2\na,,2,2\na,0.2,inf,2\na,0.3,,2\na,0.4,4,2\na,0.4,5,2\n"
+    )
+    (log,) = logs_of(mapping(tmp_path, SIMPLE))
+    assert log.agents.xyz[:, 0].tolist() == [1.0, 4.0]
+    notes = {note.reason: note.count for note in log.notes}
+    assert notes["rows of tracks.csv without a time or id"] == 1
+    assert notes["rows without a finite position and heading"] == 2
+    assert notes["a track has several states at one time; the first is kept"] == 1
+
+
+def test_no_rows_at_all(tmp_path: Path) -> None:
+    (tmp_path / "tracks.csv").write_text("id,t,x,y\n")
+    (found,) = table.read(mapping(tmp_path, SIMPLE))
+    assert isinstance(found, Rejected)
+
+
+def test_packed_tables(tmp_path: Path) -> None:
+    plain = write(tmp_path / "tracks.csv", straight())
+    plain.with_name("tracks.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    assert len(logs_of(mapping(tmp_path, SIMPLE))[0].agents.t_ns) == STEPS
+
+
+@pytest.mark.skipif(
+    "SCENELAKE_REAL_DATA" not in os.environ, reason="SCENELAKE_REAL_DATA is not set"
+)
+def test_real_table(tmp_path: Path) -> None:
+    """The ground truth of an OSI trace as CSV: 868 rows, all objects, stamps in nanoseconds."""
+    folder = Path(os.environ["SCENELAKE_REAL_DATA"]) / "osi_omega_prime" / "example_files"
+    (tmp_path / "example.csv").write_bytes((folder / "example.csv").read_bytes())
+    source = mapping(
+        tmp_path,
+        """
+        data = ["example.csv"]
+        ego = "0"
+        [columns]
+        track = "idx"
+        time = "total_nanos"
+        x = "x"
+        y = "y"
+        z = "z"
+        yaw = "yaw"
+        vx = "vel_x"
+        vy = "vel_y"
+        length = "length"
+        width = "width"
+        height = "height"
+        type = "type"
+        [time]
+        unit = "ns"
+        [types]
+        2 = "vehicle"
+        3 = "pedestrian"
+        """,
+    )
+    (log,) = logs_of(source)
+    told = pa_csv.read_csv(folder / "example.csv")
+    assert log.ego is not None
+    assert len(log.ego.t_ns) + len(log.agents.t_ns) == told.num_rows == 868
+    mine = told.filter(pa.compute.equal(told["idx"], 0))
+    np.testing.assert_array_equal(log.ego.xyz[:, 0], mine["x"].to_numpy())
+    np.testing.assert_array_equal(log.ego.t_ns, mine["total_nanos"].to_numpy())
+    assert {cls.word for cls in log.agents.cls} <= {"vehicle", "pedestrian"}
