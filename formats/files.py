@@ -90,7 +90,7 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
     try:
         table = load(pa.BufferReader(read_bytes(path)))
         table.validate(full=True)  # damaged offsets would crash whoever follows them
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "not understood"
         raise UnreadableFile(
             path, f"is no table that can be read ({reason})", hint="Fetch the file again."

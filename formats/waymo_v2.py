@@ -373,7 +373,7 @@ def _open(path: Path) -> Any:
         raise UnreadableFile(path, "does not exist") from error
     except PermissionError as error:
         raise UnreadableFile(path, "may not be read", hint="Check its permissions.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error
 
 
@@ -402,7 +402,7 @@ def _read(path: Path, wanted: Sequence[str], more: Sequence[str] = ()) -> pa.Tab
     try:
         table = file.read(columns=[*wanted, *(name for name in more if name in there)])
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error
     return table
 
@@ -442,8 +442,8 @@ def _row(path: Path, row: int, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(cell: Any) -> Any:
-    values = getattr(cell, "values", None)
-    return cell.as_py() if values is None else values.to_numpy(zero_copy_only=False)
+    is_list = isinstance(cell, pa.ListScalar | pa.FixedSizeListScalar) and cell.is_valid
+    return cell.values.to_numpy(zero_copy_only=False) if is_list else cell.as_py()
 
 
 def _packed(told: dict[str, Any], image: str) -> bytes:

@@ -331,6 +331,12 @@ class TestTrouble:
         with pytest.raises(UnreadableFile, match="heading"):
             list(waymo_v2.read(source))
 
+    def test_a_column_name_that_is_no_utf8(self, source: Path) -> None:
+        content = source.read_bytes()
+        source.write_bytes(content.replace(b"world_from_vehicle", b"world_from\xff\xfeehicle"))
+        with pytest.raises(UnreadableFile, match=NAME):
+            list(waymo_v2.read(source))
+
     def test_packed_tables(self, source: Path) -> None:
         before = read_one(source)
         for path in list(source.parent.parent.glob("*/*.parquet")):
