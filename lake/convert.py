@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from geometry.arrays import Array
 from geometry.polylines import arc_length
-from lake.dense import PACKING, pack_signals, pack_tracks
+from lake.dense import PACKING, pack_pieces, pack_signals, pack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json as as_json
 from lake.localise import LocalLog
+from lake.pieces import road_pieces
 from lake.roadmap import turn_of
 from lake.scenes import spans
 from schemas.labels import (
@@ -34,8 +35,11 @@ from schemas.records import EgoStates, MapFeature, Note
 from schemas.scene import DT, Scene
 from schemas.tables import TABLES
 
+MAP_TABLES = ("map_features", "map_edges", "dense_maps")
+"""Tables of what logs may share."""
+
 LOG_TABLES = (
-    "map_features", "map_edges", "sensors", "ego", "agents", "tracks", "lights", "frames",
+    *MAP_TABLES, "sensors", "ego", "agents", "tracks", "lights", "frames",
     "readings", "events", "scenes", "dense", "logs", "ledger",
 )  # fmt: skip
 """What a log's rows are spread over, in the order in which they are committed: what others refer
@@ -74,13 +78,12 @@ def tables_of(
         origins: Where it came from.
         maps: False: leave the map's tables empty, as a later part of a log has the first one's.
     """
-    none = {name: TABLES[name].schema.empty_table() for name in ("map_features", "map_edges")}
     entries = ledger_entries(local, origins, windows=len(spans(local)), scenes=len(scenes))
     log = local.log
     group = log.extra.get("split_group") or f"{log.dataset}/{log.source_log_id}"
+    none = {name: TABLES[name].schema.empty_table() for name in MAP_TABLES}
     made = {
-        "map_features": map_features_table(local) if maps else none["map_features"],
-        "map_edges": map_edges_table(local) if maps else none["map_edges"],
+        **(map_tables(local) if maps else none),
         "sensors": sensors_table(local),
         "ego": ego_table(local),
         "agents": agents_table(local),
@@ -246,6 +249,27 @@ def lights_table(local: LocalLog) -> pa.Table:
             "stop_x": (stop[:, 0], known), "stop_y": (stop[:, 1], known),
         },
     )  # fmt: skip
+
+
+def map_tables(local: LocalLog) -> dict[str, pa.Table]:
+    """The map's rows; logs that share a map make the same."""
+    return {
+        "map_features": map_features_table(local),
+        "map_edges": map_edges_table(local),
+        "dense_maps": dense_maps_table(local),
+    }
+
+
+def dense_maps_table(local: LocalLog) -> pa.Table:
+    """The map as pieces of equal shape."""
+    if local.roads.map_id is None:
+        return TABLES["dense_maps"].schema.empty_table()
+    pieces = road_pieces(local.roads.map)
+    row = {
+        "map_id": local.roads.map_id, "n_pieces": len(pieces.layer),
+        "pieces": pack_pieces(pieces), "packing": PACKING,
+    }  # fmt: skip
+    return pa.Table.from_pylist([row], schema=TABLES["dense_maps"].schema)
 
 
 def map_features_table(local: LocalLog) -> pa.Table:

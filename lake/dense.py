@@ -8,6 +8,7 @@ row-major and little-endian, each beginning at a multiple of 8 from the start of
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from geometry.arrays import Array
-from schemas.scene import Signals, Tracks
+from schemas.scene import RoadPieces, Signals, Tracks
 
 PACKING = "v1"
 """What the ``packing`` column says about bytes of this layout."""
@@ -27,6 +28,11 @@ TRACK_DTYPES: dict[str, str] = {
 }  # fmt: skip
 SIGNAL_DTYPES: dict[str, str] = {
     "lane": "<i8", "state": "|i1", "stop_xy": "<f4", "has_stop": "|b1",
+}  # fmt: skip
+
+PIECE_DTYPES: dict[str, str] = {
+    "points": "<f4", "feature_id": "<i4", "layer": "|i1", "lane_type": "|i1",
+    "speed_limit": "<f4",
 }  # fmt: skip
 
 _MAGIC = b"SLv1"
@@ -63,6 +69,20 @@ def unpack_signals(data: bytes | memoryview) -> Signals:
     return Signals(**_unpack(data))
 
 
+def pack_pieces(pieces: RoadPieces) -> bytes:
+    """The pieces as bytes; values are cast to the types of ``PIECE_DTYPES``."""
+    return _pack({name: getattr(pieces, name) for name in PIECE_DTYPES}, PIECE_DTYPES)
+
+
+def unpack_pieces(data: bytes | memoryview) -> RoadPieces:
+    """The pieces again, as read-only views of ``data``.
+
+    Raises:
+        ValueError: The bytes are not of layout v1.
+    """
+    return RoadPieces(**_unpack(data))
+
+
 def canonical(record: T) -> T:
     """The same tracks or signals with the types that packing keeps, so that they round-trip."""
     dtypes = TRACK_DTYPES if isinstance(record, Tracks) else SIGNAL_DTYPES
@@ -95,7 +115,7 @@ def _unpack(data: bytes | memoryview) -> dict[str, Array]:
     begin = 8 + length
     arrays = {}
     for name, kind, shape, offset in header:
-        count = int(np.prod(shape, dtype=np.int64))
+        count = int(math.prod(shape))
         flat = np.frombuffer(data, dtype=kind, count=count, offset=begin + offset)
         arrays[name] = flat.reshape(shape)
     return arrays

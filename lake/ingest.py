@@ -40,7 +40,7 @@ import pyarrow as pa
 from formats import registry
 from formats.files import open_binary
 from formats.registry import Rejected
-from lake.convert import LOG_TABLES, Origins, ledger_table, note_entry, tables_of
+from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
 from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
@@ -428,7 +428,7 @@ class _Desk:
             if log.map_id is not None:
                 maps.add(log.map_id)
             for name in LOG_TABLES:
-                if new_map or name not in ("map_features", "map_edges"):
+                if new_map or name not in MAP_TABLES:
                     parts[name].append(log.tables[name])
         parts["ledger"].append(ledger_table(self._entries))
         rows = {

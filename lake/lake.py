@@ -30,7 +30,7 @@ from lake.ids import stable_id
 from lake.json_text import as_json
 from lake.manifest import ABOUT, Manifest, Snapshot
 from lake.place import PART, Overtaken, Place, place_of
-from lake.sql import run_sql
+from lake.sql import run_sql, run_sql_batches
 from lake.store import Store, conform
 from lake.store import code_version as code_version
 from schemas.errors import (
@@ -44,12 +44,17 @@ from schemas.errors import (
 from schemas.labels import Daylight, EdgeKind, LaneType, MapLayer, RoadType, Weather
 from schemas.records import Log, MapFeature, RoadMap
 from schemas.scene import DT, Scene
-from schemas.tables import SCHEMA_VERSION
+from schemas.tables import SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lake.info import LakeInfo
     from lake.ingest import IngestReport, Progress
+    from lake.media import Capture, CopyReport
     from lake.recut import Cutting, RecutReport
+    from lake.sync import Method
+    from lake.training import SampleConfig, SceneDataset
     from lake.verify import Finding
 
 MAPS_KEPT = 64  # maps held in memory, since scenes of one map are often read together
@@ -223,9 +228,96 @@ class Lake:
         """
         return run_sql(query, tables=self._store.datasets())
 
-    def dataset(self, name: str) -> lance.LanceDataset | None:
+    def sql_batches(self, query: str, *, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """The answer to a query batch by batch, for those that do not fit into memory.
+
+        Raises:
+            BadQuery: As :meth:`sql`.
+        """
+        return run_sql_batches(query, tables=self._store.datasets(), rows=rows)
+
+    def to_arrow(self, query: str) -> pa.Table:
+        """The answer to a query as an Arrow table; the same as :meth:`sql`."""
+        return self.sql(query)
+
+    def to_polars(self, query: str) -> pl.DataFrame:
+        """The answer to a query as a Polars frame, which shares the memory of Arrow's."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.sql(query))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """A table as a lazy Polars frame, which reads what a query asks for and no more.
+
+        Raises:
+            UnknownName: There is no such table.
+        """
+        import polars as pl
+
+        data = self.table(name)
+        if data is None:
+            return pl.LazyFrame(pl.from_arrow(TABLES[name].schema.empty_table()))
+        return pl.scan_pyarrow_dataset(data).select(
+            [c for c in TABLES[name].schema.names if c in data.schema.names]
+        )
+
+    def table(self, name: str) -> lance.LanceDataset | None:
         """The Lance dataset of a table, None where nothing was written yet."""
         return self._store.dataset(name)
+
+    def dataset(
+        self,
+        *,
+        where: str | None = None,
+        scene_ids: Sequence[int] | None = None,
+        config: SampleConfig | None = None,
+        transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> SceneDataset:
+        """Dense scenes for torch, pinned to what the lake holds now, see :mod:`lake.training`.
+
+        Raises:
+            BadQuery: The filter does not run, or there is no scene of such an id.
+        """
+        from lake.training import SceneDataset
+
+        lake = self if self._store.pinned is not None else self.at()
+        return SceneDataset(
+            lake, where=where, scene_ids=scene_ids, config=config, transform=transform
+        )
+
+    def sync(
+        self,
+        log_id: int,
+        *,
+        clock: str | float | Sequence[int],
+        channels: Sequence[str] | None = None,
+        readings: Sequence[str] | None = None,
+        method: Method = "nearest",
+        tolerance_s: float = 0.1,
+    ) -> pa.Table:
+        """Captures, readings and the ego at the moments of one clock, see :func:`lake.sync.sync`."""
+        from lake.sync import sync
+
+        return sync(
+            self, log_id, clock=clock, channels=channels, readings=readings, method=method,
+            tolerance_s=tolerance_s,
+        )  # fmt: skip
+
+    def captures(self, where: str | None = None) -> list[Capture]:
+        """Captures of sensors for which a Lance filter on ``frames`` holds, see :mod:`lake.media`."""
+        from lake.media import captures
+
+        return captures(self, where)
+
+    def copy_media(
+        self, where: str | None = None, *, progress: Callable[[int, int], None] | None = None
+    ) -> CopyReport:
+        """The bytes of captures into the lake, see :func:`lake.media.copy_media`."""
+        from lake.media import copy_media
+
+        return copy_media(self, where, progress=progress)
 
     def versions(self) -> dict[str, int]:
         """The Lance version of each table that is there."""

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from geometry.arrays import Array
-from lake.convert import LOG_TABLES, Origins, ledger_entries, ledger_table, tables_of
+from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_entries, ledger_table, tables_of
 from lake.json_text import as_json
 from lake.localise import LanePlaces, LocalLights, LocalLog, LocalTracks, Rows, localise
 from lake.scenes import cut, spans
@@ -31,8 +31,6 @@ PART_TABLES = (
     "ego", "agents", "lights", "frames", "readings", "events", "scenes", "dense",
 )  # fmt: skip
 """Tables that every part adds rows to."""
-
-MAP_TABLES = ("map_features", "map_edges")
 
 
 def write_tables(path: Path, tables: Mapping[str, pa.Table]) -> None:

@@ -155,7 +155,10 @@ class StoredLog:
 def _log(row: dict[str, Any]) -> Log:
     """What cutting wants to know of a log."""
     ego = EgoStates(
-        t_ns=np.zeros(0, dtype=np.int64), xyz=np.zeros((0, 3)), yaw=np.zeros(0), size=(0.0, 0.0, 0.0)
+        t_ns=np.zeros(0, dtype=np.int64),
+        xyz=np.zeros((0, 3)),
+        yaw=np.zeros(0),
+        size=(0.0, 0.0, 0.0),
     )
     return Log(
         dataset=row["dataset"],

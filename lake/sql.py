@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -34,24 +34,51 @@ def run_sql(query: str, *, tables: Mapping[str, Any]) -> pa.Table:
         BadQuery: It does not run, would write, or is more than one statement.
     """
     with connect(tables) as connection:
+        statement = _reading_statement(connection, query)
         try:
-            statements = connection.extract_statements(query)
+            return _distinct_names(connection.execute(statement).to_arrow_table())
         except duckdb.Error as error:
             raise _bad_query(error) from error
-        if len(statements) != 1:
-            raise BadQuery(
-                f"One statement at a time, please; these are {len(statements)}.",
-                hint="Write a single SELECT; WITH … may name its parts.",
-            )
-        if statements[0].type not in _READING:
-            raise BadQuery(
-                f"Only reading is allowed; this is a {statements[0].type.name} statement.",
-                hint="Use SELECT, WITH, FROM, DESCRIBE, SHOW TABLES, SUMMARIZE or EXPLAIN.",
-            )
+
+
+def run_sql_batches(
+    query: str, *, tables: Mapping[str, Any], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The answer to one reading statement, batch by batch.
+
+    Args:
+        query: As for :func:`run_sql`.
+        tables: Likewise.
+        rows: Of a batch, about.
+
+    Raises:
+        BadQuery: As :func:`run_sql`; also while batches are taken.
+    """
+    with connect(tables) as connection:
+        statement = _reading_statement(connection, query)
         try:
-            return _distinct_names(connection.execute(statements[0]).to_arrow_table())
+            for batch in connection.execute(statement).to_arrow_reader(rows):
+                yield from _distinct_names(pa.Table.from_batches([batch])).to_batches()
         except duckdb.Error as error:
             raise _bad_query(error) from error
+
+
+def _reading_statement(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.Error as error:
+        raise _bad_query(error) from error
+    if len(statements) != 1:
+        raise BadQuery(
+            f"One statement at a time, please; these are {len(statements)}.",
+            hint="Write a single SELECT; WITH … may name its parts.",
+        )
+    if statements[0].type not in _READING:
+        raise BadQuery(
+            f"Only reading is allowed; this is a {statements[0].type.name} statement.",
+            hint="Use SELECT, WITH, FROM, DESCRIBE, SHOW TABLES, SUMMARIZE or EXPLAIN.",
+        )
+    return statements[0]
 
 
 def connect(tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -196,7 +196,7 @@ def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
 
 def _order(lake: Lake, name: str) -> list[Finding]:
     """Rows of a track that do not stand in order of time, which readers of tracks rely on."""
-    data = lake.dataset(name)
+    data = lake.table(name)
     if data is None:
         return []
     broken, example, last = 0, "", np.zeros((0, 3), dtype=np.int64)
@@ -218,7 +218,7 @@ def _order(lake: Lake, name: str) -> list[Finding]:
 
 def _dense(lake: Lake, name: str) -> list[Finding]:
     """Dense rows that do not unpack to what their row says."""
-    data = lake.dataset(name)
+    data = lake.table(name)
     broken, example = 0, ""
     if data is None:
         return []

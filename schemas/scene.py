@@ -106,6 +106,29 @@ class Signals:
         )  # fmt: skip
 
 
+PIECE_POINTS = 20
+"""Points of a road piece."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RoadPieces:
+    """A map as pieces of equal shape, to be looked at by models.
+
+    Attributes:
+        points: Along each line, evenly spaced, in the map's frame; areas are closed rings [m].
+        feature_id: Of the feature that it is a piece of; pieces of one follow each other.
+        layer: Codes of :class:`~schemas.labels.MapLayer`.
+        lane_type: Codes of :class:`~schemas.labels.LaneType`.
+        speed_limit: NaN where not known [m/s].
+    """
+
+    points: Float[Array, "pieces points 3"]
+    feature_id: Int[Array, " pieces"]
+    layer: Int[Array, " pieces"]
+    lane_type: Int[Array, " pieces"]
+    speed_limit: Float[Array, " pieces"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
     """A stretch of a log: everyone, everywhere, at every step.

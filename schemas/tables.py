@@ -303,6 +303,13 @@ DENSE = _table("dense", "A scene as dense arrays on a 10 Hz clock (derived; feed
     packing str Layout of the two, such as v1
 """ + _MADE_BY)  # fmt: skip
 
+DENSE_MAPS = _table("dense_maps", "A map as pieces of equal shape (derived; feeds models).", "map_id", """
+    map_id i64 Of `map_features`
+    n_pieces i32 How many
+    pieces bin schemas.scene.RoadPieces, as lake.dense packs it
+    packing str Layout of the former, such as v1
+""")  # fmt: skip
+
 EVENTS = _table("events", "A tag that holds over an interval, with its actors and evidence.", "event_id", """
     event_id i64 Stable hash
     log_id i64 Of `logs`
@@ -431,7 +438,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         LOGS, SENSORS, EGO, AGENTS, TRACKS, LIGHTS, MAP_FEATURES, MAP_EDGES, FRAMES, READINGS,
-        BLOBS, SCENES, DENSE,
+        BLOBS, SCENES, DENSE, DENSE_MAPS,
         EVENTS, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
     )
 }  # fmt: skip

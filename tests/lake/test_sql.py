@@ -72,7 +72,10 @@ def test_every_table_can_be_asked(lake, name):
 def test_other_ways_to_read(lake):
     assert rows(lake, "FROM logs SELECT count(*) AS n") == [{"n": 2}]
     assert rows(lake, "WITH a AS (SELECT 1 AS x) SELECT x FROM a") == [{"x": 1}]
-    assert {r["name"] for r in rows(lake, "SHOW TABLES")} == {*TABLES, *(view.name for view in VIEWS)}
+    assert {r["name"] for r in rows(lake, "SHOW TABLES")} == {
+        *TABLES,
+        *(view.name for view in VIEWS),
+    }
     assert rows(lake, "DESCRIBE lights")[0]["column_name"] == "log_id"
     lake.sql("SUMMARIZE logs")
     lake.sql("EXPLAIN SELECT 1")

@@ -1,0 +1,183 @@
+"""Modalities of one log lined up in time: captures, readings and the ego at the moments of one clock.
+
+lake.sync(log_id, clock="front")                     # at every image of the front camera
+lake.sync(log_id, clock=0.1, readings=["speed"])     # every 0.1 s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from geometry.angles import wrap
+from geometry.arrays import Array
+from lake.media import nearest
+from schemas.errors import BadQuery, UnknownName
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
+
+Method = Literal["nearest", "before", "linear"]
+
+_EGO = ("x", "y", "z", "yaw", "vx_map", "vy_map", "ax", "yaw_rate", "steering")
+
+
+def sync(
+    lake: Lake,
+    log_id: int,
+    *,
+    clock: str | float | Sequence[int] | Int[Array, " moments"],
+    channels: Sequence[str] | None = None,
+    readings: Sequence[str] | None = None,
+    method: Method = "nearest",
+    tolerance_s: float = 0.1,
+) -> pa.Table:
+    """One row a moment of the clock, with what every modality says of it.
+
+    Args:
+        lake: That holds the log.
+        log_id: Of ``logs``.
+        clock: A channel whose captures are the moments, ``ego``, a period [s], or times [ns].
+        channels: Cameras, lidars, radars to line up; all by default.
+        readings: Quantities (``readings.signal``) to line up; all by default.
+        method: Which value a moment takes: the nearest, the last before it, or for numbers the
+            line between the two round it (words and captures then take the nearest).
+        tolerance_s: What is farther away is null; under ``linear``, so is what lies between
+            neighbours farther apart than twice this [s].
+
+    Returns:
+        ``t_ns``; for each channel ``<channel>.uri``, ``.byte_offset``, ``.byte_size``,
+        ``.container``, ``.codec``, ``.pts``, ``.blob_id`` and ``.dt_ns`` (capture minus moment);
+        for each quantity ``<channel>.<signal>``; for the ego ``ego.x``, ….
+
+    Raises:
+        UnknownName: No log, channel or quantity is called that.
+        BadQuery: The clock has no moment, or the method is none.
+    """
+    if method not in ("nearest", "before", "linear"):
+        raise UnknownName("method", method, ("nearest", "before", "linear"))
+    mine = f"log_id = {int(log_id)}"
+    if not lake.read("logs", ["log_id"], mine).num_rows:
+        known = lake.read("logs", ["log_id"])["log_id"].to_pylist()
+        raise UnknownName("log", str(log_id), map(str, known))
+    frames = lake.read("frames", None, mine).sort_by(
+        [("channel", "ascending"), ("t_ns", "ascending")]
+    )
+    series = lake.read("readings", None, mine).sort_by(
+        [("channel", "ascending"), ("signal", "ascending"), ("t_ns", "ascending")]
+    )
+    ego = lake.read("ego", ["t_ns", *_EGO], f"{mine} AND valid").sort_by("t_ns")
+    moments = _moments(clock, frames, ego, series)
+    reach = round(tolerance_s * 1e9)
+    columns: dict[str, pa.Array] = {"t_ns": pa.array(moments, pa.int64())}
+    for channel, rows in _groups(frames, "channel", channels, "channel"):
+        columns |= _captures(channel, rows, moments, method, reach)
+    for signal, quantity in _groups(series, "signal", readings, "reading"):
+        for channel, rows in _groups(quantity, "channel", None, "channel"):
+            columns[f"{channel}.{signal}"] = _reading(rows, moments, method, reach)
+    if ego.num_rows:
+        times = ego["t_ns"].to_numpy()
+        for name in _EGO:
+            values = _floats(ego[name])
+            if np.isfinite(values).any():
+                columns[f"ego.{name}"] = _number(
+                    times, values, moments, method, reach, angle=name == "yaw"
+                )
+    return pa.table(columns)
+
+
+def _moments(
+    clock: str | float | Sequence[int] | Array, frames: pa.Table, ego: pa.Table, series: pa.Table
+) -> Int[Array, " moments"]:
+    if isinstance(clock, str):
+        if clock == "ego":
+            made = ego["t_ns"].to_numpy()
+        else:
+            known = frames["channel"].unique().to_pylist()
+            if clock not in known:
+                raise UnknownName("channel", clock, [*known, "ego"])
+            made = frames.filter(pa.compute.equal(frames["channel"], clock))["t_ns"].to_numpy()
+    elif isinstance(clock, int | float):
+        times = [t["t_ns"].to_numpy() for t in (frames, ego, series) if t.num_rows]
+        if not times or clock <= 0:
+            raise BadQuery(
+                f"A clock of {clock} s has no moment in this log.",
+                hint="Give a period above 0 s, and a log that has captures, readings or an ego.",
+            )
+        begin, end = min(t.min() for t in times), max(t.max() for t in times)
+        made = np.arange(begin, end + 1, max(round(clock * 1e9), 1))
+    else:
+        made = np.sort(np.asarray(clock, dtype=np.int64))
+    if not len(made):
+        raise BadQuery("The clock has no moment in this log.")
+    return made.astype(np.int64)
+
+
+def _groups(
+    table: pa.Table, column: str, wanted: Sequence[str] | None, what: str
+) -> list[tuple[str, pa.Table]]:
+    known = table[column].unique().to_pylist()
+    for name in wanted or ():
+        if name not in known:
+            raise UnknownName(what, name, known)
+    chosen = known if wanted is None else wanted
+    return [(name, table.filter(pa.compute.equal(table[column], name))) for name in chosen]
+
+
+def _pick(times: Array, moments: Array, method: Method, reach: int) -> tuple[Array, Array]:
+    """The row of each moment and whether it is near enough."""
+    if method == "before":
+        at = np.searchsorted(times, moments, side="right") - 1
+        row = np.maximum(at, 0)
+        return row, (at >= 0) & (moments - times[row] <= reach)
+    row = nearest(times, moments)
+    return row, np.abs(times[row] - moments) <= reach
+
+
+def _captures(
+    channel: str, rows: pa.Table, moments: Array, method: Method, reach: int
+) -> dict[str, pa.Array]:
+    times = rows["t_ns"].to_numpy()
+    row, near = _pick(times, moments, method, reach)
+    index = pa.array(row, mask=~near)
+    made = {
+        f"{channel}.{name}": rows[name].combine_chunks().take(index)
+        for name in ("uri", "byte_offset", "byte_size", "container", "codec", "pts", "blob_id")
+    }
+    made[f"{channel}.dt_ns"] = pa.array(times[row] - moments, pa.int64(), mask=~near)
+    return made
+
+
+def _reading(rows: pa.Table, moments: Array, method: Method, reach: int) -> pa.Array:
+    times = rows["t_ns"].to_numpy()
+    if rows["value"].null_count == rows.num_rows:
+        row, near = _pick(times, moments, method, reach)
+        return rows["text"].combine_chunks().take(pa.array(row, mask=~near))
+    return _number(times, _floats(rows["value"]), moments, method, reach)
+
+
+def _number(
+    times: Array, values: Array, moments: Array, method: Method, reach: int, *, angle: bool = False
+) -> pa.Array:
+    told = np.isfinite(values)
+    times, values = times[told], values[told]
+    if method != "linear":
+        row, near = _pick(times, moments, method, reach)
+        return pa.array(values[row], mask=~near)
+    after = np.clip(np.searchsorted(times, moments), 0, len(times) - 1)
+    before = np.where(times[after] == moments, after, np.maximum(after - 1, 0))
+    inside = (times[before] <= moments) & (moments <= times[after])
+    inside &= times[after] - times[before] <= 2 * reach
+    span = np.maximum(times[after] - times[before], 1)
+    weight = (moments - times[before]) / span
+    step = values[after] - values[before]
+    made = values[before] + weight * (wrap(step) if angle else step)
+    return pa.array(np.asarray(wrap(made) if angle else made), mask=~inside)
+
+
+def _floats(column: pa.ChunkedArray) -> Array:
+    return np.asarray(column.cast(pa.float64()).fill_null(np.nan))
