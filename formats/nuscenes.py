@@ -116,7 +116,7 @@ MINI = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Family:
+class Family:
     """What sets one relative apart.
 
     Attributes:
@@ -137,18 +137,23 @@ class _Family:
     poses_tell_time: bool
     ego_known: bool
 
+    @property
+    def ego_centre(self) -> tuple[float, float, float]:
+        """Middle of the vehicle's box in its own frame, whose origin is on the ground [m]."""
+        return self.axle_to_centre, 0.0, self.ego_size[2] / 2.0
 
-NUSCENES = _Family(
+
+NUSCENES = Family(
     dataset="nuscenes", license="CC BY-NC-SA 4.0", rate_hz=2.0, poses_tell_time=True,
     ego_size=(4.084, 1.730, 1.562), axle_to_centre=1.385, ego_known=True,
 )  # fmt: skip
 """Renault Zoe: rear overhang 0.657 m (manufacturer's drawing)."""
-LYFT = _Family(
+LYFT = Family(
     dataset="lyft_l5_perception", license="CC BY-NC-SA 4.0", rate_hz=5.0, poses_tell_time=False,
     ego_size=(4.869, 1.852, 1.476), axle_to_centre=1.363, ego_known=True,
 )  # fmt: skip
 """Ford Fusion: wheelbase 2.850 m, rear overhang 1.072 m (manufacturer's drawing)."""
-T4 = _Family(
+T4 = Family(
     dataset="t4", license=None, rate_hz=None, poses_tell_time=True,
     ego_size=(4.89, 1.896, 2.5), axle_to_centre=1.345, ego_known=False,
 )  # fmt: skip
@@ -364,7 +369,7 @@ class _Tables:
         return None if path is None else stack.enter_context(JsonTable(path, by=by))
 
 
-def _family(source: Path, scenes: Sequence[Record]) -> _Family:
+def _family(source: Path, scenes: Sequence[Record]) -> Family:
     if source.name == "annotation":
         return T4
     lyft = source.name.startswith(("v1.01", "v1.02")) or str(
@@ -804,7 +809,7 @@ class _SceneReader:
             velocity = np.einsum("nij,nj->ni", world_from_ego, local + lever)[:, :2]
         return EgoStates(
             t_ns=t_ns - t0,
-            xyz=axle + world_from_ego @ np.array(_centre(self.family)),
+            xyz=axle + world_from_ego @ np.array(self.family.ego_centre),
             yaw=yaw_from_quaternion(quaternion),
             quaternion=quaternion,
             velocity=velocity,
@@ -1051,7 +1056,7 @@ class _SceneReader:
             "logfile": drive.get("logfile"),
             "vehicle": drive.get("vehicle"),
             "date_captured": drive.get("date_captured") or drive.get("data_captured"),
-            "ego_centre_in_ego": list(_centre(self.family)),
+            "ego_centre_in_ego": list(self.family.ego_centre),
             "map_origin_wgs84_deg": list(ORIGINS_WGS84.get(location or "", ())) or None,
             "raster_map": next(
                 (
@@ -1083,11 +1088,6 @@ class _Box:
     size: tuple[float, float, float]
     velocity: tuple[float, ...] | None
     row: Record
-
-
-def _centre(family: _Family) -> tuple[float, float, float]:
-    """Middle of the vehicle's box in its own frame, whose origin is on the ground [m]."""
-    return family.axle_to_centre, 0.0, family.ego_size[2] / 2.0
 
 
 def _told_motion(poses: Sequence[_Pose]) -> tuple[Array, Array, Array] | None:
