@@ -5,7 +5,7 @@
 
 Packed files (``.gz``) are unpacked on the way. Numbers are read to the nearest float64; an empty
 number is null. A file that was cut off within a row is refused; one whose last line has no end
-may have been cut off within its last number, which a :class:`~formats.tally.Tally` is told.
+may have been cut off within its last field, which a :class:`~formats.tally.Tally` is told.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def batches(
                 hint="Was the file written to its end? Else mend that row or column.",
             ) from error
     if watched.count and watched.last != b"\n" and tally is not None:
-        reason = "the last line has no end: the file may have been cut off within its last number"
+        reason = "the last line has no end: the file may have been cut off within its last field"
         tally.add("guessed", reason)
 
 

@@ -325,7 +325,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     tally = Tally()
     reading = _Reading(
         source=source, mapped=mapped, map=_map(source, mapped, tally),
-        lights=_lights_table(source, mapped), series=_series_tables(source, mapped),
+        lights=_lights_table(source, mapped, tally), series=_series_tables(source, mapped, tally),
     )  # fmt: skip
     rows = _rows(source, mapped, tally)
     found = False
@@ -533,20 +533,22 @@ def _decimal(column: pa.Array, unit: str) -> pa.Array:
         return column.cast(pa.float64())
 
 
-def _lights_table(source: Path, mapped: Mapped) -> pa.Table | None:
+def _lights_table(source: Path, mapped: Mapped, tally: Tally) -> pa.Table | None:
     told = mapped.lights
     if told is None:
         return None
     words = {"lane": told.lane, "state": told.state} | ({"log": told.log} if told.log else {})
-    return _whole(source, told.data, mapped, words=words, numbers={}, time=told.time)
+    return _whole(source, told.data, mapped, words=words, numbers={}, time=told.time, tally=tally)
 
 
-def _series_tables(source: Path, mapped: Mapped) -> list[tuple[Series, pa.Table]]:
+def _series_tables(source: Path, mapped: Mapped, tally: Tally) -> list[tuple[Series, pa.Table]]:
     made = []
     for told in mapped.readings:
         words = {"log": told.log} if told.log else {}
         numbers = {f"={name}": column for name, column in told.signals.items()}
-        table = _whole(source, told.data, mapped, words=words, numbers=numbers, time=told.time)
+        table = _whole(
+            source, told.data, mapped, words=words, numbers=numbers, time=told.time, tally=tally
+        )
         made.append((told, table))
     return made
 
@@ -559,12 +561,13 @@ def _whole(
     words: Mapping[str, str],
     numbers: Mapping[str, str],
     time: str,
+    tally: Tally,
 ) -> pa.Table:
     types = {"t_ns": pa.int64()} | dict.fromkeys(words, pa.string())
     schema = pa.schema(list((types | dict.fromkeys(numbers, pa.float64())).items()))
     rows = _columns_of(
         _inside(source, name), words=words, numbers=numbers, time=time, mapped=mapped,
-        tally=Tally(),
+        tally=tally,
     )  # fmt: skip
     return pa.Table.from_batches(list(rows), schema=schema).sort_by("t_ns")
 

@@ -113,9 +113,10 @@ class MotionHeadings:
         yaw, known = _held(who, yaw, known, np.array([self.last.get(n, np.nan) for n in names]))
         result, told = np.zeros(len(order)), np.zeros(len(order), dtype=bool)
         result[order], told[order] = yaw, known
-        keep = inside[order] & known
-        for k, value in zip(who[keep].tolist(), yaw[keep].tolist(), strict=True):
-            self.last[names[k]] = value
+        keep = np.flatnonzero(inside[order] & known)
+        ends = np.append(np.diff(who[keep]) != 0, True)[: len(keep)]
+        latest = keep[ends]
+        self.last |= {names[k]: v for k, v in zip(who[latest], yaw[latest].tolist(), strict=True)}
         return result, told
 
 

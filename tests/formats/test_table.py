@@ -96,8 +96,8 @@ def example(folder: Path) -> Path:
     write(folder / "flights.parquet", rows)
     straight_road(folder / "maps" / "crossing.osm", origin=(50.78, 6.07))
     (folder / "signals.csv").write_text(
-        f"flight;lane_id;stamp;colour\nf1;20;{stamps[0]};R\nf1;20;{stamps[9]};green\n"
-        f"f2;20;{stamps[3]};dark\n"
+        f"flight;lane_id;stamp;colour;by\nf1;20;{stamps[0]};R;me\nf1;20;{stamps[9]};green;me\n"
+        f"f2;20;{stamps[3]};dark;you\n"
     )
     imu = {"flight": ["f1"] * 5, "stamp": stamps[:5], "acc_x": np.arange(5.0), "gyro_z": [0.1] * 5}
     write(folder / "imu.parquet", imu)
