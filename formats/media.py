@@ -70,6 +70,7 @@ CODECS: dict[str, Codec] = {
         Codec(name="nuscenes_lidar", kind="points", decoder="formats.nuscenes:decode_sweep"),
         Codec(name="pcd", kind="points", decoder="formats.pcd:decode_pcd"),
         Codec(name="waymo_range_image", kind="points", decoder="formats.waymo_range_image:decode"),
+        Codec(name="py123d_points", kind="points", decoder="formats.py123d:decode_points"),
         Codec(name="h264", kind="video"),
         Codec(name="hevc", kind="video"),
         Codec(name="av1", kind="video"),
@@ -83,6 +84,7 @@ CONTAINERS: dict[str, str] = {
     "gzip": "formats.media:from_gzip",
     "zip": "formats.media:from_zip",
     "parquet": "formats.media:from_parquet",
+    "arrow": "formats.py123d_file:from_arrow",
     "waymo_laser": "formats.waymo_range_image:from_tfrecord",
     "waymo_v2_lidar": "formats.waymo_v2:from_table",
 }
