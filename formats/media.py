@@ -71,6 +71,40 @@ CODECS: dict[str, Codec] = {
         Codec(name="pcd", kind="points", decoder="formats.pcd:decode_pcd"),
         Codec(name="waymo_range_image", kind="points", decoder="formats.waymo_range_image:decode"),
         Codec(name="py123d_points", kind="points", decoder="formats.py123d:decode_points"),
+        Codec(name="ros_image", kind="image", decoder="formats.robot_payloads:decode_ros_image"),
+        Codec(
+            name="foxglove_image",
+            kind="image",
+            decoder="formats.robot_payloads:decode_foxglove_image",
+        ),
+        Codec(
+            name="ros_pointcloud2",
+            kind="points",
+            decoder="formats.robot_payloads:decode_point_cloud",
+        ),
+        Codec(
+            name="ros_laserscan", kind="points", decoder="formats.robot_payloads:decode_laser_scan"
+        ),
+        Codec(
+            name="ros_radarscan", kind="points", decoder="formats.robot_payloads:decode_radar_scan"
+        ),
+        Codec(
+            name="ros_radartracks",
+            kind="points",
+            decoder="formats.robot_payloads:decode_radar_tracks",
+        ),
+        Codec(
+            name="foxglove_pointcloud",
+            kind="points",
+            decoder="formats.robot_payloads:decode_foxglove_cloud",
+        ),
+        Codec(
+            name="foxglove_laserscan",
+            kind="points",
+            decoder="formats.robot_payloads:decode_foxglove_scan",
+        ),
+        Codec(name="kitti_velodyne", kind="points", decoder="formats.kitti:decode_velodyne"),
+        Codec(name="waymo_in_kitti", kind="points", decoder="formats.kitti:decode_waymo_in_kitti"),
         Codec(name="h264", kind="video"),
         Codec(name="hevc", kind="video"),
         Codec(name="av1", kind="video"),
@@ -84,6 +118,7 @@ CONTAINERS: dict[str, str] = {
     "gzip": "formats.media:from_gzip",
     "zip": "formats.media:from_zip",
     "parquet": "formats.media:from_parquet",
+    "mcap": "formats.mcap_file:from_mcap",
     "arrow": "formats.py123d_file:from_arrow",
     "waymo_laser": "formats.waymo_range_image:from_tfrecord",
     "waymo_v2_lidar": "formats.waymo_v2:from_table",
