@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -105,6 +105,11 @@ class JsonTable:
     def close(self) -> None:
         """Close the file; nothing can be asked for any more."""
         self._file.close()
+
+    def strangers(self, keys: Iterable[str]) -> int:
+        """How many records lack the field or have none of these values there."""
+        known = np.fromiter(map(hash, keys), dtype=np.int64)
+        return self.unkeyed + int((~np.isin(self._keys, known)).sum())
 
     def of(self, key: str) -> Iterator[Record]:
         """The records whose field has this value, in the order of the file.

@@ -203,6 +203,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
             names[name] += 1
             record = name if names[name] == 1 else f"{name}#{names[name]}"
             tally = Tally()
+            if sum(names.values()) == 1:
+                tables.count_orphans(tally)
             if names[name] > 1:
                 tally.add("renamed", "another scene of this folder has the same name")
             try:
@@ -345,6 +347,19 @@ class _Tables:
         }
         self.has_labels = bool(self._on_capture)
         self.family = _family(source, self.scenes)
+
+    def count_orphans(self, tally: Tally) -> None:
+        """Rows of the whole folder that no scene will ask for."""
+        scenes = {str(scene.get("token")) for scene in self.scenes}
+        lost = sum(len(rows) for token, rows in self.samples.items() if token not in scenes)
+        tally.add("dropped", "key frames of the folder whose scene is not in the table", lost)
+        samples = {str(row.get("token")) for rows in self.samples.values() for row in rows}
+        if len(self.scenes) == 1:
+            samples.add("")
+        for table, what in ((self.captures, "captures"), (self.boxes, "boxes")):
+            if table is not None:
+                reason = f"{what} of the folder whose key frame is not in the table"
+                tally.add("dropped", reason, table.strangers(samples))
 
     def about(self, name: str, capture: str) -> Iterator[Record]:
         """Rows of an optional table that concern a capture."""

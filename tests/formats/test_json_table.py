@@ -47,6 +47,8 @@ def test_are_found_by_a_field(path: Path) -> None:
         for group in ("g0", "g1", "g2"):
             assert list(table.of(group)) == [row for row in ROWS if row["group"] == group]
         assert list(table.of("g3")) == []
+        assert table.strangers(["g0", "g1", "g2"]) == 0
+        assert table.strangers(["g1", "g3"]) == 50 - 17
 
 
 def test_records_without_the_field_are_counted(tmp_path: Path) -> None:

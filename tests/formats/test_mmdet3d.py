@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from formats import mmdet3d, nuscenes
+from formats.media import decode_points, read_payload
 from formats.registry import Rejected
 from geometry.angles import wrap
+from geometry.frames import rotation_from_quaternion
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass
 from schemas.records import Log
@@ -100,6 +102,11 @@ def older() -> dict[str, Any]:
         "num_lidar_pts": np.array([7]),
     }  # fmt: skip
     return {"infos": [info], "metadata": {"version": "v1.0-mini"}}
+
+
+def into_box(yaw: float) -> np.ndarray:
+    """Turns row vectors from the world into a box of that heading."""
+    return pose(yaw)[:2, :2]
 
 
 def write(folder: Path, content: Any, name: str = "nuscenes_infos.pkl") -> Path:
@@ -263,6 +270,23 @@ class TestRealFiles:
                 moving = np.hypot(vx, vy) > 1.5
                 off = np.abs(wrap(np.arctan2(vy, vx) - log.agents.yaw))[moving]
                 assert off.max(initial=0.0) < math.radians(6.0)
+
+    def test_boxes_hold_the_points_that_were_counted(self) -> None:
+        (log,) = (log for s in mmdet3d.sources(self.root / "demo") for log in mmdet3d.read(s))
+        assert isinstance(log, Log)
+        sweep = next(f for f in log.frames if f.channel == "LIDAR_TOP")
+        lidar = next(s for s in log.sensors if s.channel == "LIDAR_TOP").ego_from_sensor
+        assert sweep.world_from_ego is not None
+        assert lidar is not None
+        points = decode_points(sweep.codec, read_payload(sweep.uri)).xyz
+        for place in (lidar, np.array(sweep.world_from_ego)):
+            points = points @ rotation_from_quaternion(place[3:]).T + place[:3]
+        for k, event in enumerate(log.events):
+            offset = points - log.agents.xyz[k]
+            across = offset[:, :2] @ into_box(log.agents.yaw[k])
+            local = np.column_stack([across, offset[:, 2]])
+            inside = int((np.abs(local) <= log.agents.size[k] / 2).all(axis=1).sum())
+            assert abs(inside - event.detail["num_lidar_pts"]) <= max(2, inside // 10)
 
     def test_lyft_infos_agree_with_its_tables(self) -> None:
         folder = self.root / "tests" / "data" / "lyft"

@@ -458,6 +458,14 @@ class TestBadInput:
         assert "no sample" in one.reason
         assert isinstance(two, Log)
 
+    def test_rows_that_belong_nowhere_are_counted(self, source: Path) -> None:
+        for table in ("sample_data", "sample_annotation"):
+            changed(source, table, lambda rows: rows[0].update(sample_token="nowhere"))
+        one, two = only(source), only(source, 1)
+        assert notes(one)["captures of the folder whose key frame is not in the table"] == 1
+        assert notes(one)["boxes of the folder whose key frame is not in the table"] == 1
+        assert not any("of the folder" in reason for reason in notes(two))
+
     def test_two_scenes_of_one_name(self, source: Path) -> None:
         changed(source, "scene", lambda rows: rows[1].update(name="scene-0103"))
         assert [only(source, k).source_log_id for k in (0, 1)] == ["scene-0103", "scene-0103#2"]
