@@ -300,6 +300,7 @@ def test_raw_drive(tmp_path: Path, inside: bool) -> None:
     ]
     assert [f.frame_index for f in sweeps] == [0, 1, 3]
     ahead = next(r for r in log.readings if r.signal == "facing_ahead")
+    assert ahead.value is not None
     np.testing.assert_allclose(ahead.value, (50_000_000 - 11) / 1e9)
     camera = next(s for s in log.sensors if s.channel == "image_02")
     assert (camera.width, camera.height) == (1242, 375)
