@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import generate, lakes, learn, mine, suite, tour
+from cli import generate, lakes, learn, mine, suite, tour, upkeep
 
 app = typer.Typer(
     name="scenelake",
@@ -36,7 +36,12 @@ def _version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     lake: Annotated[
-        str, typer.Option(envvar="SCENELAKE", help="Folder of the lake.", show_default=True)
+        str,
+        typer.Option(
+            envvar="SCENELAKE",
+            help="Folder of the lake, or s3://, gs://, az://.",
+            show_default=True,
+        ),
     ] = "./scenelake-data",
     version: Annotated[  # noqa: ARG001 (its callback prints it)
         bool,
@@ -55,6 +60,11 @@ app.command("info")(lakes.info)
 app.command("verify")(lakes.verify)
 app.command("ledger")(lakes.ledger)
 app.command("sql")(lakes.sql)
+app.command("snapshot")(upkeep.snapshot)
+app.command("snapshots")(upkeep.snapshots)
+app.command("compact")(upkeep.compact)
+app.command("recut")(upkeep.recut)
+app.command("copy-media")(upkeep.copy_media)
 app.add_typer(learn.train, name="train")
 app.command("encode")(learn.encode)
 app.add_typer(mine.app, name="mine")

@@ -13,12 +13,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 
 
-def open_lake(context: typer.Context) -> Lake:
-    """The lake that the command was pointed at.
+At = Annotated[str | None, typer.Option("--at", help="As it was at a snapshot.")]
+
+
+def open_lake(context: typer.Context, *, at: str | None = None) -> Lake:
+    """The lake that the command was pointed at, or as it was at a snapshot.
 
     Raises:
         NoLake: There is none there.
+        UnknownName: It has no such snapshot.
     """
     from lake import Lake
 
-    return Lake.open(str(context.find_root().obj))
+    return Lake.open(str(context.find_root().obj), at=at)

@@ -22,6 +22,7 @@ def pages() -> dict[str, str]:
         "tables.md": tables_page(),
         "commands.md": commands_page(),
         "predicates.md": predicates_page(),
+        "sql.md": sql_page(),
         "formats.md": formats_page(),
     }
 
@@ -35,8 +36,8 @@ def tables_page() -> str:
         "# Tables\n",
         "Each is a Lance dataset of the lake and a view in `scenelake sql`. Units are metres, "
         "seconds, radians and metres per second unless the name or the text says otherwise; "
-        "`?` marks a column that may be null, which means *not known*. One more view, `actors`, "
-        "unites `agents` and `ego`.\n",
+        "`?` marks a column that may be null, which means *not known*. Views and macros beside them: "
+        "[SQL](sql.md).\n",
         " · ".join(f"[{name}](#{name})" for name in TABLES) + "\n",
     ]
     for table in TABLES.values():
@@ -48,6 +49,44 @@ def tables_page() -> str:
             mark = "?" if column.nullable else ""
             lines.append(f"| `{column.name}` | {kind}{mark} | {_cell(column.doc)} |")
         parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def sql_page() -> str:
+    """Views, macros and geometry functions."""
+    from lake.geometry_sql import FUNCTIONS
+    from lake.macros import MACROS, VIEWS
+
+    parts = [
+        NOTICE.format(source="`lake/macros.py` and `lake/geometry_sql.py`"),
+        "# SQL\n",
+        "`scenelake sql` and `Lake.sql` run DuckDB over all [tables](tables.md), read-only, with "
+        "nothing to install or download. What stands beside the tables:\n",
+        "## Views\n",
+        "\n".join(["| view | a row is |", "|---|---|"]
+                  + [f"| `{v.name}` | {_cell(v.doc)} |" for v in VIEWS]) + "\n",
+        "## Driving macros\n",
+        "`a` and `b` are aliases of rows of `ego`, `agents` or `actors` at one time, `log` one of "
+        "`logs`. A value that is not known makes the answer null.\n",
+        "```sql\nSELECT a.log_id, a.track_id, b.track_id, min(ttc(a, b)) AS ttc\n"
+        "FROM actors a JOIN actors b USING (log_id, t_ns)\n"
+        "WHERE ahead_of(b, a) AND same_lane(a, b) AND gap(a, b) < 50\nGROUP BY ALL\n```\n",
+        "\n".join(["| macro | gives |", "|---|---|"]
+                  + [f"| `{m.name}({m.parameters})` | {_cell(m.doc)} |"
+                     for m in MACROS if not m.table]) + "\n",
+        "## Table macros\n",
+        "They stand after `FROM`: `SELECT lane_id FROM route(MAP, 12, 57) ORDER BY step`.\n",
+        "\n".join(["| macro | rows |", "|---|---|"]
+                  + [f"| `{m.name}({m.parameters})` | {_cell(m.doc)} |"
+                     for m in MACROS if m.table]) + "\n",
+        "## Geometry\n",
+        "Geometries are WKB, as `map_features.wkb` holds them, in the frame of the map's logs [m].\n",
+        "```sql\nSELECT count(*) FROM ego JOIN logs USING (log_id) JOIN map_features m USING (map_id)\n"
+        "WHERE m.layer = 'crosswalk' AND st_contains(m.wkb, st_point(ego.x, ego.y))\n```\n",
+        "\n".join(["| function | gives |", "|---|---|"]
+                  + [f"| `{f.name}({', '.join(f.takes)})` → {f.gives} | {_cell(f.doc)} |"
+                     for f in FUNCTIONS]) + "\n",
+    ]  # fmt: skip
     return "\n".join(parts)
 
 
@@ -114,7 +153,13 @@ def formats_page() -> str:
         "# Formats\n",
         "Logs are recognised by their content; `--format` forces one. `.gz` files are read in "
         "place. Other distributions add formats under the entry-point group `scenelake.formats`.\n",
-    ]
+        "\n".join(["| format | reads | modalities | derived | left out | checked against |",
+                   "|---|---|---|---|---|---|"]
+                  + [f"| [{f.name}](#{f.name}) | {_cell(f.title)}"
+                     f"{_cell('; ' + f.versions if f.versions else '')} | {', '.join(f.modalities)} "
+                     f"| {_cell(f.derived)} | {_cell(f.left_out)} | {_cell(f.checked)} |"
+                     for f in FORMATS.values() if f.reader]) + "\n",
+    ]  # fmt: skip
     for entry in FORMATS.values():
         does = [word for word, on in (("read", entry.reader), ("write scenes", entry.writer),
                                       ("write logs", entry.log_writer)) if on]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.common import Json, open_lake
+from cli.common import At, Json, open_lake
 from cli.output import (
     count,
     plain,
@@ -121,9 +121,9 @@ def _tell_rejected(rejected: Any) -> None:
         tell(f"  {where}: {row['reason']}")
 
 
-def info(context: typer.Context, json: Json = False) -> None:
+def info(context: typer.Context, at: At = None, json: Json = False) -> None:
     """What is in the lake."""
-    found = open_lake(context).info()
+    found = open_lake(context, at=at).info()
     if json:
         print_json(found)
         return
@@ -178,6 +178,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL; every table of the lake is a view.")],
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TABLE,
     to: Annotated[Path | None, typer.Option(help="File to write to, needed for parquet.")] = None,
+    at: At = None,
     json: Json = False,
 ) -> None:
     """Ask the lake in SQL; nothing can be changed by it."""
@@ -186,7 +187,7 @@ def sql(
     kind = Output.JSON if json else output
     if kind is Output.PARQUET and to is None:
         raise typer.BadParameter("Parquet cannot be printed on a terminal; name a file with --to.")
-    rows = open_lake(context).sql(query)
+    rows = open_lake(context, at=at).sql(query)
     if kind is Output.PARQUET:
         import pyarrow.parquet as arrow_parquet
 

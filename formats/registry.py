@@ -90,6 +90,10 @@ class Format:
         writer: Module that writes scenes in it, or None.
         log_writer: Module whose ``write_log`` or ``write_logs`` writes whole logs, or None.
         modalities: What it carries.
+        versions: Of the format, as far as they matter.
+        derived: What the reader works out that the source does not say.
+        left_out: What the source has and we do not read; all of it is in the ledger.
+        checked: Against what the reader is tested.
     """
 
     name: str
@@ -98,6 +102,10 @@ class Format:
     writer: str | None = None
     log_writer: str | None = None
     modalities: tuple[str, ...] = ()
+    versions: str = ""
+    derived: str = ""
+    left_out: str = ""
+    checked: str = ""
 
 
 FORMATS: dict[str, Format] = {
@@ -108,7 +116,15 @@ FORMATS: dict[str, Format] = {
             title="nuScenes, Lyft L5 perception or T4 tables (folder of JSON)",
             reader="formats.nuscenes",
             modalities=(
-                "tracks", "map", "ego", "camera", "lidar", "radar", "imu", "can", "gnss",
+                "tracks",
+                "map",
+                "ego",
+                "camera",
+                "lidar",
+                "radar",
+                "imu",
+                "can",
+                "gnss",
                 "calibration",
             ),
         ),
@@ -149,7 +165,15 @@ FORMATS: dict[str, Format] = {
             title="nuPlan log (SQLite) with its city's map (GeoPackage)",
             reader="formats.nuplan",
             modalities=(
-                "tracks", "map", "signals", "ego", "camera", "lidar", "imu", "calibration", "events",
+                "tracks",
+                "map",
+                "signals",
+                "ego",
+                "camera",
+                "lidar",
+                "imu",
+                "calibration",
+                "events",
             ),
         ),
         Format(
@@ -157,7 +181,15 @@ FORMATS: dict[str, Format] = {
             title="py123d log (folder of Arrow files) with its map",
             reader="formats.py123d",
             modalities=(
-                "tracks", "map", "signals", "ego", "camera", "lidar", "radar", "imu", "gnss",
+                "tracks",
+                "map",
+                "signals",
+                "ego",
+                "camera",
+                "lidar",
+                "radar",
+                "imu",
+                "gnss",
                 "calibration",
             ),
         ),
@@ -262,7 +294,15 @@ FORMATS: dict[str, Format] = {
             title="MCAP recording: ROS 2, ROS 1, Foxglove (file or bag folder)",
             reader="formats.mcap",
             modalities=(
-                "tracks", "signals", "ego", "camera", "lidar", "radar", "imu", "gnss", "can",
+                "tracks",
+                "signals",
+                "ego",
+                "camera",
+                "lidar",
+                "radar",
+                "imu",
+                "gnss",
+                "can",
                 "calibration",
             ),
         ),
