@@ -348,7 +348,8 @@ class _Recording:
         if len(upper) + len(lower) < 2:
             tally.add("missing", "the recording tells no lane markings")
             return RoadMap.none()
-        x = stretch.table["x"].to_numpy()
+        rear = _column(stretch.table, "x")
+        x = np.concatenate([rear, rear + _column(stretch.table, "width")])
         x = x[np.isfinite(x)]
         if not len(x):
             return RoadMap.none()

@@ -15,6 +15,7 @@ beside is a log of its own, of a map alone. An output with geographic coordinate
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -41,7 +42,6 @@ PART_NS = 60_000_000_000
 PART_ROWS = 250_000  # rows above which an output is told in parts
 MAP_RATE_HZ = 1.0  # of a log that is a map alone
 
-NUMBERS = ("x", "y", "z", "angle", "speed", "slope")
 LEFT_OUT = ("pos", "lane", "edge", "signals", "acceleration", "accelerationLat", "distance",
             "posLat", "odometer", "speedLat", "leaderID", "leaderSpeed", "leaderGap")  # fmt: skip
 
@@ -138,9 +138,14 @@ def _root_of(file: Path) -> bytes:
     root = re.match(rb"\s*<([A-Za-z][\w-]*)", bare.removeprefix(b"\xef\xbb\xbf"))
     if root is not None:
         return root[1]
-    # A long comment, the configuration, may hide the root.
-    word = re.search(rb'<(?:fcd-output) value="[^"]+"', start)
-    return b"fcd-export" if word and file.name.startswith("fcd") else b""
+    if b"<!--" not in start or b"-->" in start:
+        return b""
+    # The comment is longer than what is looked at: the configuration that made the file.
+    outputs = re.findall(rb'<fcd-output value="([^"]+)"', start)
+    if plain_name(file).encode() in (Path(value.decode("utf-8", "replace")).name.encode()
+                                     for value in outputs):  # fmt: skip
+        return b"fcd-export"
+    return b"net" if plain_name(file).endswith(".net.xml") else b""
 
 
 def _of_smarts(file: Path) -> bool:
@@ -252,11 +257,11 @@ class _Type:
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows of a part in the making, column by column."""
+    """Rows of a part in the making; numbers are x, y, z, angle, speed and slope as told."""
 
-    track: list[int] = field(default_factory=list)
-    t_ns: list[int] = field(default_factory=list)
-    numbers: list[tuple[float, ...]] = field(default_factory=list)
+    track: array[int] = field(default_factory=lambda: array("q"))
+    t_ns: array[int] = field(default_factory=lambda: array("q"))
+    numbers: array[float] = field(default_factory=lambda: array("d"))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -336,13 +341,17 @@ class _Simulation:
                 self.words.append(str(get("type", "")))
                 self.tags.append(kind)
             try:
-                row = tuple(float(get(number, "nan")) for number in NUMBERS)
+                row = (
+                    float(get("x", "nan")), float(get("y", "nan")), float(get("z", "nan")),
+                    float(get("angle", "nan")), float(get("speed", "nan")),
+                    float(get("slope", "nan")),
+                )  # fmt: skip
             except ValueError:
                 self.tally.add("dropped", "rows with a value that is no number")
                 continue
             rows.track.append(track)
             rows.t_ns.append(t_ns)
-            rows.numbers.append(row)
+            rows.numbers.extend(row)
 
     def _log(
         self,
@@ -355,7 +364,7 @@ class _Simulation:
         more: bool,
     ) -> Log:
         track = np.array(rows.track, dtype=np.int64)
-        told = np.array(rows.numbers, dtype=np.float64).reshape(-1, len(NUMBERS))
+        told = np.array(rows.numbers, dtype=np.float64).reshape(-1, 6)
         xy = self._plane(told[:, :2])
         yaw = wrap(np.pi / 2.0 - np.deg2rad(told[:, 3]))
         types = [self._type(k) for k in range(len(self.names))]

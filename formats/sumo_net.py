@@ -114,18 +114,15 @@ def elements(path: Path, tags: set[str]) -> Iterator[etree._Element]:
     """
     with open_binary(path) as file:
         try:
-            depth = 0
-            for event, element in etree.iterparse(
-                file, events=("start", "end"), no_network=True, resolve_entities=False
-            ):
-                depth += 1 if event == "start" else -1
-                if event == "start" or depth != 1:
+            for _, element in etree.iterparse(file, no_network=True, resolve_entities=False):
+                root = element.getparent()
+                if root is None or root.getparent() is not None:
                     continue
                 if element.tag in tags:
                     yield element
                 element.clear()
                 while element.getprevious() is not None:
-                    del element.getparent()[0]
+                    del root[0]
         except etree.XMLSyntaxError as error:
             raise UnreadableFile(
                 path, f"is not XML to its end ({error})", hint="Was the file written to its end?"
