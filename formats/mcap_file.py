@@ -28,7 +28,7 @@ from schemas.errors import UnreadableFile
 
 MAGIC = b"\x89MCAP0\r\n"
 SUFFIX = ".mcap"
-LARGEST = 2**31  # [bytes] a record or unpacked chunk that says it is larger is damaged
+LARGEST = 2**30  # [bytes] a record or unpacked chunk that says it is larger is damaged
 CACHED_CHUNKS = 4  # unpacked chunks kept for whoever reads captures one after the other
 
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 1, 2, 3, 4, 5, 6
@@ -198,11 +198,17 @@ class McapFile:
         for opcode, offset, begin, size in self._records(places):
             if opcode == CHUNK:
                 yield from self._of_chunk(offset, begin, size)
-            elif opcode == MESSAGE and places is None:
-                data = memoryview(self._read(begin, size))
-                yield from self._message(data, begin, None)
-            elif (opcode in (SCHEMA, CHANNEL) and places is None) or (opcode in (METADATA, ATTACHMENT) and not self.contents.indexed):
-                self._note(opcode, begin, size)
+                continue
+            try:
+                if opcode == MESSAGE:
+                    data = memoryview(self._read(begin, size))
+                    yield from self._message(data, begin, None)
+                elif opcode in (SCHEMA, CHANNEL) or (
+                    opcode in (METADATA, ATTACHMENT) and not self.contents.indexed
+                ):
+                    self._note(opcode, begin, size)
+            except (struct.error, ValueError, KeyError) as error:
+                self._damage(offset, f"the record is damaged ({error})")
 
     # ── Records ──
 
@@ -236,6 +242,9 @@ class McapFile:
         return (opcode, size) if size <= LARGEST else (0, 0)
 
     def _read(self, place: int, size: int) -> bytes:
+        """Bytes of the file; fewer where it ends, none where damage leads out of it."""
+        if not 0 <= place < self._size or size < 0:
+            return b""
         self._file.seek(place)
         return self._file.read(size)
 
@@ -431,16 +440,16 @@ def _unpack_zstd(packed: memoryview, size: int) -> bytes:
 
     try:
         return zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(size, 1))
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise ValueError(str(error) or "it says that it is too large") from error
 
 
 def _unpack_lz4(packed: memoryview) -> bytes:
     frame = importlib.import_module("lz4.frame")
     try:
         return frame.decompress(packed)
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(str(error)) from error
+    except (RuntimeError, EOFError, MemoryError) as error:
+        raise ValueError(str(error) or "it says that it is too large") from error
 
 
 def schema_names(path: Path) -> frozenset[str]:
