@@ -71,7 +71,7 @@ def compact(
 ) -> CompactReport:
     """Join small files, bring indices up to date, remove what nothing needs.
 
-    Others may read and write meanwhile; writers wait for one table at most.
+    Others may read and write meanwhile; writers wait while one table is joined.
 
     Args:
         lake: Its rows, and its snapshots, stay as they are.
@@ -85,21 +85,17 @@ def compact(
 
     store, tell = lake.store, progress or (lambda _: None)
     before = store.place.sizes()
-    removed = 0
     drop_stale_tags(lake)
-    for step in ("make room", "join", "remove what was joined"):
-        for name in TABLES:
-            tell(f"{step}: {name}")
-            if step == "join":
-                with store.writing(), store.editing(name) as data:
-                    if data is not None:
-                        merge(data, LARGE_BYTES)
-                        store.index_table(name, data)
-            else:
-                removed += _remove_old(lake, name, keep_s)
-    with store.writing():
-        for name in _LEFT_BEHIND:
-            store.place.remove(name)
+    tell("making room")
+    removed = _remove_old(lake, keep_s, before)
+    for name in store.versions():
+        tell(f"joining {name}")
+        with store.writing(), store.editing(name) as data:
+            if data is not None:
+                merge(data, LARGE_BYTES)
+                store.index_table(name, data)
+    tell("removing what was joined")
+    removed += _remove_old(lake, keep_s, before)
     after = store.place.sizes()
     datasets = lake.store.datasets()
     return CompactReport(
@@ -174,21 +170,23 @@ def remove_versions(
     return int(stats.old_versions)
 
 
-def _remove_old(lake: Lake, name: str, keep_s: float) -> int:
-    store = lake.store
+def _remove_old(lake: Lake, keep_s: float, files: Collection[str]) -> int:
+    """Old versions of all tables, and what killed writers left; returns how many versions."""
+    store, removed = lake.store, 0
     local = store.place.options is None
+    folders = {file.partition("/")[0] for file in files}
     with store.writing():
-        manifest = store.manifest()
-        keep = {snap.tables.get(name, 0) for snap in manifest.snapshots.values()}
-        keep.add((manifest.tables or {}).get(name, 0))
-        with store.editing(name) as data:
-            if data is not None:
-                return remove_versions(
-                    data,
-                    keep=keep,
-                    horizon_s=time.time() - keep_s - (manifest.longest_s if keep_s else 0.0),
-                    orphans=local,
-                )
-        if local and not any(keep):  # made by a writer that was killed before its first commit
-            store.place.remove(f"{name}.lance")
-    return 0
+        manifest, counts = store.manifest(), store.versions()
+        horizon_s = time.time() - keep_s - (manifest.longest_s if keep_s else 0.0)
+        for name in TABLES:
+            keep = {snap.tables.get(name, 0) for snap in manifest.snapshots.values()}
+            keep.add((manifest.tables or {}).get(name, 0))
+            if name in counts:
+                with store.editing(name) as data:
+                    assert data is not None
+                    removed += remove_versions(data, keep=keep, horizon_s=horizon_s, orphans=local)
+            elif local and not any(keep) and f"{name}.lance" in folders:
+                store.place.remove(f"{name}.lance")  # its first writer was killed
+        for name in folders.intersection(_LEFT_BEHIND):
+            store.place.remove(name)
+    return removed

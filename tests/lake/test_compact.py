@@ -154,4 +154,4 @@ def test_an_empty_lake_has_nothing_to_compact(tmp_path):
 def test_progress_is_told(lake):
     told = []
     lake.compact(progress=told.append)
-    assert "join: agents" in told
+    assert "joining agents" in told
