@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from formats.nuscenes import LYFT, NUSCENES, Family, class_of
+from formats.nuscenes_tables import LYFT, NUSCENES, Family
+from formats.nuscenes_words import class_of
 from formats.registry import Rejected
 from formats.safe_pickle import load
 from formats.tally import Tally
@@ -284,6 +285,7 @@ def _log(
         sensors.setdefault(shot.channel, _sensor(shot))
         frames[key] = _frame(shot, t0, source, tally)
     agents, events = _agents(sample, t0, tally, legacy)
+    tally.add("guessed", family.ego_guess)
     t_ns = sample.t_ns - t0
     return Log(
         dataset=DATASET,

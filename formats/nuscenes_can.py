@@ -127,7 +127,9 @@ def read_can_bus(root: Path, scene: str, tally: Tally) -> CanBus | None:
     paths = list(can_files(root, scene))
     if not paths:
         return None
-    sensors, readings, pose, route = [], [], None, None
+    sensors: list[Sensor] = []
+    readings: list[Readings] = []
+    pose, route = None, None
     for path in paths:
         message = path.name.split(".json")[0].removeprefix(f"{scene}_")
         content = read_json(path)

@@ -15,7 +15,8 @@ import pytest
 
 from formats import nuscenes
 from formats.media import decode_points, read_payload
-from formats.nuscenes import class_of, conditions, decode_sweep
+from formats.nuscenes import decode_sweep
+from formats.nuscenes_words import class_of, conditions
 from formats.registry import Rejected, detect
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass, Daylight, MapLayer, Weather
