@@ -8,7 +8,8 @@
 that of its first sensor view (detections alone are in the frame of a sensor whose place in the world
 OSI does not tell, and are refused). What does not move is usually told in the first message alone.
 Positions are box centres in the world frame. The ego is ``host_vehicle_id``. Each topic with ground
-truth is a log. Omega-prime's ``MapAsamOpenDrive`` and maps by reference are named in a note.
+truth is a log. A trace without lanes of its own has those of the OpenDRIVE map that it embeds
+(omega-prime's ``MapAsamOpenDrive``) or names in ``map_reference``, if that lies beside it.
 Source: www.asam.net/standards/detail/osi, the ``.proto`` files and ``trace_file_formats``.
 
 Left out: accelerations and rates of road users other than the host, wheels, skeletons, future
@@ -20,6 +21,7 @@ from __future__ import annotations
 import lzma
 import re
 import struct
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ import numpy as np
 from formats.files import GZIP_SUFFIX, open_binary, recognised
 from formats.grid import CAR_M
 from formats.mcap_file import SUFFIX, McapFile, schema_names
+from formats.opendrive_map import load as load_map
 from formats.osi_map import OsiMap, assigned
 from formats.osi_protos import (
     BRAKE_LIGHT_STATES,
@@ -53,13 +56,14 @@ from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.frames import quaternion_from_rotation
 from schemas.errors import UnreadableFile
-from schemas.labels import AgentClass, Daylight, LightState, Weather
+from schemas.labels import AgentClass, Daylight, LightState, MapLayer, Weather
 from schemas.records import (
     EgoStates,
     LightStates,
     Log,
     Observations,
     Readings,
+    RoadMap,
     Sensor,
     SourceEvent,
 )
@@ -274,9 +278,9 @@ def _read_mcap(source: Path, name: str) -> Iterator[Log | Rejected]:
             )
             for what, count in others.items():
                 trace.tally.add("dropped", f"messages of {what} are not read", count)
-            for what in maps:
-                reason = f"the OpenDRIVE map embedded under {what} is not read"
-                trace.tally.add("dropped", reason)
+            if maps:
+                trace.chart = _embedded_map(mcap, maps[0])
+                trace.tally.add("dropped", "embedded maps beyond the first", len(maps) - 1)
             yield from trace.logs(_channel(mcap, topic, kind, trace))
             if number == 0:
                 for damage in mcap.damages:
@@ -316,6 +320,15 @@ def _topics(mcap: McapFile) -> tuple[dict[str, str], dict[str, int], list[str]]:
             others[f"{topic} (osi3.{kind})"] = 1
             del found[topic]
     return found, others, maps
+
+
+def _embedded_map(mcap: McapFile, topic: str) -> str:
+    """The OpenDRIVE text of a topic; empty if its message holds none."""
+    for message in mcap.messages():
+        if message.channel.topic == topic:
+            told = _parse(OPEN_DRIVE, message.data)
+            return "" if told is None else str(told.open_drive_xml_content)
+    return ""
 
 
 def _channel(mcap: McapFile, topic: str, kind: str, trace: _Trace) -> Iterator[_Told]:
@@ -379,6 +392,7 @@ class _Trace:
         name: Of the log.
         record: The topic, in a file of several.
         zero: When the trace's time is zero [ns since 1970].
+        chart: An OpenDRIVE map that the trace embeds; None if it does not.
         tally: What could not be carried over.
         rejected: Records that are of no use.
     """
@@ -387,6 +401,7 @@ class _Trace:
     name: str
     record: str = ""
     zero: int | None = None
+    chart: str | None = None
     tally: Tally = field(default_factory=Tally)
     rejected: list[Rejected] = field(default_factory=list)
     _host: int | None = None
@@ -394,6 +409,7 @@ class _Trace:
     _sensors: dict[str, Sensor] = field(default_factory=dict)
     _whole: dict[str, Any] = field(default_factory=dict)
     _stamps: list[int] = field(default_factory=list)
+    _drawn: RoadMap | None = None
 
     def logs(self, messages: Iterable[_Told]) -> Iterator[Log | Rejected]:
         """The log in parts of a minute, then what had to be turned down."""
@@ -549,7 +565,9 @@ class _Trace:
     # ── The log ──
 
     def _log(self, part: _Part, road: OsiMap, t0: int, *, number: int, more: bool) -> Log:
-        drawn = road.road_map(self.name)
+        if self._drawn is None:
+            self._drawn = self._road(road)
+        drawn = self._drawn
         agents = self._agents(part, t0)
         ego, readings = self._ego(part, t0)
         environment = self._whole.get("environment")
@@ -558,7 +576,7 @@ class _Trace:
         extra = {
             key: value
             for key, value in self._whole.items()
-            if key not in ("environment", "country_code")
+            if key not in ("environment", "country_code", "map_epsg")
         }
         country = self._whole.get("country_code")
         sensors = list(self._sensors.values())
@@ -575,6 +593,36 @@ class _Trace:
             sensors=sensors, events=_events(part, t0), notes=notes,
             extra=extra | {"source_t0_ns": t0}, part=number, more=more,
         )  # fmt: skip
+
+    def _road(self, road: OsiMap) -> RoadMap:
+        """The trace's own lanes, else those of the map that it embeds or names."""
+        told = road.road_map(self.name)
+        if told.of_layer(MapLayer.LANE):
+            if self.chart is not None:
+                self.tally.add("dropped", "the embedded map: the trace tells lanes of its own")
+            return told
+        reference = str(self._whole.get("map_reference", ""))
+        beside = self.source.with_name(Path(reference).name or "none")
+        try:
+            if self.chart is not None:
+                with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
+                    file = Path(folder, f"{Path(self.name).name or 'map'}.xodr")
+                    file.write_text(self.chart, encoding="utf-8")
+                    chart = load_map(file)
+            elif beside.suffix == ".xodr" and beside.is_file():
+                chart = load_map(beside)
+            else:
+                return told
+        except UnreadableFile as error:
+            self.tally.add("missing", f"the OpenDRIVE map of the trace {error.reason}")
+            return told
+        self.tally.extend(chart.notes)
+        self._whole.setdefault("map_epsg", chart.epsg)
+        lost = len(told.features)
+        self.tally.add(
+            "dropped", "signs and things beside lanes that an OpenDRIVE map tells", lost
+        )
+        return chart.map
 
     def _missing(self, part: _Part, has_map: bool) -> None:
         if self._host is None:
@@ -605,8 +653,10 @@ class _Trace:
         from pyproj.exceptions import CRSError
 
         told = self._whole.get("proj_string")
-        if not told or any(self._whole.get("proj_frame_offset", ())):
+        if any(self._whole.get("proj_frame_offset", ())):
             return None
+        if not told:
+            return self._whole.get("map_epsg")
         try:
             return CRS.from_user_input(told).to_epsg()
         except CRSError:

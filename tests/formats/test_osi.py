@@ -35,6 +35,13 @@ from tests.formats.osi_files import (
 
 REAL = os.environ.get("SCENELAKE_REAL_DATA")
 T0_NS = 100_000_000
+ROAD = """<?xml version="1.0"?>
+<OpenDRIVE><header revMajor="1" revMinor="6"/>
+<road name="" length="100" id="1" junction="-1">
+<planView><geometry s="0" x="0" y="0" hdg="0" length="100"><line/></geometry></planView>
+<lanes><laneSection s="0"><center><lane id="0" type="none" level="false"/></center>
+<right><lane id="-1" type="driving" level="false"><width sOffset="0" a="3.5" b="0" c="0" d="0"/>
+</lane></right></laneSection></lanes></road></OpenDRIVE>"""
 
 
 class TestOsi(ReaderContract):
@@ -306,8 +313,24 @@ class TestContainers:
         log = one(path)
         assert log.record == "truth"
         assert log.t0_unix_ns == 1_767_323_045_500_000_000 + T0_NS
-        assert "OpenDRIVE map embedded under map" in notes(log)
+        assert "the embedded map: the trace tells lanes of its own" in notes(log)
         assert "view (osi3.SensorView)" in notes(log)
+
+    def test_an_embedded_map_and_one_beside(self, tmp_path: Path) -> None:
+        told = message("GroundTruth", timestamp=stamp(0), moving_object=[mover(8, 5.0, -1.75)])
+        chart = message("MapAsamOpenDrive", map_reference="m", open_drive_xml_content=ROAD)
+        within = one(write_osi_mcap(tmp_path / "a.mcap", {"map": [chart], "truth": [told]}))
+        (tmp_path / "road.xodr").write_text(ROAD)
+        told.map_reference = "../elsewhere/road.xodr"
+        beside = one(write_osi(tmp_path / "b.osi", [told]))
+        for log in (within, beside):
+            (lane,) = log.map.of_layer(MapLayer.LANE)
+            np.testing.assert_allclose(lane.points[[0, -1], :2], [[0, -1.75], [100, -1.75]])
+        (tmp_path / "road.xodr").write_text("<nothing/>")
+        assert one(tmp_path / "b.osi").map.features == ()
+        chart.open_drive_xml_content = "no map"
+        broken = one(write_osi_mcap(tmp_path / "c.mcap", {"map": [chart], "truth": [told]}))
+        assert "missing: the OpenDRIVE map of the trace" in notes(broken)
 
     def test_a_robot_recording_is_not_ours(self, tmp_path: Path) -> None:
         from mcap.writer import Writer
