@@ -236,6 +236,12 @@ FORMATS: dict[str, Format] = {
             modalities=("tracks", "camera", "lidar", "calibration"),
         ),
         Format(
+            name="comma2k19",
+            title="comma2k19 segment (folder)",
+            reader="formats.comma2k19",
+            modalities=("ego", "camera", "radar", "imu", "gnss", "can"),
+        ),
+        Format(
             name="scenarionet",
             title="ScenarioNet / MetaDrive ScenarioDescription (pickle)",
             reader="formats.scenarionet",

@@ -4,6 +4,9 @@ A stream of 29.97 Hz has no frame at 1/30 s, encoders reorder frames, containers
 zero and drop some: whoever counts frames decodes the wrong ones (LeRobot had 25 of 29 wrong). Here
 the stream is asked for its own stamps, those go into ``frames.pts``, and a frame is decoded by
 seeking to the key frame before it and reading on until exactly that stamp comes.
+
+An elementary stream (a bare ``.hevc`` or ``.h264``) has no stamps at all and no container that could
+drop or edit frames; there, and only there, the k-th frame in order of presentation has stamp k.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from schemas.errors import UnreadableFile
 
 CODECS = {"h264": "h264", "hevc": "hevc", "av1": "av1", "mpeg4": "mpeg4"}
 """The library's word to ours, of what is a key of ``formats.media.CODECS``."""
+ELEMENTARY = ("hevc", "h264", "av1", "m4v")
+"""What the library calls files that are bare streams."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +43,7 @@ class StreamIndex:
         time_base: Seconds a unit of ``pts``.
         pts: Presentation time stamps, ascending.
         keyframe: Whether decoding can begin at the frame.
+        elementary: Whether the stream has no stamps of its own, so that ``pts`` counts frames.
     """
 
     codec: str
@@ -46,6 +52,7 @@ class StreamIndex:
     time_base: Fraction
     pts: Int[Array, " frames"]
     keyframe: Bool[Array, " frames"]
+    elementary: bool = False
 
     @property
     def t_ns(self) -> Int[Array, " frames"]:
@@ -62,17 +69,18 @@ def stream_index(path: Path) -> StreamIndex:
     """
     with _opened(path) as container:
         stream = container.streams.video[0]
-        pts, keys = [], []
+        pts: list[int] = []
+        keys: list[bool] = []
         for packet in container.demux(stream):
             if packet.size == 0:
                 continue  # the flush at the end
-            if packet.pts is None:
+            if packet.pts is None and not _is_elementary(container):
                 raise UnreadableFile(
                     path,
                     "has frames without presentation time stamps",
                     hint="Remux it: ffmpeg -fflags +genpts -i IN -c copy OUT.mp4",
                 )
-            pts.append(packet.pts)
+            pts.append(len(pts) if packet.pts is None else packet.pts)
             keys.append(packet.is_keyframe)
         order = np.argsort(np.array(pts, dtype=np.int64), kind="stable")
         return StreamIndex(
@@ -82,7 +90,13 @@ def stream_index(path: Path) -> StreamIndex:
             time_base=Fraction(stream.time_base),
             pts=np.array(pts, dtype=np.int64)[order],
             keyframe=np.array(keys, dtype=bool)[order],
+            elementary=_is_elementary(container),
         )
+
+
+def _is_elementary(container: Any) -> bool:
+    """Whether a file is nothing but the coded stream."""
+    return container.format.name in ELEMENTARY
 
 
 def decode_frames(
@@ -118,9 +132,19 @@ def decode_frames(
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        if index.elementary:
+            yield from _decoded(path, _counted(container.decode(stream)), wanted)
+            return
         for run in _runs(wanted, keys):
             container.seek(run[0], stream=stream, backward=True)
             yield from _decoded(path, container.decode(stream), run)
+
+
+def _counted(frames: Iterable[Any]) -> Iterator[Any]:
+    """Frames of a stream without stamps, each with its number as its stamp."""
+    for number, frame in enumerate(frames):
+        frame.pts = number
+        yield frame
 
 
 def _runs(wanted: Sequence[int], keys: Int[Array, " keys"]) -> Iterator[list[int]]:
