@@ -57,9 +57,9 @@ def test_rows_and_bytes_stay_and_files_become_few(lake):
 def test_indices_are_used_after_compacting(lake):
     lake.compact(keep_s=0)
     log_id = lake.read("logs")["log_id"].to_pylist()[0]
-    plan = lake.dataset("agents").scanner(filter=f"log_id = {log_id}").explain_plan()
+    plan = lake.store.dataset("agents").scanner(filter=f"log_id = {log_id}").explain_plan()
     assert "ScalarIndexQuery" in plan
-    stats = lake.dataset("agents").stats.index_stats("log_id_idx")
+    stats = lake.store.dataset("agents").stats.index_stats("log_id_idx")
     assert stats["num_unindexed_fragments"] == 0
 
 

@@ -134,7 +134,7 @@ def test_compacting_on_an_object_store(options, uri):
     report = lake.compact(keep_s=0)
     assert report.versions_removed >= 1
     assert report.files_after < report.files_before
-    assert len(lake.dataset("gaps").get_fragments()) == 1
+    assert len(lake.store.dataset("gaps").get_fragments()) == 1
     assert lake.read("gaps")["gap_id"].to_pylist() == ["a", "b", "c"]
     assert lake.at("first").read("gaps")["gap_id"].to_pylist() == ["a"]
 

@@ -136,9 +136,9 @@ def test_a_snapshot_that_was_cut_short_is_none(lake, monkeypatch):
     add(lake, make_crossing_log())
     lake.snapshot("one")
     assert lake.at("one").read("logs").num_rows == 2
-    assert set(lake.dataset("logs").tags.list()) == {"one", "two"}
+    assert set(lake.store.dataset("logs").tags.list()) == {"one", "two"}
     lake.compact()
-    assert set(lake.dataset("logs").tags.list()) == {"one"}
+    assert set(lake.store.dataset("logs").tags.list()) == {"one"}
 
 
 def test_a_snapshot_of_an_empty_lake(tmp_path):

@@ -93,7 +93,7 @@ def test_batches_of_another_process_are_seen_whole(lake):
         seen |= {one, counts.get("gaps", 0)}
     assert writer.wait() == 0
     assert len(seen) > 5
-    assert len(lake.dataset("gaps").versions()) > 40
+    assert len(lake.store.dataset("gaps").versions()) > 40
 
 
 def test_a_writer_sees_what_it_wrote_and_nobody_else_does(lake):
@@ -215,7 +215,7 @@ def test_many_commits_leave_few_files(lake, monkeypatch):
     monkeypatch.setattr("lake.compact.MERGE_FILES", 8)
     for k in range(30):
         lake.append("gaps", [gap(f"g{k:02}")])
-    data = lake.dataset("gaps")
+    data = lake.store.dataset("gaps")
     assert len(data.get_fragments()) < 9
     assert lake.read("gaps", ["gap_id"])["gap_id"].to_pylist() == [f"g{k:02}" for k in range(30)]
 
@@ -225,7 +225,7 @@ def test_replaced_versions_go_with_time(lake, monkeypatch):
     monkeypatch.setattr("lake.store.KEEP_S", -10.0)
     for k in range(30):
         lake.append("gaps", [gap(f"g{k}")])
-    assert len(lake.dataset("gaps").versions()) < 20
+    assert len(lake.store.dataset("gaps").versions()) < 20
     assert lake.read("gaps").num_rows == 30
 
 
@@ -290,7 +290,7 @@ def test_an_old_lake_gains_what_it_lacks_with_the_next_write(old):
         lake.add_logs([make_crossing_log()], run_id=run.id)
     assert about(lake)["schema_version"] == SCHEMA_VERSION
     assert about(lake)["created_unix_ns"] == 5
-    names = lake.dataset("frames").schema.names
+    names = lake.store.dataset("frames").schema.names
     assert sorted(names) == sorted(TABLES["frames"].schema.names)
     for name in set(TABLES) - {"runs"}:
         assert lake.read(name).slice(0, before[name].num_rows).equals(before[name]), name
