@@ -66,13 +66,13 @@ def scenario(layout: str) -> dict[str, Any]:
             "left_boundaries": [beside], "right_boundaries": [],
         },
         "42": {
-            "type": "LANE_BIKE_LANE", "polyline": line + np.float32([15, 0, 0]), "interpolating": True,
+            "type": "LANE_BIKE_LANE", "polyline": line + np.array([15, 0, 0]), "interpolating": True,
             "entry_lanes": [41], "exit_lanes": [], "speed_limit_kmh": 0.0,
             "left_neighbor": [{"feature_id": "41"}], "right_neighbor": [],
             "left_boundaries": [], "right_boundaries": [],
         },
-        "50": {"type": "ROAD_LINE_BROKEN_SINGLE_WHITE", "polyline": line + np.float32([0, 2, 0])},
-        "51": {"type": "ROAD_EDGE_BOUNDARY", "polyline": line - np.float32([0, 4, 0])},
+        "50": {"type": "ROAD_LINE_BROKEN_SINGLE_WHITE", "polyline": line + np.array([0, 2, 0])},
+        "51": {"type": "ROAD_EDGE_BOUNDARY", "polyline": line - np.array([0, 4, 0])},
         "60": {"type": "CROSS_WALK", "polyline": crosswalk} if layout == "old"
         else {"type": "CROSSWALK", "polygon": crosswalk},
         "61": {"type": "STOP_SIGN", "position": np.array([1, 2, 3], np.float32), "lane": [41]},
