@@ -8,7 +8,6 @@ row-major and little-endian, each beginning at a multiple of 8 from the start of
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -46,7 +45,7 @@ def pack_tracks(tracks: Tracks) -> bytes:
     return _pack({name: getattr(tracks, name) for name in TRACK_DTYPES}, TRACK_DTYPES)
 
 
-def unpack_tracks(data: bytes | memoryview) -> Tracks:
+def unpack_tracks(data: bytes | bytearray | memoryview) -> Tracks:
     """The tracks again, as read-only views of ``data``.
 
     Raises:
@@ -60,7 +59,7 @@ def pack_signals(signals: Signals) -> bytes:
     return _pack({name: getattr(signals, name) for name in SIGNAL_DTYPES}, SIGNAL_DTYPES)
 
 
-def unpack_signals(data: bytes | memoryview) -> Signals:
+def unpack_signals(data: bytes | bytearray | memoryview) -> Signals:
     """The signals again, as read-only views of ``data``.
 
     Raises:
@@ -74,7 +73,7 @@ def pack_pieces(pieces: RoadPieces) -> bytes:
     return _pack({name: getattr(pieces, name) for name in PIECE_DTYPES}, PIECE_DTYPES)
 
 
-def unpack_pieces(data: bytes | memoryview) -> RoadPieces:
+def unpack_pieces(data: bytes | bytearray | memoryview) -> RoadPieces:
     """The pieces again, as read-only views of ``data``.
 
     Raises:
@@ -107,15 +106,16 @@ def _pack(arrays: Mapping[str, Array], dtypes: Mapping[str, str]) -> bytes:
     return b"".join([_MAGIC, struct.pack("<I", len(text)), text, *body])
 
 
-def _unpack(data: bytes | memoryview) -> dict[str, Array]:
+def _unpack(data: bytes | bytearray | memoryview) -> dict[str, Array]:
     if bytes(data[:4]) != _MAGIC or len(data) < 8:
         raise ValueError(f"These {len(data)} bytes are not a dense scene of layout {PACKING}.")
     (length,) = struct.unpack("<I", data[4:8])
     header = json.loads(bytes(data[8 : 8 + length]))
     begin = 8 + length
-    arrays = {}
-    for name, kind, shape, offset in header:
-        count = int(math.prod(shape))
-        flat = np.frombuffer(data, dtype=kind, count=count, offset=begin + offset)
-        arrays[name] = flat.reshape(shape)
-    return arrays
+    try:
+        return {
+            name: np.ndarray(shape, dtype=kind, buffer=data, offset=begin + offset)
+            for name, kind, shape, offset in header
+        }
+    except TypeError as error:  # a buffer that is too small
+        raise ValueError(f"These {len(data)} bytes are cut off ({error}).") from error

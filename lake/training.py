@@ -165,7 +165,7 @@ class SceneDataset:
         :meth:`collate` gives, without its first axis.
         """
         chosen = np.asarray(indices, dtype=np.int64)
-        parts = self._load(chosen)
+        parts = self._load(chosen, owned=self.config is None)
         if self.config is None:
             samples = [self._whole(i, part) for i, part in zip(chosen, parts, strict=True)]
         else:
@@ -238,7 +238,10 @@ class SceneDataset:
 
     # Reading
 
-    def _load(self, chosen: Array) -> list[tuple[Tracks, Signals, RoadPieces]]:
+    def _load(
+        self, chosen: Array, *, owned: bool = False
+    ) -> list[tuple[Tracks, Signals, RoadPieces]]:
+        """Arrays of scenes: views of what was read, or with ``owned`` memory of their own."""
         dense = self.lake.table("dense")
         if dense is None or not len(chosen):
             return []
@@ -246,9 +249,14 @@ class SceneDataset:
         table = dense.take(rows, columns=["tracks", "signals"])
         tracks, signals = (_buffers(table[name]) for name in ("tracks", "signals"))
         maps = self._load_maps(self._map_rows[chosen])
+        pairs = zip(back.tolist(), self._map_rows[chosen].tolist(), strict=True)
+        if not owned:
+            return [
+                (unpack_tracks(tracks[n]), unpack_signals(signals[n]), maps[m]) for n, m in pairs
+            ]
         return [
-            (unpack_tracks(tracks[n]), unpack_signals(signals[n]), maps[int(m)])
-            for n, m in zip(back.tolist(), self._map_rows[chosen].tolist(), strict=True)
+            (unpack_tracks(bytearray(tracks[n])), unpack_signals(bytearray(signals[n])), maps[m])
+            for n, m in pairs
         ]
 
     def _load_maps(self, rows: Array) -> dict[int, RoadPieces]:
@@ -283,7 +291,11 @@ class SceneDataset:
         records: dict[str, Any] = dict(zip(("", "signal_", "road_"), part, strict=True))
         for prefix, record in records.items():
             for name in record.__slots__:
-                made[prefix + name] = torch.from_numpy(_owned(getattr(record, name)))
+                array = getattr(record, name)
+                # Maps are shared by samples, so each gets its own copy.
+                made[prefix + name] = torch.from_numpy(
+                    array.copy() if prefix == "road_" else array
+                )
         return made
 
     def _padded(
@@ -488,8 +500,3 @@ def _buffers(column: pa.ChunkedArray) -> list[memoryview]:
         data = memoryview(chunk.buffers()[2])
         cells += [data[a:b] for a, b in pairwise(offsets)]
     return cells
-
-
-def _owned(array: Array) -> Array:
-    """Memory that torch may write to."""
-    return np.array(array)
