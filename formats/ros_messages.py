@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -63,7 +63,21 @@ class _Field:
     count: int
 
 
-Definitions = Mapping[str, tuple[_Field, ...]]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Numbers one after the other, those of inner messages too, that are unpacked at once.
+
+    Attributes:
+        codes: Of :mod:`struct`, one a number.
+        shape: (name, None) for a number, (name, shape) for an inner message.
+    """
+
+    codes: str
+    shape: Shape
+
+
+Shape = tuple[tuple[str, "Shape | None"], ...]
+Definitions = Mapping[str, tuple[_Run | _Field, ...]]
 
 
 def short_name(name: str) -> str:
@@ -106,13 +120,56 @@ def _definitions(name: str, text: bytes) -> Definitions:
         if number and lines and lines[0].startswith("MSG:"):
             title = short_name(lines.pop(0)[4:].strip())
         parsed[title] = [found for line in lines if (found := _field(line, title)) is not None]
-    made = {}
-    for title, fields in parsed.items():
-        package = title.split("/")[0]
-        made[title] = tuple(
-            _Field(field, _resolve(kind, package, parsed), count) for field, kind, count in fields
+    resolved = {
+        title: tuple(
+            _Field(field, _resolve(kind, title.split("/")[0], parsed), count)
+            for field, kind, count in fields
         )
-    return made
+        for title, fields in parsed.items()
+    }
+    return {title: tuple(_steps(fields, resolved)) for title, fields in resolved.items()}
+
+
+def _steps(
+    fields: tuple[_Field, ...], known: Mapping[str, tuple[_Field, ...]]
+) -> Iterator[_Run | _Field]:
+    """The fields, neighbours that are mere numbers as runs."""
+    run: list[tuple[str, Shape | None]] = []
+    codes = ""
+    for field in fields:
+        flat = _flat(field, known, depth=0)
+        if flat is not None:
+            run.append((field.name, flat[1]))
+            codes += flat[0]
+            continue
+        if run:
+            yield _Run(codes, tuple(run))
+            run, codes = [], ""
+        yield field
+    if run:
+        yield _Run(codes, tuple(run))
+
+
+def _flat(
+    field: _Field, known: Mapping[str, tuple[_Field, ...]], *, depth: int
+) -> tuple[str, Shape | None] | None:
+    """Codes and shape of a field that is a number or a message of nothing else; else None."""
+    if field.count >= 0 or depth > 8:
+        return None
+    if field.kind in PRIMITIVES:
+        return PRIMITIVES[field.kind], None
+    inner = [
+        (part.name, _flat(part, known, depth=depth + 1)) for part in known.get(field.kind, ())
+    ]
+    if not inner:
+        return None
+    codes, shape = "", []
+    for name, flat in inner:
+        if flat is None:
+            return None
+        codes += flat[0]
+        shape.append((name, flat[1]))
+    return codes, tuple(shape)
 
 
 def _field(line: str, title: str) -> tuple[str, str, int] | None:
@@ -175,6 +232,13 @@ class _Packed:
         self.at += size
         return taken
 
+    def run(self, codes: str) -> tuple[Any, ...]:
+        """Several numbers."""
+        layout = _layout(codes, 0, "<", 1)
+        values = layout.unpack_from(self.data, self.at)
+        self.at += layout.size
+        return values
+
     def empty(self) -> None:
         """A message without fields takes no room."""
 
@@ -196,8 +260,26 @@ class _Cdr(_Packed):
     def align(self, size: int) -> None:
         self.at += -(self.at - self.begin) % min(size, self._most)
 
+    def run(self, codes: str) -> tuple[Any, ...]:
+        layout = _layout(codes, (self.at - self.begin) % 8, self.order, self._most)
+        values = layout.unpack_from(self.data, self.at)
+        self.at += layout.size
+        return values
+
     def empty(self) -> None:
         self.at += 1
+
+
+@lru_cache(maxsize=4096)
+def _layout(codes: str, begin: int, order: str, most: int) -> struct.Struct:
+    """Numbers from a place on, each aligned to its size or to ``most``, whichever is less."""
+    made, at = order, begin
+    for code in codes:
+        size = struct.calcsize("<" + code)
+        gap = -at % min(size, most)
+        made += "x" * gap + code
+        at += gap + size
+    return struct.Struct(made)
 
 
 def _message(definitions: Definitions, name: str, cursor: _Packed) -> dict[str, Any]:
@@ -206,12 +288,24 @@ def _message(definitions: Definitions, name: str, cursor: _Packed) -> dict[str, 
         raise ValueError(f"has no definition of {name}")
     if not fields:
         cursor.empty()
-    return {
-        field.name: _value(definitions, field.kind, cursor)
-        if field.count < 0
-        else _array(definitions, field, cursor)
-        for field in fields
-    }
+    made: dict[str, Any] = {}
+    for field in fields:
+        if isinstance(field, _Run):
+            _spread(made, field.shape, iter(cursor.run(field.codes)))
+        elif field.count < 0:
+            made[field.name] = _value(definitions, field.kind, cursor)
+        else:
+            made[field.name] = _array(definitions, field, cursor)
+    return made
+
+
+def _spread(made: dict[str, Any], shape: Shape, values: Iterator[Any]) -> None:
+    for name, inner in shape:
+        if inner is None:
+            made[name] = next(values)
+        else:
+            made[name] = {}
+            _spread(made[name], inner, values)
 
 
 def _value(definitions: Definitions, kind: str, cursor: _Packed) -> Any:
