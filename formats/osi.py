@@ -303,9 +303,11 @@ def _topics(mcap: McapFile) -> tuple[dict[str, str], dict[str, int], list[str]]:
     found: dict[str, str] = {}
     others: dict[str, int] = {}
     maps: list[str] = []
+    of_topic: dict[str, int] = {}
     for key, channel in mcap.contents.channels.items():
         kind = channel.schema.name.removeprefix(PACKAGE)
         count = counts.get(key, 0)
+        of_topic[channel.topic] = of_topic.get(channel.topic, 0) + count
         if kind in TRUTHS and channel.encoding == "protobuf":
             if count:
                 found[channel.topic] = kind
@@ -317,7 +319,7 @@ def _topics(mcap: McapFile) -> tuple[dict[str, str], dict[str, int], list[str]]:
     best = next((kind for kind in TRUTHS if kind in kinds), "")
     for topic, kind in list(found.items()):
         if kind != best:  # views of the same truth
-            others[f"{topic} (osi3.{kind})"] = 1
+            others[f"{topic} (osi3.{kind})"] = of_topic[topic]
             del found[topic]
     return found, others, maps
 

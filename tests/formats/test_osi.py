@@ -314,7 +314,8 @@ class TestContainers:
         assert log.record == "truth"
         assert log.t0_unix_ns == 1_767_323_045_500_000_000 + T0_NS
         assert "the embedded map: the trace tells lanes of its own" in notes(log)
-        assert "view (osi3.SensorView)" in notes(log)
+        views_left = [note for note in log.notes if "view (osi3.SensorView)" in note.reason]
+        assert [note.count for note in views_left] == [3]
 
     def test_an_embedded_map_and_one_beside(self, tmp_path: Path) -> None:
         told = message("GroundTruth", timestamp=stamp(0), moving_object=[mover(8, 5.0, -1.75)])
