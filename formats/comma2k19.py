@@ -43,7 +43,7 @@ from geometry.arrays import Array
 from geometry.earth import ecef_from_enu, geodetic_from_ecef
 from geometry.frames import SE3, quaternion_from_rotation, rotation_from_quaternion
 from schemas.errors import UnreadableFile
-from schemas.records import EgoStates, Frame, Log, Observations, Readings, Sensor, Window
+from schemas.records import EgoStates, Frame, Log, Observations, Readings, Sensor
 
 DATASET = "comma2k19"
 LICENSE = "MIT"
@@ -158,7 +158,6 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         for s in series
     ]  # fmt: skip
     kinds = dict.fromkeys((s.channel, s.kind) for s in series)
-    last = max([int(s.stamp[-1]) for s in series] + [int(s) for s in poses.stamp[-1:]]) - t0
     if (source / "raw_log.bz2").exists():
         tally.add("dropped", "raw_log.bz2, which holds the same messages unprocessed")
     yield Log(
@@ -174,7 +173,6 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         sensors=[*cameras, *(Sensor(channel=name, kind=kind) for name, kind in kinds)],
         frames=frames,
         readings=readings,
-        windows=[Window(source_scene_id=f"{route}/{segment}", t0_ns=0, t1_ns=last)],
         notes=tally.notes(),
         extra={
             "boot_t0_ns": t0,

@@ -67,7 +67,6 @@ from schemas.records import (
     Readings,
     Sensor,
     SourceEvent,
-    Window,
 )
 
 DATASET = "kitti_raw"
@@ -129,7 +128,6 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     ego = None if drive is None else _ego(rig, drive, t0, tally)
     readings: list[Readings] = [] if drive is None else oxts_readings(drive.t_ns - t0, drive.oxts)
     readings += _facing_ahead(stamps[LIDAR], sweep_begin, t0)
-    last = max([int(s.max()) for s in (*stamps.values(), sweep_end) if len(s)]) - t0
     yield Log(
         dataset=DATASET,
         source_log_id=source.resolve().name,
@@ -142,7 +140,6 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         sensors=_sensors(source, rig, frames, bool(readings), drive is not None),
         frames=frames,
         readings=readings,
-        windows=[Window(source_scene_id=source.resolve().name, t0_ns=0, t1_ns=last)],
         events=events,
         notes=tally.notes(),
         extra={

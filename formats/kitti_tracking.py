@@ -58,7 +58,7 @@ from geometry.arrays import Array
 from geometry.frames import SE3
 from schemas.errors import BadInput, UnreadableFile
 from schemas.labels import AgentClass
-from schemas.records import EgoStates, Frame, Log, Observations, Sensor, SourceEvent, Window
+from schemas.records import EgoStates, Frame, Log, Observations, Sensor, SourceEvent
 
 DATASET = "kitti_tracking"
 STEP_NS = 100_000_000
@@ -153,11 +153,6 @@ def _log(source: Path, name: str, texts: dict[str, Path | None]) -> Log:
     tally.add("guessed", "there are no stamps: 10 Hz, as published, stand for them")
     agents = _agents(rig, drive, told, tally)
     frames = _frames(source, name, drive)
-    last = max(
-        [frame.t_ns for frame in frames]
-        + [label.frame * STEP_NS for label in told]
-        + ([(len(drive.oxts) - 1) * STEP_NS] if drive is not None else [0])
-    )
     t_ns = np.arange(0 if drive is None else len(drive.oxts), dtype=np.int64) * STEP_NS
     return Log(
         dataset=DATASET,
@@ -173,7 +168,6 @@ def _log(source: Path, name: str, texts: dict[str, Path | None]) -> Log:
         sensors=_sensors(rig, frames, drive is not None),
         frames=frames,
         readings=[] if drive is None else oxts_readings(t_ns, drive.oxts),
-        windows=[Window(source_scene_id=name, t0_ns=0, t1_ns=last)],
         events=_occlusions(told),
         notes=tally.notes(),
         extra={"mercator_scale": scale, "dont_care": regions},

@@ -74,6 +74,9 @@ class View:
     caption: str | None = None
 
 
+WIDEST_M = 250.0  # [m] half side of the widest view that still shows boxes
+
+
 def draw(scene: Scene, *, step: int | None = None, view: View | None = None) -> Image:
     """One moment of a scene.
 
@@ -336,7 +339,12 @@ def _frame(scene: Scene, view: View) -> tuple[Array, float]:
     if not len(shown):
         return np.zeros(2), view.radius or 50.0
     low, high = shown.min(axis=0), shown.max(axis=0)
-    radius = view.radius or float(np.clip((high - low).max() / 2.0 + 25.0, 40.0, 250.0))
+    reach = float((high - low).max()) / 2.0 + 25.0
+    radius = view.radius or float(np.clip(reach, 40.0, WIDEST_M))
+    if radius < reach and scene.has_ego:  # not all of it fits: then what counts as now
+        seen = np.flatnonzero(tracks.valid[0])
+        now = seen[np.abs(seen - scene.anchor).argmin()]
+        return tracks.xy[0, now].astype(np.float64), radius
     return (low + high) / 2.0, radius
 
 
