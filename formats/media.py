@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from formats.remote import address, open_uri
 from geometry.arrays import Array
 from schemas.errors import UnknownName, UnreadableFile
 
@@ -135,7 +136,7 @@ def read_payload(
     """The bytes of one capture.
 
     Args:
-        uri: File.
+        uri: File, here or on an object store.
         offset: Where they begin, as the container counts; None: the whole file or member.
         size: How many; None: up to the end.
         container: What wraps them, None where nothing does.
@@ -144,11 +145,11 @@ def read_payload(
         UnreadableFile: The file is not there, is shorter than that, or its container is broken.
         UnknownName: No container has that name.
     """
-    path = Path(uri)
+    path = address(uri) or Path(uri)
     if size is not None and not 0 <= size <= MAX_PAYLOAD:
         raise UnreadableFile(path, f"cannot hold a capture of {size} bytes")
     try:
-        with path.open("rb") as file:
+        with open_uri(path) as file:
             if container is None:
                 data = span(file, offset, size)
             else:

@@ -8,13 +8,13 @@ or told by :func:`use`; this process remembers them in memory, and nothing store
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit
 
 from schemas.errors import BadSetting, UnreadableFile
 
@@ -55,24 +55,29 @@ class Entry:
     tag: str
 
 
+def address(uri: str | Path) -> str | None:
+    """An address of an object store, also one that went through a ``Path``; None for others."""
+    scheme, slash, rest = str(uri).partition(":/")
+    return f"{scheme}://{rest.strip('/')}" if slash and scheme in SCHEMES else None
+
+
 def is_remote(uri: str | Path) -> bool:
     """Whether an address is one of an object store."""
-    return isinstance(uri, str) and uri.partition("://")[0] in SCHEMES and "://" in uri
+    return address(uri) is not None
 
 
 def use(uri: str, options: Mapping[str, str]) -> None:
     """Remember options for the bucket of an address, and for others of its kind without any."""
-    parts = urlsplit(uri)
     told = {str(key): str(value) for key, value in options.items()}
-    _OPTIONS[f"{parts.scheme}://{parts.netloc}"] = told
-    _OPTIONS.setdefault(parts.scheme, told)
+    scheme, bucket = _bucket_of(uri)
+    _OPTIONS[bucket] = told
+    _OPTIONS.setdefault(scheme, told)
 
 
 def options_for(uri: str) -> dict[str, str]:
     """Options that were told for an address; the libraries add those of the environment."""
-    parts = urlsplit(uri)
-    told = _OPTIONS.get(f"{parts.scheme}://{parts.netloc}", _OPTIONS.get(parts.scheme, {}))
-    return dict(told)
+    scheme, bucket = _bucket_of(uri)
+    return dict(_OPTIONS.get(bucket, _OPTIONS.get(scheme, {})))
 
 
 def told_options() -> dict[str, dict[str, str]]:
@@ -119,27 +124,44 @@ def open_uri(uri: str | Path) -> Iterator[BinaryIO]:
         UnreadableFile: An object is not there, may not be read, or its store cannot be reached.
         OSError: A file here cannot be opened.
     """
-    if not is_remote(uri):
+    text = address(uri)
+    if text is None:
         with Path(uri).open("rb") as file:
             yield file
         return
-    text = str(uri)
-    with asking(text):
-        ranges = _Ranges(text)
+    ranges = _Ranges(text, size_of(text))
     with io.BufferedReader(ranges, BUFFER_BYTES) as remote:
         yield cast(BinaryIO, remote)
 
 
-def read_range(uri: str, begin: int, size: int) -> bytes:
-    """Bytes of an object, fewer where it ends before.
+def read_ranges(uri: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Bytes of an object, by begin and end; neighbours are asked for together.
 
     Raises:
         UnreadableFile: As :func:`open_uri`.
     """
-    with open_uri(uri) as file:
-        raw = cast("Any", file).raw if is_remote(uri) else file
-        raw.seek(begin)
-        return bytes(raw.read(size))
+    import obstore
+
+    store, key = _at(uri)
+    with asking(uri):
+        found = obstore.get_ranges(
+            store, key, starts=[begin for begin, _ in ranges], ends=[end for _, end in ranges]
+        )
+        return [bytes(data) for data in found]
+
+
+def read_object(uri: str) -> Iterator[bytes]:
+    """All of an object, in pieces.
+
+    Raises:
+        UnreadableFile: As :func:`open_uri`.
+    """
+    import obstore
+
+    store, key = _at(uri)
+    with asking(uri):
+        for piece in obstore.get(store, key).stream(min_chunk_size=8 * BUFFER_BYTES):
+            yield bytes(piece)
 
 
 def size_of(uri: str) -> int:
@@ -150,9 +172,9 @@ def size_of(uri: str) -> int:
     """
     import obstore
 
-    home, name = split(uri)
+    store, key = _at(uri)
     with asking(uri):
-        return int(obstore.head(store_at(home), name)["size"])
+        return int(obstore.head(store, key)["size"])
 
 
 def listing(uri: str) -> Iterator[Entry]:
@@ -163,30 +185,20 @@ def listing(uri: str) -> Iterator[Entry]:
     """
     import obstore
 
-    base = uri.rstrip("/")
-    home, name = split(base)
+    store, key = _at(uri)
+    found: list[Any] = []
     with asking(uri):
-        try:
-            one: Any = obstore.head(store_at(home), name) if name else None
-        except FileNotFoundError:
-            one = None
-        if one is not None:
-            yield Entry(uri=base, size=int(one["size"]), tag=str(one["e_tag"] or ""))
-        found = [meta for chunk in obstore.list(store_at(base)) for meta in chunk]
+        if key:
+            with suppress(FileNotFoundError):
+                found.append(obstore.head(store, key))
+        found += [meta for chunk in obstore.list(store, key or None) for meta in chunk]
+    root = uri.rstrip("/").removesuffix(key)
     for meta in sorted(found, key=lambda meta: str(meta["path"])):
-        if meta["path"]:
-            yield Entry(
-                uri=f"{base}/{meta['path']}",
-                size=int(meta["size"]),
-                tag=str(meta["e_tag"] or meta["last_modified"]),
-            )
-
-
-def split(uri: str) -> tuple[str, str]:
-    """The folder of an address, and the name in it; the name of a bare bucket is empty."""
-    scheme, _, rest = uri.rstrip("/").partition("://")
-    folder, slash, name = rest.rpartition("/")
-    return (f"{scheme}://{folder}", name) if slash else (f"{scheme}://{rest}", "")
+        yield Entry(
+            uri=f"{root.rstrip('/')}/{meta['path']}",
+            size=int(meta["size"]),
+            tag=str(meta["e_tag"] or meta["last_modified"]),
+        )
 
 
 @contextmanager
@@ -219,14 +231,9 @@ def reason_of(error: Exception) -> str:
 class _Ranges(io.RawIOBase):
     """An object as a file that is read by ranges."""
 
-    def __init__(self, uri: str) -> None:
-        import obstore
-
+    def __init__(self, uri: str, size: int) -> None:
         super().__init__()
-        home, self._name = split(uri)
-        self._uri, self._store = uri, store_at(home)
-        self._size = int(obstore.head(self._store, self._name)["size"])
-        self._at = 0
+        self._uri, self._size, self._at = uri, size, 0
 
     def readable(self) -> bool:
         return True
@@ -245,17 +252,31 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        import obstore
-
         end = min(self._at + len(buffer), self._size)
         if self._at >= end:
             return 0
-        with asking(self._uri):
-            data = obstore.get_range(self._store, self._name, start=self._at, end=end)
-        count = len(data)
-        buffer[:count] = memoryview(data)
-        self._at += count
-        return count
+        (data,) = read_ranges(self._uri, [(self._at, end)])
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _bucket_of(uri: str) -> tuple[str, str]:
+    """``s3`` and ``s3://bucket``."""
+    scheme, _, rest = uri.partition("://")
+    return scheme, f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _at(uri: str) -> tuple[ObjectStore, str]:
+    """The bucket of an address, and the key in it; connections are used again."""
+    _, root = _bucket_of(uri)
+    key = uri.removeprefix(root).strip("/")  # it may hold what addresses of the web may not
+    return _bucket(root, tuple(sorted(options_for(uri).items()))), key
+
+
+@functools.lru_cache(maxsize=32)
+def _bucket(root: str, _: tuple[tuple[str, str], ...]) -> ObjectStore:
+    return store_at(root)
 
 
 def _typed(client: Mapping[str, str]) -> dict[str, str | bool]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from formats.remote import is_remote, open_uri
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile
 
@@ -61,7 +62,7 @@ class StreamIndex:
         return np.array([(int(p) * up + down // 2) // down for p in self.pts], dtype=np.int64)
 
 
-def stream_index(path: Path) -> StreamIndex:
+def stream_index(path: str | Path) -> StreamIndex:
     """The stamps of every frame of a file's first video stream; nothing is decoded.
 
     Raises:
@@ -100,14 +101,14 @@ def _is_elementary(container: Any) -> bool:
 
 
 def decode_frames(
-    path: Path, pts: Sequence[int]
+    path: str | Path, pts: Sequence[int]
 ) -> Iterator[tuple[int, UInt8[Array, "height width 3"]]]:
     """Frames of a video by their exact stamps, in ascending order of stamp.
 
     Frames that follow each other are decoded in one pass.
 
     Args:
-        path: The video.
+        path: The video, here or on an object store.
         pts: Stamps as :func:`stream_index` lists them; repeated ones come once.
 
     Yields:
@@ -154,7 +155,9 @@ def _runs(wanted: Sequence[int], keys: Int[Array, " keys"]) -> Iterator[list[int
         yield [pts for _, pts in run]
 
 
-def _decoded(path: Path, frames: Iterable[Any], wanted: list[int]) -> Iterator[tuple[int, Array]]:
+def _decoded(
+    path: str | Path, frames: Iterable[Any], wanted: list[int]
+) -> Iterator[tuple[int, Array]]:
     left = set(wanted)
     for frame in frames:
         if frame.pts in left:
@@ -170,12 +173,22 @@ def _decoded(path: Path, frames: Iterable[Any], wanted: list[int]) -> Iterator[t
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _readable(path: str | Path) -> Iterator[Any]:
+    """What the library opens: a path, or a file that reads an object by ranges."""
+    if is_remote(path):
+        with open_uri(path) as file:
+            yield file
+    else:
+        yield str(path)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path)) as container:
+        with _readable(path) as source, av.open(source) as container:
             if not container.streams.video:
                 raise UnreadableFile(path, "holds no video stream")
             yield container

@@ -40,11 +40,13 @@ import pyarrow as pa
 from formats import registry
 from formats.files import open_binary
 from formats.registry import Rejected
+from formats.remote import address
 from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
 from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
+from lake.remote import Mirrors, same
 from lake.scenes import cut
 from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
 from schemas.records import Log, Note
@@ -113,7 +115,7 @@ def ingest(
 
     Args:
         lake: Where to.
-        paths: Files and folders.
+        paths: Files and folders, here or on an object store (``s3://``, ``gs://``, ``az://``).
         format: Name of the reader; by default each source is recognised.
         jobs: Processes that read; the lake itself is written by this one alone.
         on_error: ``stop``: the first refusal is raised, after what was good before it has been
@@ -129,14 +131,14 @@ def ingest(
             ``DuplicateLog``.
         StorageFull: The disk is full or read-only; whole batches are kept.
     """
-    named = [Path(path).absolute() for path in paths]
-    params = {"paths": [str(p) for p in named], "format": format, "on_error": on_error}
+    named = [address(path) or str(Path(path).absolute()) for path in paths]
+    params = {"paths": named, "format": format, "on_error": on_error}
     report = IngestReport()
     _tell_cut_short(lake)
-    with lake.run("ingest", params=params) as run:
+    with lake.run("ingest", params=params) as run, Mirrors() as mirrors:
         desk = _Desk(lake, run.id, report)
         try:
-            _read_all(desk, named, format=format, jobs=jobs, stop=on_error == "stop",
+            _read_all(desk, named, mirrors, format=format, jobs=jobs, stop=on_error == "stop",
                       progress=progress)  # fmt: skip
             if report.logs:
                 with lake.store.writing():
@@ -300,12 +302,14 @@ class _Source:
         format: Name of its reader.
         origins: What its rows will say of where they came from.
         have: Ids of its logs that are here already.
+        renamed: What makes of a log, as it was read, one whose addresses last.
     """
 
     path: Path
     format: str
     origins: Origins
     have: frozenset[int]
+    renamed: Callable[[Log | Rejected], Log | Rejected] = same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -512,17 +516,19 @@ def _duplicate(log: _Converted) -> DuplicateLog:
 
 def _read_all(
     desk: _Desk,
-    paths: Sequence[Path],
+    paths: Sequence[str],
+    mirrors: Mirrors,
     *,
     format: str | None,
     jobs: int,
     stop: bool,
     progress: Progress | None,
 ) -> None:
-    work = _work(paths, format)
+    work = _work(paths, mirrors, format)
     done = 0
 
     def refuse(error: BadInput, source: _Source | None) -> None:
+        error = mirrors.told(error)
         desk.refuse(error, source)
         if stop:
             desk.commit()
@@ -535,24 +541,32 @@ def _read_all(
                 yield found
                 continue
             name, path = found
+            nowhere = _Source(path=path, format=name, origins=_NOWHERE, have=frozenset())
             try:
-                sha256 = fingerprint(path, _reader(name).files(path))
+                tags = mirrors.fingerprint(_reader(name), path)
+                here = None if tags is None else desk.logs_of(tags, name)
+                if here is None:
+                    mirrors.fetch(_reader(name), path)
+                    sha256 = fingerprint(path, _reader(name).files(path))
+                    here = desk.logs_of(sha256, name)
             except BadInput as error:
                 yield error
                 continue
-            here = desk.logs_of(sha256, name)
             if here is not None:
                 desk.report.unchanged += here
-                yield _Source(path=path, format=name, origins=_NOWHERE, have=frozenset())
+                yield nowhere
                 continue
             origins = Origins(
                 sha256=sha256,
                 converter=f"{name} {code_version()}",
                 run_id=desk.run_id,
                 format=name,
-                uri=str(path),
+                uri=mirrors.name(path),
             )
-            yield _Source(path=path, format=name, origins=origins, have=desk.have(sha256))
+            yield _Source(
+                path=path, format=name, origins=origins, have=desk.have(sha256),
+                renamed=mirrors.renamed(),
+            )  # fmt: skip
 
     with (
         tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
@@ -582,15 +596,19 @@ def _read_all(
                     whole = False
                     refuse(error, source)
             if whole and source.origins is not _NOWHERE:
-                desk.tell(
-                    {
-                        "uri": str(source.path), "source_sha256": source.origins.sha256,
-                        "format": source.format, "kind": "ingested",
-                        "reason": "every log of this source is in the lake", "count": logs,
-                    }
-                )  # fmt: skip
+                reason = "every log of this source is in the lake"
+                tags = mirrors.fingerprint(_reader(source.format), source.path)
+                for known_by in filter(None, (source.origins.sha256, tags)):
+                    desk.tell(
+                        {
+                            "uri": source.origins.uri, "source_sha256": known_by,
+                            "format": source.format, "kind": "ingested", "reason": reason,
+                            "count": logs,
+                        }
+                    )  # fmt: skip
+            mirrors.release(source.path)
             if progress is not None:
-                progress(done, len(work), str(source.path))
+                progress(done, len(work), mirrors.name(source.path))
         desk.commit()  # while the parts of long logs are still there
 
 
@@ -603,14 +621,17 @@ _NOWHERE = Origins(sha256="", converter="", run_id=0)
 """Marks a source that came in whole before and is not read again."""
 
 
-def _work(paths: Sequence[Path], format: str | None) -> list[tuple[str, Path] | BadInput]:
+def _work(
+    paths: Sequence[str], mirrors: Mirrors, format: str | None
+) -> list[tuple[str, Path] | BadInput]:
     """Every source at or under the paths, and what cannot be one, in order."""
     if format is not None:
         registry.reader(format)
     found: dict[tuple[str, Path], None] = {}
     work: list[tuple[str, Path] | BadInput] = []
-    for path in paths:
+    for named in paths:
         try:
+            path = mirrors.local(named)
             if format is None:
                 here = list(registry.detect(path))
             elif path.exists():
@@ -706,7 +727,8 @@ def _convert_source(source: _Source, folder: Path) -> Iterator[_Item]:
         return
     assembly: Assembly | None = None
     try:
-        for log in _reader(source.format).read(source.path):
+        for read in _reader(source.format).read(source.path):
+            log = source.renamed(read)
             if isinstance(log, Rejected):
                 yield _Refused(
                     path=str(source.path), record=log.record, reason=log.reason, notes=log.notes

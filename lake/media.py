@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +127,7 @@ def video_images(
         assert capture.pts is not None, "frames of videos have stamps"
         by_file.setdefault(capture.uri, {}).setdefault(capture.pts, []).append(capture)
     for uri, wanted in by_file.items():
-        for pts, pixels in decode_frames(Path(uri), list(wanted)):
+        for pts, pixels in decode_frames(uri, list(wanted)):
             for capture in wanted[pts]:
                 yield capture, pixels
 
@@ -272,7 +271,7 @@ def _undecodable(capture: Capture, error: Exception) -> BadInput:
     from schemas.errors import UnreadableFile
 
     return UnreadableFile(
-        Path(capture.uri),
+        capture.uri,
         f"holds no {capture.codec} at {capture.t_ns} ns of channel {capture.channel} ({error})",
         hint="The file may have changed since it was ingested.",
     )

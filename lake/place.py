@@ -114,10 +114,11 @@ def place_of(uri: str | Path, options: Mapping[str, str] | None = None) -> Place
     Raises:
         LakeError: It is neither a folder nor on an object store that is known.
     """
-    if remote.is_remote(uri):
+    address = remote.address(uri)
+    if address is not None:
         if options:
-            remote.use(str(uri), options)
-        return Bucket(str(uri).rstrip("/"))
+            remote.use(address, options)
+        return Bucket(address)
     text = str(uri).removeprefix("file://")
     if "://" in text:
         schemes = ", ".join(f"{scheme}://" for scheme in remote.SCHEMES)
