@@ -11,7 +11,7 @@ in the element. There is no ego: a *planning problem* says where one should star
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -22,9 +22,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from lxml import etree
 
-from formats.files import open_binary, plain_name, read_bytes, recognised
+from formats.files import plain_name, recognised
 from formats.names import distinct
 from formats.tally import Tally
+from formats.tree import matching
+from formats.xml_file import begins_with, read_xml
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.polylines import headings, resample
@@ -120,12 +122,7 @@ ROLES = {
 
 def sources(path: Path) -> Iterator[Path]:
     """XML files whose root is ``commonRoad``, at or under a path, and broken ones beside them."""
-    if path.is_file():
-        found: Iterable[Path] = [path]
-    else:
-        found = sorted(p for p in path.rglob("*.xml*") if p.is_file())
-    named = (file for file in found if plain_name(file).endswith(".xml"))
-    yield from recognised(named, _begins_as_scenario)
+    yield from recognised(matching(path, "*.xml"), lambda file: begins_with(file, b"commonRoad"))
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -139,37 +136,44 @@ def read(source: Path) -> Iterator[Log]:
     Raises:
         UnreadableFile: It is no XML, or no CommonRoad scenario.
     """
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
+    yield scenario_log(read_xml(source, "commonRoad"), source)
+
+
+def scenario_log(
+    root: Any,
+    source: Path,
+    *,
+    states: Mapping[str, States] | None = None,
+    tally: Tally | None = None,
+) -> Log:
+    """A ``commonRoad`` element as a log, for readers of the other encodings too.
+
+    Args:
+        root: As in an XML file of 2020a.
+        source: What was read.
+        states: Of obstacles by id, where they are not in the element.
+        tally: What was noted so far.
+
+    Raises:
+        UnreadableFile: It makes no sense, or is empty.
+    """
     try:
-        root = etree.fromstring(read_bytes(source), parser)
-    except etree.XMLSyntaxError as error:
-        hint = "Was the file written to its end?"
-        raise UnreadableFile(source, f"is not XML ({error})", hint=hint) from error
-    if root.tag != "commonRoad":
-        raise UnreadableFile(source, f"is no CommonRoad file: its root is <{root.tag}>")
-    try:
-        log = _log(root, source)
-    except _Malformed as error:
+        log = _log(root, source, states or {}, tally or Tally())
+    except Malformed as error:
         raise UnreadableFile(source, f"is no sound CommonRoad scenario: {error}") from error
     if log is None:
         raise UnreadableFile(source, "holds neither lanelets nor obstacles")
-    yield log
+    return log
 
 
-def _begins_as_scenario(file: Path) -> bool:
-    with open_binary(file) as stream:
-        return b"<commonRoad" in stream.read(4096)
-
-
-class _Malformed(ValueError):
+class Malformed(ValueError):
     """An element that lacks what it must have; the message says which."""
 
 
-def _log(root: Any, source: Path) -> Log | None:
-    ledger = Tally()
+def _log(root: Any, source: Path, states: Mapping[str, States], ledger: Tally) -> Log | None:
     step_ns = _step_ns(root)
     name = root.get("benchmarkID") or plain_name(source).removesuffix(".xml")
-    moving, standing = _obstacles(root, ledger)
+    moving, standing = _obstacles(root, states, ledger)
     problems = root.findall("planningProblem")
     last_step = max((int(one.step[-1]) for one in moving), default=-1)
     if last_step < 0:
@@ -214,9 +218,9 @@ def _step_ns(root: Any) -> int:
     try:
         step_ns = int(Decimal(root.get("timeStepSize", "")) * 10**9)
     except (InvalidOperation, ValueError, OverflowError) as error:  # no number, NaN, infinite
-        raise _Malformed(f"timeStepSize is `{root.get('timeStepSize')}`") from error
+        raise Malformed(f"timeStepSize is `{root.get('timeStepSize')}`") from error
     if step_ns <= 0:
-        raise _Malformed(f"timeStepSize is `{root.get('timeStepSize')}`")
+        raise Malformed(f"timeStepSize is `{root.get('timeStepSize')}`")
     return step_ns
 
 
@@ -227,7 +231,7 @@ def _number(text: str | None, what: str) -> float:
     try:
         return float(text or "")
     except ValueError as error:
-        raise _Malformed(f"{what} is `{text}`, not a number") from error
+        raise Malformed(f"{what} is `{text}`, not a number") from error
 
 
 def _values(state: Any, ledger: Tally) -> dict[str, float]:
@@ -326,7 +330,9 @@ class _Box:
     width: float
 
 
-def _obstacles(root: Any, ledger: Tally) -> tuple[list[_Obstacle], list[_Obstacle]]:
+def _obstacles(
+    root: Any, states: Mapping[str, States], ledger: Tally
+) -> tuple[list[_Obstacle], list[_Obstacle]]:
     """Obstacles with states of their own, and those that stand."""
     moving: list[_Obstacle] = []
     standing: list[_Obstacle] = []
@@ -339,16 +345,17 @@ def _obstacles(root: Any, ledger: Tally) -> tuple[list[_Obstacle], list[_Obstacl
             ledger.add("dropped", "phantom obstacles, which were not observed")
             continue
         try:
-            made = _obstacle(element, role, ledger)
-        except _Malformed as error:
+            made = _obstacle(element, role, states.get(element.get("id", "")), ledger)
+        except Malformed as error:
             ledger.add("dropped", f"obstacles without a usable state or shape ({error})")
             continue
         (standing if role == "static" else moving).append(made)
     return moving, standing
 
 
-def _obstacle(element: Any, role: str, ledger: Tally) -> _Obstacle:
-    states = _states(element, ledger, moving=role != "static")
+def _obstacle(element: Any, role: str, states: States | None, ledger: Tally) -> _Obstacle:
+    if states is None:
+        states = _states(element, ledger, moving=role != "static")
     for prediction in ("occupancySet", "probabilityDistribution"):
         if (found := element.find(prediction)) is not None:
             reason = f"{prediction}, a prediction, is not an observation (counted by time step)"
@@ -357,7 +364,7 @@ def _obstacle(element: Any, role: str, ledger: Tally) -> _Obstacle:
     word = (element.findtext("type") or "unknown").strip()
     if states is None:
         if role != "static" or box is None:
-            raise _Malformed("no state")
+            raise Malformed("no state")
         # 2017a and environment obstacles: the shape itself stands in the world frame.
         steps, at, yaw, velocity = (
             np.zeros(1, int),
@@ -386,7 +393,7 @@ def _obstacle(element: Any, role: str, ledger: Tally) -> _Obstacle:
     )
     valid = seen & sound[place]
     if not valid.any():
-        raise _Malformed("no finite state")
+        raise Malformed("no finite state")
     first, last = np.flatnonzero(valid)[[0, -1]]
     kept = slice(first, last + 1)
     blank = ~valid[:, None]
@@ -403,7 +410,7 @@ def _obstacle(element: Any, role: str, ledger: Tally) -> _Obstacle:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _States:
+class States:
     """An obstacle's states as columns, in the order of the file; NaN is what a state lacks.
 
     ``values`` holds time, orientation, velocity, slipAngle and velocityY.
@@ -427,7 +434,7 @@ _TEXTS: dict[tuple[str, str], Any] = {
 }
 
 
-def _states(element: Any, ledger: Tally, *, moving: bool) -> _States | None:
+def _states(element: Any, ledger: Tally, *, moving: bool) -> States | None:
     """The states of an obstacle, those of its trajectory only if it moves; None if it has none."""
     parts = []
     for place in _PLACES if moving else _PLACES[:1]:
@@ -437,13 +444,13 @@ def _states(element: Any, ledger: Tally, *, moving: bool) -> _States | None:
             parts.append(found or _states_one_by_one(element.findall(place), ledger))
     if not parts:
         return None
-    return _States(
+    return States(
         np.concatenate([part.at for part in parts]),
         {name: np.concatenate([part.values[name] for part in parts]) for name in _NAMES},
     )
 
 
-def _columns(element: Any, place: str, count: int) -> _States | None:
+def _columns(element: Any, place: str, count: int) -> States | None:
     """Columns by one search each, which is several times as fast as looking into every state.
 
     None where the states are not of one kind: an interval, an area, or a value that some lack. If
@@ -465,21 +472,21 @@ def _columns(element: Any, place: str, count: int) -> _States | None:
     if count > 1 and np.isnan(found["time"]).any():
         return None
     z = np.where(np.isnan(found["z"]), 0.0, found["z"])
-    return _States(
+    return States(
         np.column_stack([found["x"], found["y"], z]), {name: found[name] for name in _NAMES}
     )
 
 
-def _states_one_by_one(states: Sequence[Any], ledger: Tally) -> _States:
+def _states_one_by_one(states: Sequence[Any], ledger: Tally) -> States:
     rows = [_values(state, ledger) for state in states]
-    return _States(
+    return States(
         np.array([_position(state, ledger) for state in states]),
         {name: np.array([row.get(name, np.nan) for row in rows]) for name in _NAMES},
     )
 
 
 def _motion(
-    states: _States, element: Any, ledger: Tally
+    states: States, element: Any, ledger: Tally
 ) -> tuple[Int[Array, " n"], Float[Array, "n 3"], Float[Array, " n"], Float[Array, "n 2"]]:
     """Steps, positions, headings and velocities of states, ascending, each step once."""
     time = states.values["time"]
@@ -487,7 +494,7 @@ def _motion(
         time = np.nan_to_num(time)
     sound = (time >= 0) & (time <= LAST_STEP)
     if not sound.all():
-        raise _Malformed(f"a state at time step {time[~sound][0]}")
+        raise Malformed(f"a state at time step {time[~sound][0]}")
     steps, first = np.unique(np.round(time).astype(np.int64), return_index=True)
     ledger.add(
         "dropped", "states at a time that the obstacle has a state for already",
@@ -538,7 +545,7 @@ def _position(state: Any, ledger: Tally) -> tuple[float, float, float]:
         return _point(point)
     box = _box(state.find("position"), ledger)
     if box is None:
-        raise _Malformed("a state without position")
+        raise Malformed("a state without position")
     ledger.add("guessed", "position given as an area: its middle is taken")
     return float(box.centre[0]), float(box.centre[1]), 0.0
 
@@ -651,7 +658,7 @@ def _map(root: Any, name: str, ledger: Tally) -> RoadMap:
             MapFeature(
                 feature_id=index,
                 source_id=sign_id,
-                layer=MapLayer.STOP_SIGN if stop else MapLayer.OTHER,
+                layer=MapLayer.STOP_SIGN if stop else MapLayer.SIGN,
                 points=place,
                 source_type=" ".join(["trafficSign", *codes]),
                 has_z=sign.find("position/point/z") is not None,
@@ -659,6 +666,19 @@ def _map(root: Any, name: str, ledger: Tally) -> RoadMap:
         )
         if stop:
             edges += [(index, EdgeKind.STOP_LINE_OF_LANE, lane) for lane in lanes]
+    for light_id, light in _index(root, "trafficLight").items():
+        point = light.find("position/point")
+        if point is not None:
+            features.append(
+                MapFeature(
+                    feature_id=len(features),
+                    source_id=light_id,
+                    layer=MapLayer.TRAFFIC_LIGHT,
+                    points=np.array([_point(point)]),
+                    source_type="trafficLight",
+                    has_z=light.find("position/point/z") is not None,
+                )
+            )
     if not features:
         return RoadMap.none()
     unique = np.array(list(dict.fromkeys(edges)), dtype=np.int64).reshape(-1, 3)

@@ -309,6 +309,12 @@ FORMATS: dict[str, Format] = {
             checked="172 real files against commonroad-io",
         ),
         Format(
+            name="commonroad_protobuf",
+            title="CommonRoad scenario (protobuf 2020a, 2024)",
+            reader="formats.commonroad_protobuf",
+            modalities=("tracks", "map", "signals"),
+        ),
+        Format(
             name="lanelet2",
             title="Lanelet2 road map (OpenStreetMap XML)",
             reader="formats.lanelet2",

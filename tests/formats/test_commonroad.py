@@ -367,7 +367,7 @@ def test_broken_numbers(tmp_path: Path) -> None:
         ("<commonRoad timeStepSize='0.1'/>", "neither lanelets nor obstacles"),
         ("<commonRoad timeStepSize='none'/>", "timeStepSize is `none`"),
         ("<commonRoad timeStepSize='0.1'>", "is not XML"),
-        ("<OpenDRIVE/>", "is no CommonRoad file: its root is <OpenDRIVE>"),
+        ("<OpenDRIVE/>", "is no commonRoad file: its root is <OpenDRIVE>"),
     ],
 )
 def test_what_is_no_scenario_is_refused(tmp_path: Path, content: str, reason: str) -> None:
