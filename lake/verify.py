@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from lake.dense import PACKING, unpack_signals, unpack_tracks
+from lake.findings import ERROR, WARNING, Tally
+from lake.findings import Finding as Finding
 from lake.sql import connect
+from lake.verify_files import blob_contents, frame_files, snapshots, video_stamps
+from lake.verify_motion import motion
+from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
 if TYPE_CHECKING:
     from lake.lake import Lake
 
-ERROR, WARNING = "error", "warning"
 READABLE = "readable"
 
 STRAY_M = 2000.0
 """How far beyond the bounding box of its map a road user may be seen before it is told [m]."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One rule that some rows break.
-
-    Attributes:
-        severity: ``error``: rows are wrong; ``warning``: rows are worth a look.
-        check: Name of the rule.
-        table: Where the rows are.
-        count: How many break it.
-        detail: What that means, with an example where there is one.
-    """
-
-    severity: str
-    check: str
-    table: str
-    count: int
-    detail: str
-
+DENSE_ROWS = 5000
+"""How many dense scenes are unpacked, unless a deep look is wanted."""
 
 REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("ego", "log_id", "logs", "log_id", ERROR),
@@ -49,7 +38,11 @@ REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("tracks", "log_id", "logs", "log_id", ERROR),
     ("lights", "log_id", "logs", "log_id", ERROR),
     ("sensors", "log_id", "logs", "log_id", ERROR),
+    ("frames", "log_id", "logs", "log_id", ERROR),
     ("frames", "log_id, channel", "sensors", "log_id, channel", WARNING),
+    ("frames", "blob_id", "blobs", "blob_id", ERROR),
+    ("readings", "log_id", "logs", "log_id", ERROR),
+    ("readings", "log_id, channel", "sensors", "log_id, channel", WARNING),
     ("logs", "map_id", "map_features", "map_id", ERROR),
     ("map_edges", "map_id, from_id", "map_features", "map_id, feature_id", ERROR),
     ("map_edges", "map_id, to_id", "map_features", "map_id, feature_id", ERROR),
@@ -71,12 +64,23 @@ REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
 
 _POSES = ("ego", "agents")
 
+SERIES: dict[str, tuple[str, ...]] = {
+    "ego": ("log_id", "track_id"), "agents": ("log_id", "track_id"),
+    "lights": ("log_id", "source_lane_id"), "frames": ("log_id", "sensor_id"),
+    "readings": ("log_id", "sensor_id", "signal"),
+}  # fmt: skip
+"""Tables whose rows go forward in time while these columns stay the same."""
 
-def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list[Finding]:
+
+def verify(
+    lake: Lake, *, deep: bool = False, progress: Callable[[str], None] | None = None
+) -> list[Finding]:
     """Every rule that is broken, errors first.
 
     Args:
-        lake: To be looked at; nothing is changed.
+        lake: To be looked at as it is now; nothing is changed.
+        deep: Look also at what takes long: every dense scene, object, video and copied payload,
+            where otherwise some are sampled.
         progress: Told the name of each check before it runs.
     """
     found: list[Finding] = []
@@ -88,16 +92,29 @@ def verify(lake: Lake, *, progress: Callable[[str], None] | None = None) -> list
             tell(name)
             if finding is not None:
                 found.append(finding)
-    for name, look in (*((n, _order) for n in _POSES), ("dense", _dense)):
-        tell(name if name == "dense" else f"order {name}")
+    for check, name, look in _looks(lake, deep=deep):
+        tell(f"{check} {name}")
         try:
-            found += look(lake, name)
-        except (OSError, ValueError) as error:
+            found += look()
+        except (OSError, ValueError, BadQuery) as error:
             found.append(_unreadable(name, error))
     # Many rules meet the same damage; it is told once for each table.
     told = {(f.check, f.table): f for f in reversed(found) if f.check == READABLE}
     found = [f for f in found if f.check != READABLE or told[f.check, f.table] is f]
     return sorted(found, key=lambda finding: finding.severity != ERROR)
+
+
+def _looks(lake: Lake, *, deep: bool) -> Iterator[tuple[str, str, Callable[[], list[Finding]]]]:
+    """What is no query: (check, table, function)."""
+    for name, columns in SERIES.items():
+        yield "order", name, partial(_order, lake, name, columns)
+    for name in _POSES:
+        yield "motion", name, partial(motion, lake, name)
+    yield "unpack", "dense", partial(_dense, lake, "dense", deep=deep)
+    yield "files", "frames", partial(frame_files, lake, deep=deep)
+    yield "videos", "frames", partial(video_stamps, lake, deep=deep)
+    yield "checksums", "blobs", partial(blob_contents, lake, deep=deep)
+    yield "snapshots", "", lambda: list(snapshots(lake))
 
 
 def _checks(
@@ -152,6 +169,36 @@ def _rules() -> Iterator[tuple[str, str, str, str, str]]:
             WHERE p.lane_id IS NOT NULL
         """
         yield ERROR, "lane", name, query, "lanes are not on the log's map"
+    query = """
+        SELECT log_id, source_track_id FROM tracks GROUP BY 1, 2 HAVING count(DISTINCT cls) > 1
+        UNION ALL
+        SELECT log_id, track_id::VARCHAR FROM agents GROUP BY 1, 2 HAVING count(DISTINCT cls) > 1
+    """
+    yield WARNING, "class flip", "tracks", query, "road users are of several classes"
+    query = """
+        SELECT log_id, source_track_id FROM tracks
+        GROUP BY 1, 2 HAVING count(*) > 1 AND count(DISTINCT cls) = 1
+    """
+    yield WARNING, "id reuse", "tracks", query, "ids of the source are borne by several tracks"
+    query = """
+        SELECT log_id, track_id, n_obs, coalesce(n, 0) AS there FROM tracks LEFT JOIN (
+            SELECT log_id, track_id, count(*) AS n FROM (
+                SELECT log_id, track_id FROM ego WHERE valid
+                UNION ALL SELECT log_id, track_id FROM agents WHERE valid
+            ) GROUP BY 1, 2) USING (log_id, track_id)
+        WHERE n_obs <> coalesce(n, 0)
+    """
+    yield ERROR, "complete", "tracks", query, "tracks lack states, or have too many"
+    query = """
+        SELECT log_id, n_frames, coalesce(n, 0) AS there FROM logs
+        LEFT JOIN (SELECT log_id, count(*) AS n FROM frames GROUP BY 1) USING (log_id)
+        WHERE n_frames <> coalesce(n, 0)
+    """
+    yield ERROR, "complete", "logs", query, "logs lack frames, or have too many"
+    query = "SELECT log_id, track_id FROM tracks WHERE t_last_ns < t_first_ns"
+    yield ERROR, "span", "tracks", query, "tracks end before they begin"
+    query = "SELECT log_id, channel, t_ns FROM frames WHERE t_end_ns < t_ns"
+    yield WARNING, "span", "frames", query, "captures end before they begin"
     query = "SELECT scene_id FROM scenes WHERE t1_ns < t0_ns OR t_anchor_ns NOT BETWEEN t0_ns AND t1_ns"
     yield ERROR, "span", "scenes", query, "scenes end before they begin"
     query = "SELECT event_id FROM events WHERE t1_ns < t0_ns"
@@ -194,45 +241,57 @@ def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
     return int(row[-1]), told
 
 
-def _order(lake: Lake, name: str) -> list[Finding]:
-    """Rows of a track that do not stand in order of time, which readers of tracks rely on."""
-    data = lake.table(name)
+def _order(lake: Lake, name: str, columns: Sequence[str]) -> list[Finding]:
+    """Rows of a series that do not go forward in time, which readers of series rely on."""
+    data = lake.store.dataset(name)
     if data is None:
         return []
-    broken, example, last = 0, "", np.zeros((0, 3), dtype=np.int64)
-    for batch in data.to_batches(columns=["log_id", "track_id", "t_ns"]):
-        rows = np.column_stack([column.to_numpy() for column in batch.columns])
-        rows = np.concatenate([last, rows])
-        same = (rows[1:, :2] == rows[:-1, :2]).all(axis=1)
-        bad = np.flatnonzero(same & (rows[1:, 2] <= rows[:-1, 2])) + 1
+    tally = Tally(severity=ERROR, check="order", what="rows are not in order of time")
+    last: pa.Table | None = None
+    for batch in data.to_batches(columns=[*columns, "t_ns"]):
+        rows = pa.Table.from_batches([batch] if last is None else [last, batch])
+        if not rows.num_rows:
+            continue
+        last = rows.slice(rows.num_rows - 1).combine_chunks().to_batches()[0]
+        same = np.ones(rows.num_rows - 1, dtype=bool)
+        for column in columns:
+            codes = rows[column].combine_chunks()
+            codes = codes.dictionary_encode().indices if pa.types.is_string(codes.type) else codes
+            values = codes.to_numpy()
+            same &= values[1:] == values[:-1]
+        t_ns = rows["t_ns"].to_numpy()
+        bad = np.flatnonzero(same & (t_ns[1:] <= t_ns[:-1])) + 1
         if len(bad):
-            broken += len(bad)
-            log_id, track_id, t_ns = rows[bad[0]]
-            example = example or f"log_id {log_id}, track_id {track_id}, t_ns {t_ns}"
-        last = rows[-1:]
-    if not broken:
-        return []
-    detail = f"{broken} states are not in order of time; for example {example}."
-    return [Finding(severity=ERROR, check="order", table=name, count=broken, detail=detail)]
+            row = rows.slice(int(bad[0]), 1).to_pylist()[0]
+            tally.add(len(bad), ", ".join(f"{key} {value}" for key, value in row.items()))
+    return tally.finding(name)
 
 
-def _dense(lake: Lake, name: str) -> list[Finding]:
+def _dense(lake: Lake, name: str, *, deep: bool) -> list[Finding]:
     """Dense rows that do not unpack to what their row says."""
-    data = lake.table(name)
-    broken, example = 0, ""
+    data = lake.store.dataset(name)
     if data is None:
         return []
+    tally = Tally(
+        severity=ERROR, check="dense", what="rows do not unpack to the arrays that they promise"
+    )
     columns = ["scene_id", "n_agents", "n_steps", "n_signals", "tracks", "signals", "packing"]
-    for batch in data.to_batches(columns=columns, batch_size=64):
+    count = data.count_rows()
+    if deep or count <= DENSE_ROWS:
+        batches = data.to_batches(columns=columns, batch_size=64)
+    else:
+        places = np.linspace(0, count - 1, DENSE_ROWS).round().astype(np.int64)
+        batches = (
+            batch
+            for some in np.array_split(places, DENSE_ROWS // 64)
+            for batch in data.take(some.tolist(), columns=columns).to_batches()
+        )
+    for batch in batches:
         for row in batch.to_pylist():
             reason = _unsound(row)
             if reason:
-                broken += 1
-                example = example or f"scene_id {row['scene_id']}: {reason}"
-    if not broken:
-        return []
-    detail = f"{broken} rows do not unpack to the arrays that they promise; {example}."
-    return [Finding(severity=ERROR, check="dense", table="dense", count=broken, detail=detail)]
+                tally.add(1, f"scene_id {row['scene_id']}: {reason}")
+    return tally.finding("dense")
 
 
 def _unsound(row: dict[str, Any]) -> str:
