@@ -35,9 +35,8 @@ def on_clock(local: LocalLog, times: Int[Array, " steps"]) -> Tracks:
     """Everyone who is seen at any of the times [ns], ego first, then in order of track id."""
     rows, who = local.rows, local.tracks
     begin, end = int(times[0]) - JITTER_NS, int(times[-1]) + JITTER_NS
-    seen = np.flatnonzero(rows.valid)
-    reach = (rows.t_ns[seen] >= begin - local.gap_ns) & (rows.t_ns[seen] <= end + local.gap_ns)
-    seen = seen[reach]
+    reach = (rows.t_ns >= begin - local.gap_ns) & (rows.t_ns <= end + local.gap_ns)
+    seen = np.flatnonzero(reach & rows.valid)
     present = np.unique(rows.track[seen])
     if not len(present):
         return _nobody(len(times))
@@ -57,14 +56,15 @@ def on_clock(local: LocalLog, times: Int[Array, " steps"]) -> Tracks:
     weight = np.where(between, since / np.maximum(since + until, 1), 0.0)
     other = np.where(between, following, base)
     extra_s = np.where(beside, (times - rows.t_ns[base]) / 1e9, 0.0)
-    xyz = rows.xyz.astype(np.float64)
-    velocity = rows.velocity.astype(np.float64)
-    yaw = rows.yaw.astype(np.float64)
+    xyz, v, psi = (a[base].astype(np.float64) for a in (rows.xyz, rows.velocity, rows.yaw))
+    xyz_other, v_other, psi_other = (
+        a[other].astype(np.float64) for a in (rows.xyz, rows.velocity, rows.yaw)
+    )
     w = weight[..., None]
-    v = velocity[base] + w * (velocity[other] - velocity[base])
-    xy = xyz[base, :2] + w * (xyz[other, :2] - xyz[base, :2]) + extra_s[..., None] * v
-    z = xyz[base, 2] + weight * (xyz[other, 2] - xyz[base, 2])
-    psi = wrap(yaw[base] + weight * difference(yaw[other], yaw[base]))
+    v = v + w * (v_other - v)
+    xy = xyz[..., :2] + w * (xyz_other[..., :2] - xyz[..., :2]) + extra_s[..., None] * v
+    z = xyz[..., 2] + weight * (xyz_other[..., 2] - xyz[..., 2])
+    psi = wrap(psi + weight * difference(psi_other, psi))
 
     kept = valid.any(axis=1)
     valid, xy, z, psi, v = valid[kept], xy[kept], z[kept], psi[kept], v[kept]

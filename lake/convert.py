@@ -204,19 +204,24 @@ def agents_table(local: LocalLog) -> pa.Table:
 def tracks_table(local: LocalLog) -> pa.Table:
     """One row a track, the ego's first."""
     who, rows = local.tracks, local.rows
-    first, last, seen, length, fastest, told = [], [], [], [], [], []
-    for track in who.track_id:
-        begin, end = _span(local, int(track))
-        valid = rows.valid[begin:end]
-        times = rows.t_ns[begin:end][valid] if valid.any() else rows.t_ns[begin:end]
-        first.append(times[0])
-        last.append(times[-1])
-        seen.append(int(valid.sum()))
-        length.append(_path_length(local, begin, end))
-        moving = rows.velocity[begin:end][rows.has_velocity[begin:end]]
-        fastest.append(float(np.hypot(*moving.T).max()) if len(moving) else None)
-        measured = bool(rows.measured[begin:end].any())
-        told.append("measured" if measured else "derived" if len(moving) else "none")
+    if not len(who.track_id):
+        return TABLES["tracks"].schema.empty_table()
+    begin = np.searchsorted(rows.track, who.track_id)
+    seen = np.add.reduceat(rows.valid, begin, dtype=np.int64)
+    # Times of a track ascend: its first valid row is the one with the least time.
+    never = (seen == 0)[np.searchsorted(who.track_id, rows.track)]
+    counts = rows.valid | never
+    none = np.iinfo(np.int64)
+    first = np.minimum.reduceat(np.where(counts, rows.t_ns, none.max), begin)
+    last = np.maximum.reduceat(np.where(counts, rows.t_ns, none.min), begin)
+    speed = np.where(rows.has_velocity, np.hypot(*rows.velocity.T), -1.0)
+    fastest = np.maximum.reduceat(speed, begin).astype(np.float64)
+    measured = np.logical_or.reduceat(rows.measured, begin)
+    told = np.where(measured, "measured", np.where(fastest >= 0.0, "derived", "none"))
+    ends = np.append(begin, len(rows.track))[1:]
+    length = [
+        _path_length(local, a, b) for a, b in zip(begin.tolist(), ends.tolist(), strict=True)
+    ]
     return as_table(
         "tracks",
         {
@@ -224,7 +229,8 @@ def tracks_table(local: LocalLog) -> pa.Table:
             "source_track_id": list(who.source_track_id),
             "cls": [AgentClass(c).word for c in who.cls], "source_cls": list(who.source_cls),
             "is_ego": who.track_id == 0, "t_first_ns": first, "t_last_ns": last, "n_obs": seen,
-            "path_len": length, "v_max": fastest, "velocity_source": told,
+            "path_len": length, "v_max": (fastest, fastest >= 0.0),
+            "velocity_source": told.tolist(),
         },
     )  # fmt: skip
 
@@ -310,7 +316,7 @@ def map_features_table(local: LocalLog) -> pa.Table:
 
 
 def map_edges_table(local: LocalLog) -> pa.Table:
-    """The map's graph, the conflicts that we found among its edges."""
+    """The map's graph, what we found of it after what the source states."""
     edges = local.roads.map.edges
     if not len(edges):
         return TABLES["map_edges"].schema.empty_table()
@@ -515,7 +521,8 @@ def _span(local: LocalLog, track: int) -> tuple[int, int]:
 def _path_length(local: LocalLog, begin: int, end: int) -> float:
     """Distance along the observations of a track, without its gaps [m]."""
     rows = np.flatnonzero(local.rows.valid[begin:end]) + begin
-    steps = np.linalg.norm(np.diff(local.rows.xyz[rows, :2].astype(np.float64), axis=0), axis=1)
+    step = np.diff(local.rows.xyz[rows, :2].astype(np.float64), axis=0)
+    steps = np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2)
     joined = np.diff(local.rows.t_ns[rows]) <= local.gap_ns
     return float(steps[joined].sum())
 

@@ -498,31 +498,47 @@ def _tracks(
         notes.append(
             Note(kind="dropped", reason="tracks have no row at all", count=named - len(present))
         )
-    ends = np.append(first, len(rows.track))[1:]
-    cls, source_id, source_cls, sizes, flat, low = [], [], [], [], 0, 0
-    for track, begin, end in zip(present, first, ends, strict=True):
-        name, word = theirs[int(track)]
-        kind = everyone[name][1]
-        source_id.append(name)
-        source_cls.append(word)
-        cls.append(int(kind))
-        seen = rows.size[begin:end][rows.valid[begin:end]]
-        size, known = median_size(seen, kind)
-        sizes.append(size)
-        if len(seen):
-            flat += not known[:2].all()
-            low += bool(known[:2].all() and not known[2])
+    names = [theirs[track] for track in present.tolist()]
+    kinds = [everyone[name][1] for name, _ in names]
+    sizes, known = _median_sizes(rows, first, kinds)
+    seen = np.logical_or.reduceat(rows.valid, first) if len(first) else np.zeros(0, dtype=bool)
+    plane = known[:, :2].all(axis=1)
+    flat, low = int((seen & ~plane).sum()), int((seen & plane & ~known[:, 2]).sum())
     for count, what in ((flat, "length or width"), (low, "height")):
         if count:
             reason = f"tracks tell no {what}; dense scenes take a typical one of their class"
             notes.append(Note(kind="guessed", reason=reason, count=count))
     return LocalTracks(
         track_id=present.astype(np.int64),
-        cls=np.array(cls, dtype=np.int64),
-        source_track_id=source_id,
-        source_cls=source_cls,
-        size=np.array(sizes, dtype=np.float32).reshape(-1, 3),
+        cls=np.array(kinds, dtype=np.int64),
+        source_track_id=[name for name, _ in names],
+        source_cls=[word for _, word in names],
+        size=sizes,
     )
+
+
+def _median_sizes(
+    rows: Rows, first: Int[Array, " tracks"], kinds: Sequence[AgentClass]
+) -> tuple[Float[Array, "tracks 3"], Bool[Array, "tracks 3"]]:
+    """As :func:`median_size` of every track; few tracks change their size, which costs a sort.
+
+    Args:
+        rows: Of all tracks.
+        first: Where the rows of each begin.
+        kinds: Of each track.
+    """
+    typical = {kind: np.array(TYPICAL_SIZE[kind], dtype=np.float32) for kind in set(kinds)}
+    made = np.array([typical[kind] for kind in kinds], dtype=np.float32).reshape(-1, 3)
+    if not len(first):
+        return made, np.zeros((0, 3), dtype=bool)
+    size = np.where(rows.valid[:, None], rows.size, np.float32(np.nan))
+    least, most = np.fmin.reduceat(size, first), np.fmax.reduceat(size, first)
+    known = np.isfinite(least)
+    made[known] = least[known]
+    ends = np.append(first, len(size))[1:]
+    for track, k in np.argwhere(known & (least < most)).tolist():
+        made[track, k] = np.nanmedian(size[first[track] : ends[track], k])
+    return made, known
 
 
 def median_size(size: Array, kind: AgentClass) -> tuple[Array, Array]:
