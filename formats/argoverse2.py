@@ -193,7 +193,7 @@ def ego_poses(ego: EgoStates, centre: Float[Array, 3] | None = None) -> Poses:
 
 def usable_quaternions(wxyz: Float[Array, "rows 4"]) -> Bool[Array, " rows"]:
     """Whether each is finite and near enough unit length to mean a rotation."""
-    length = np.linalg.norm(np.where(np.isfinite(wxyz), wxyz, 0.0), axis=1)
+    length = np.linalg.norm(np.clip(np.nan_to_num(wxyz), -2.0, 2.0), axis=1)
     return np.asarray(np.isfinite(wxyz).all(axis=1) & (np.abs(length - 1.0) < 0.1))
 
 

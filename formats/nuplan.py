@@ -32,7 +32,7 @@ from jaxtyping import Float, Int
 from formats.argoverse2 import usable_quaternions
 from formats.files import GZIP_SUFFIX, open_binary, plain_name, recognised
 from formats.names import distinct
-from formats.nuplan_map import find_map, read_map
+from formats.nuplan_map import FARTHEST_M, find_map, read_map
 from formats.registry import Rejected
 from formats.safe_pickle import loads
 from formats.sqlite import MAGIC, columns_of, opened
@@ -62,6 +62,7 @@ DATASET_LICENSE = "CC BY-NC-SA 4.0"
 RATE_HZ = 20.0  # of the boxes
 PART_US = 60_000_000
 LATEST_US = 9_000_000_000_000_000  # [µs] a stamp beyond (the year 2255) is a mistake
+FASTEST = 1e6  # a motion beyond, in any of its units, is a mistake
 FOREIGN_MAP_M = 5_000.0  # [m] an ego so far outside of a map drives in another city
 
 EGO_SIZE = (5.176, 2.297, 1.777)
@@ -425,8 +426,8 @@ class _Drive:
             model="pinhole",
             intrinsics=intrinsics,
             distortion=() if distortion is None else tuple(distortion.tolist()),
-            width=None if row[6] is None else int(row[6]),
-            height=None if row[7] is None else int(row[7]),
+            width=row[6] if isinstance(row[6], int) else None,
+            height=row[7] if isinstance(row[7], int) else None,
         )
 
     def _numbers(self, blob: Any, count: int | None) -> Array | None:
@@ -587,13 +588,16 @@ class _Drive:
         table = np.array([row[1:17] for row in rows], dtype=np.float64)
         first = np.concatenate([[True], np.diff(t_ns) > 0])
         self._tally.add("dropped", "poses of the ego at a time told before", int((~first).sum()))
-        usable = np.isfinite(table[:, :3]).all(axis=1) & usable_quaternions(table[:, 3:7])
+        usable = (np.abs(table[:, :3]) < FARTHEST_M).all(axis=1) & usable_quaternions(
+            table[:, 3:7]
+        )
         self._tally.add(
             "dropped", "poses of the ego that are no poses", int((first & ~usable).sum())
         )
         t_ns, table = t_ns[first & usable], table[first & usable]
         if not len(t_ns):
             return None, []
+        table[:, 7:][np.abs(table[:, 7:]) > FASTEST] = np.nan
         quaternion = table[:, 3:7] / np.linalg.norm(table[:, 3:7], axis=1, keepdims=True)
         rotation = rotation_from_quaternion(quaternion)
         motion = dict(zip(MOTION, table[:, 7:].T, strict=True))
@@ -627,7 +631,7 @@ class _Drive:
         track = np.array([tokens.setdefault(row[1], len(tokens)) for row in known], dtype=np.int64)
         t_ns = (_stamps(known) - whole.t0_us) * 1000
         table = np.array([row[2:] for row in known], dtype=np.float64).reshape(-1, len(BOX))
-        usable = np.asarray(np.isfinite(table[:, [0, 1, 2, 6]]).all(axis=1))
+        usable = np.asarray((np.abs(table[:, [0, 1, 2, 6]]) < FARTHEST_M).all(axis=1))
         self._tally.add("dropped", "boxes without place or heading", int((~usable).sum()))
         order = np.lexsort((t_ns, track))
         order = order[usable[order]]
@@ -689,7 +693,7 @@ class _Drive:
                 )
                 self._tally.add("missing", reason)
             placed = np.array(pose, dtype=np.float64)
-            usable = bool(np.isfinite(placed[:3]).all()) and _is_rotation(placed[3:])
+            usable = bool((np.abs(placed[:3]) < FARTHEST_M).all()) and _is_rotation(placed[3:])
             yield Frame(
                 channel=channel,
                 t_ns=(int(stamp) - whole.t0_us) * 1000,

@@ -47,6 +47,7 @@ from schemas.records import Note, RoadMap
 
 MAPS_ROOT = "NUPLAN_MAPS_ROOT"  # environment variable
 PACKAGE = "nuplan-maps-v1.0"
+FARTHEST_M = 1e9  # [m] coordinates beyond are mistakes, not places
 GEOGRAPHIC = 4326  # EPSG code of longitude and latitude on WGS 84
 
 LANE_TYPES = {0: LaneType.VEHICLE, 1: LaneType.BIKE}
@@ -191,19 +192,13 @@ class _Package:
 
     def __init__(self, path: Path, database: sqlite3.Connection, tally: Tally) -> None:
         import pyproj
-        from pyproj.exceptions import CRSError
 
         self._path, self._database, self._tally = path, database, tally
         self._columns = columns_of(database)
         self._geometry = self._geometry_columns()
         if not {LANES, PATHS} & self.layers:
             raise UnreadableFile(path, f"holds no layer {LANES}, so it is no map of nuPlan")
-        try:
-            self._plane = self._projection(pyproj)
-        except CRSError as error:
-            raise UnreadableFile(
-                path, f"names a projection that is not known ({error})"
-            ) from error
+        self._plane = self._projection(pyproj)
         self.epsg: int | None = self._plane.to_epsg()
 
     @property
@@ -258,7 +253,7 @@ class _Package:
                 "SELECT value FROM meta WHERE key = 'projectedCoordSystem'"
             ).fetchone()
             if told is not None:
-                return pyproj.CRS.from_user_input(str(told[0]))
+                return self._known(pyproj, str(told[0]))
         for _, srs in self._geometry.values():
             system = self._system(pyproj, srs)
             if system.is_projected:
@@ -279,12 +274,19 @@ class _Package:
                 (srs,),
             ).fetchone()
         if told is None:
-            return pyproj.CRS.from_epsg(srs if srs > 0 else GEOGRAPHIC)
+            return self._known(pyproj, srs if srs > 0 else GEOGRAPHIC)
         if str(told[0]).upper() == "EPSG":
-            return pyproj.CRS.from_epsg(int(told[1]))
-        if str(told[2]).lower() == "undefined":
-            return pyproj.CRS.from_epsg(GEOGRAPHIC)
-        return pyproj.CRS.from_user_input(str(told[2]))
+            return self._known(pyproj, int(told[1]))
+        undefined = str(told[2]).lower() == "undefined"
+        return self._known(pyproj, GEOGRAPHIC if undefined else str(told[2]))
+
+    def _known(self, pyproj: Any, told: str | int) -> Any:
+        """The coordinate system of a name, a definition or an EPSG code."""
+        try:
+            return pyproj.CRS.from_user_input(told)
+        except pyproj.exceptions.CRSError as error:
+            reason = f"names a projection that is not known ({error})"
+            raise UnreadableFile(self._path, reason) from error
 
     def _projected(self, shapes: Array, srs: int) -> Array:
         import pyproj
@@ -316,7 +318,7 @@ class _Package:
                 part = shapely.get_exterior_ring(part)
             xyz = shapely.get_coordinates(part, include_z=True)
             xyz[:, 2] = np.where(np.isfinite(xyz[:, 2]), xyz[:, 2], 0.0)
-            if len(xyz) and np.isfinite(xyz).all():
+            if len(xyz) and (np.abs(xyz) < FARTHEST_M).all():
                 lines.append(xyz)
             elif len(xyz):
                 self._tally.add(

@@ -43,7 +43,7 @@ from formats.py123d_file import (
     unpacked_metadata,
 )
 from formats.py123d_labels import EGO, LABELS, LIGHT_WORDS, LIGHTS, class_of, word_of
-from formats.py123d_map import MAP_NAME, find_map, read_map
+from formats.py123d_map import FARTHEST_M, MAP_NAME, find_map, read_map
 from formats.registry import Rejected
 from formats.tally import Tally
 from formats.tree import matching
@@ -66,6 +66,7 @@ from schemas.records import (
 DATASET = "py123d_"  # and the family that was converted
 PART_US = 60_000_000
 DEFAULT_RATE_HZ = 10.0
+FASTEST = 1e6  # a motion beyond, in any of its units, is a mistake
 UNIX_SINCE_US = 1_100_000_000_000_000  # [µs] November 2004; earlier stamps hide when it was
 
 SYNC = "sync.arrow"
@@ -287,7 +288,11 @@ class _Drive:
             return
         begin = min(int(column[0]) for column in stamps)
         minutes = np.unique(np.concatenate([np.unique((s - begin) // PART_US) for s in stamps]))
-        whole = self._whole(begin)
+        try:
+            whole = self._whole(begin)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"tells of its sensors what cannot be ({type(error).__name__}: {error})"
+            raise BadRecord(self._source, reason) from error
         for part, minute in enumerate(minutes.tolist()):
             span = (begin + minute * PART_US, begin + (minute + 1) * PART_US)
             yield self._part(whole, span, part, part + 1 < len(minutes))
@@ -453,6 +458,7 @@ class _Drive:
         if not kept.any():
             return None
         pose, motion = pose[kept], motion[kept]
+        motion[np.abs(motion) > FASTEST] = np.nan
         centre = _pose(about.get("center_to_imu_se3"))
         if centre is None:
             self._tally.add("missing", "where the middle of the ego's box is: the IMU is taken")
@@ -484,7 +490,7 @@ class _Drive:
         first = np.ones(len(rows.stamps), dtype=bool)
         first[1:] = np.diff(rows.stamps) > 0
         self._tally.add("dropped", f"{what} at a time told before", int((~first).sum()))
-        sound = np.isfinite(pose[:, :3]).all(axis=1) & usable_quaternions(pose[:, 3:])
+        sound = (np.abs(pose[:, :3]) < FARTHEST_M).all(axis=1) & usable_quaternions(pose[:, 3:])
         self._tally.add("dropped", f"{what} that are no poses", int((first & ~sound).sum()))
         return np.asarray(first & sound)
 
@@ -517,7 +523,7 @@ class _Drive:
         names = tokens.to_pylist()
         enumeration = str(about.get("box_detection_label_class", "")).rpartition(".")[2]
         words = [word_of(LABELS.get(enumeration, ()), number) for number in labels.to_pylist()]
-        usable = np.isfinite(box[:, :3]).all(axis=1) & usable_quaternions(box[:, 3:7])
+        usable = (np.abs(box[:, :3]) < FARTHEST_M).all(axis=1) & usable_quaternions(box[:, 3:7])
         usable &= np.array([name is not None for name in names], dtype=bool)
         self._tally.add("dropped", "boxes without place or track", int((~usable).sum()))
         itself = np.array([word == EGO for word in words], dtype=bool)
@@ -731,7 +737,7 @@ class _Drive:
         if not rows.has("camera_to_global_se3") or placed is None:
             return [None] * len(rows.stamps)
         world = rows.vectors("camera_to_global_se3", POSE)
-        sound = np.isfinite(world).all(axis=1) & usable_quaternions(world[:, 3:])
+        sound = (np.abs(world) < FARTHEST_M).all(axis=1) & usable_quaternions(world[:, 3:])
         world[~sound] = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
         back = placed[3:] * [1.0, -1.0, -1.0, -1.0]
         attitude = multiply(world[:, 3:], np.tile(back, (len(world), 1)))

@@ -70,7 +70,7 @@ class ArrowFile:
         self._buffer = _buffer(path)
         with _reported(path):
             self._reader = pa.ipc.open_file(pa.BufferReader(self._buffer))
-            self.schema = self._reader.schema
+            self.schema = _readable(self._reader.schema)
         self.metadata = unpacked_metadata(path, self.schema)
         self._prefix = f"{self.key}."
         self._timestamp = timestamp or f"{self._prefix}timestamp_us"
@@ -282,7 +282,7 @@ def open_schema(path: Path) -> pa.Schema:
         UnreadableFile: It is none, or cut off.
     """
     with _reported(path):
-        return pa.ipc.open_file(pa.BufferReader(_buffer(path))).schema
+        return _readable(pa.ipc.open_file(pa.BufferReader(_buffer(path))).schema)
 
 
 def read_all(path: Path) -> pa.Table:
@@ -294,6 +294,7 @@ def read_all(path: Path) -> pa.Table:
     with _reported(path):
         table = pa.ipc.open_file(pa.BufferReader(_buffer(path))).read_all()
         table.validate(full=True)
+        _readable(table.schema)
         return table
 
 
@@ -316,6 +317,12 @@ def from_arrow(file: BinaryIO, column: str, row: int | None, _: int | None) -> b
     except pa.ArrowException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     raise IndexError(f"row {row} is beyond the end")
+
+
+def _readable(schema: pa.Schema) -> pa.Schema:
+    """The schema, whose names are UTF-8; else a ``ValueError`` is raised."""
+    assert len(schema.names) == len(schema.types)
+    return schema
 
 
 def _array(value: dict[Any, Any]) -> Any:

@@ -36,6 +36,7 @@ from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import Note, RoadMap
 
+FARTHEST_M = 1e9  # [m] coordinates beyond are mistakes, not places
 MAP_NAME = "map.arrow"
 MAPS_ROOT, DATA_ROOT = "PY123D_MAPS_ROOT", "PY123D_DATA_ROOT"  # environment variables
 LAYERS = (
@@ -271,4 +272,4 @@ class _Builder:
 
 
 def _usable(line: Array, least: int) -> bool:
-    return len(line) >= least and bool(np.isfinite(line).all())
+    return len(line) >= least and bool((np.abs(line) < FARTHEST_M).all())

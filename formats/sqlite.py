@@ -43,7 +43,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 database.execute("PRAGMA query_only = 1")
                 database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
                 yield database
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # names of tables are not replaced
             raise UnreadableFile(path, f"cannot be read as SQLite ({error})", hint=HINT) from error
 
 
