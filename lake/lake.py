@@ -407,12 +407,13 @@ class Lake:
     def _read_map(self, map_id: int, name: str) -> RoadMap:
         where = f"map_id = {map_id}"
         rows = self.read("map_features", None, where).sort_by("feature_id").to_pylist()
-        edges = self.read("map_edges", ["from_id", "kind", "to_id"], where)
+        edges = self.read("map_edges", ["from_id", "kind", "to_id", "derived"], where)
         kinds = np.array([EdgeKind.of(kind) for kind in edges["kind"].to_pylist()], dtype=np.int64)
         return RoadMap(
             source_map_id=name,
             features=tuple(_feature(row) for row in rows),
             edges=np.column_stack([edges["from_id"].to_numpy(), kinds, edges["to_id"].to_numpy()]),
+            derived=np.asarray(edges["derived"], dtype=bool),
         )
 
     def blobs(self, blob_ids: Sequence[int]) -> list[bytes]:

@@ -70,7 +70,7 @@ class StoredLog:
             origin=np.array([row["origin_x"], row["origin_y"], row["origin_z"]]),
             roads=LocalMap(
                 map=self._map,
-                derived=np.zeros(len(self._map.edges), dtype=bool),
+                derived=self._derived(),
                 map_id=row["map_id"],
                 notes=(),
             ),
@@ -83,6 +83,11 @@ class StoredLog:
             gap_ns=gap_ns,
             notes=(),
         )
+
+    def _derived(self) -> Array:
+        """Of each edge of the map, whether the lake found it."""
+        derived = self._map.derived
+        return np.zeros(len(self._map.edges), dtype=bool) if derived is None else derived
 
     def _within(self, begin_ns: int, end_ns: int, gap_ns: int) -> str:
         return f"{self._mine} AND t_ns >= {begin_ns - gap_ns} AND t_ns <= {end_ns + gap_ns}"

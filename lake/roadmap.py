@@ -1,24 +1,26 @@
-"""A source's map in the log's own frame, with the lane conflicts that its geometry implies.
+"""A source's map in the log's own frame, with the lane graph that its geometry implies.
 
-The origin follows from the map alone, so that logs which share a map share its rows. Conflicts
-are found where centre lines cross, or end together, without one succeeding the other; no public
-format states them, and every predicate about right of way needs them.
+The origin follows from the map alone, so that logs which share a map share its rows. What of the
+graph the source does not state is found by :mod:`lake.lanegraph` and marked. A map that left the
+lake and comes back, as under a generated scene, is the same map: it is known by what the source
+said, and the graph is found anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.polylines import headings, without_repeats
 from lake.ids import stable_id
-from schemas.labels import EdgeKind, MapLayer
+from lake.lanegraph import derived_edges
+from schemas.labels import EdgeKind
 from schemas.records import MapFeature, Note, RoadMap
 
 OFF_THE_EDGE = 0.0013
@@ -27,10 +29,6 @@ exactly half a metre, where the last bit would decide which way it is rounded [m
 
 REACH_M = 1e5  # [m] a map point farther than this from the others is a mistake of the source
 QUANTUM_M = 1e-4  # [m] maps whose points differ by less are one map
-CROSSING_ANGLE = 0.15  # [rad] lines that meet at less run along each other
-MERGE_ANGLE = 1.0  # [rad] lanes that end together at more come from opposite sides
-END_M = 0.5  # [m] a crossing nearer than this to an end of a lane is a junction of ends
-STOREY_M = 3.0  # [m] lanes farther apart in height pass over each other
 TURN_ANGLE = np.radians(30.0)  # [rad] what a lane must bend to count as a turn
 U_TURN_ANGLE = np.radians(150.0)
 
@@ -41,7 +39,7 @@ class LocalMap:
 
     Attributes:
         map: Points relative to the origin, float32; edges of the source first, then ours.
-        derived: Of each edge, whether it was found here.
+        derived: Of each edge, whether it was found here; as ``map.derived``.
         map_id: Hash of content and origin; None where there is no map.
         notes: What of the map could not be kept.
     """
@@ -89,11 +87,29 @@ def whole_metres(xyz: Float[Array, 3]) -> Float[Array, 3]:
     return np.floor(xyz + OFF_THE_EDGE + 0.5)
 
 
-def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
-    """The map relative to an origin, with its conflicts.
+MAPS_KEPT = 4  # maps of sources whose local form is remembered
 
-    Points that are not finite, or over 100 km away, are left out and told.
+_LATEST: weakref.WeakKeyDictionary[RoadMap, tuple[bytes, LocalMap]] = weakref.WeakKeyDictionary()
+
+
+def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
+    """The map relative to an origin, with the graph that the source does not state.
+
+    Points that are not finite, or over 100 km away, are left out and told. Logs of one reader that
+    share a city's map object share the result, as long as that object lives.
     """
+    place = np.asarray(origin, dtype="<f8").tobytes()
+    known = _LATEST.get(road_map)
+    if known is not None and known[0] == place:
+        return known[1]
+    made = _localised(road_map, origin)
+    _LATEST[road_map] = (place, made)
+    while len(_LATEST) > MAPS_KEPT:
+        _LATEST.pop(next(iter(_LATEST)), None)
+    return made
+
+
+def _localised(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
     kept: list[MapFeature] = []
     new_id: dict[int, int] = {}
     bad_points = bad_lines = 0
@@ -118,11 +134,13 @@ def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
                 speed_limit=None if limit is None or not np.isfinite(limit) else _f32(limit),
             )
         )
-    edges, lost_edges = _renumbered(road_map.edges, new_id)
-    ours = _conflicts(kept, edges)
+    edges, lost_edges = _renumbered(_stated(road_map), new_id)
+    ours = derived_edges(kept, edges)
     every = np.concatenate([edges, ours])
     derived = np.arange(len(every)) >= len(edges)
-    local = RoadMap(source_map_id=road_map.source_map_id, features=tuple(kept), edges=every)
+    local = RoadMap(
+        source_map_id=road_map.source_map_id, features=tuple(kept), edges=every, derived=derived
+    )
     notes = [
         Note(kind=kind, reason=reason, count=count)
         for kind, reason, count in (
@@ -135,7 +153,7 @@ def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
     return LocalMap(
         map=local,
         derived=derived,
-        map_id=_content_id(local, origin) if kept else None,
+        map_id=_content_id(kept, edges, origin) if kept else None,
         notes=notes,
     )
 
@@ -187,15 +205,23 @@ def _renumbered(edges: Array, new_id: dict[int, int]) -> tuple[Array, int]:
     return made, len(edges) - len(made)
 
 
-def _content_id(local: RoadMap, origin: Array) -> int:
+def _stated(road_map: RoadMap) -> Array:
+    """The edges that the source states."""
+    edges = np.asarray(road_map.edges, dtype=np.int64).reshape(-1, 3)
+    return edges if road_map.derived is None else edges[~np.asarray(road_map.derived, dtype=bool)]
+
+
+def _content_id(
+    features: Sequence[MapFeature], edges: Int[Array, "edges 3"], origin: Array
+) -> int:
     """Hash of points to a tenth of a millimetre, of attributes and of the source's edges.
 
-    Conflicts are left out: they follow from the points, and a map that went out with them should
-    come back as itself.
+    Conflicts are left out, stated or not: a map that left for a format that cannot mark them as
+    found should come back as itself.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(np.asarray(origin, dtype="<f8").tobytes())
-    for feature in local.features:
+    for feature in features:
         digest.update(
             repr(
                 (
@@ -212,100 +238,6 @@ def _content_id(local: RoadMap, origin: Array) -> int:
                 grid = np.floor(line.astype(np.float64) / QUANTUM_M + 0.637).astype("<i8")
                 digest.update(f"{len(grid)}:".encode())
                 digest.update(grid.tobytes())
-    edges = local.edges[local.edges[:, 1] != EdgeKind.CONFLICT]
+    edges = edges[edges[:, 1] != EdgeKind.CONFLICT]
     digest.update(edges.astype("<i8").tobytes())
     return stable_id("map", digest.digest())
-
-
-def _conflicts(features: Sequence[MapFeature], edges: Array) -> Int[Array, "edges 3"]:
-    """Both directions of every pair of lanes that cross or merge and that the source lacks."""
-    lanes = [
-        f for f in features if f.layer == MapLayer.LANE and len(without_repeats(f.points)) > 1
-    ]
-    if len(lanes) < 2:
-        return np.zeros((0, 3), dtype=np.int64)
-    pairs = _crossing_pairs(lanes) | _merging_pairs(lanes, edges)
-    known = {(int(a), int(b)) for a, kind, b in edges if kind in (EdgeKind.CONFLICT,)}
-    succession = {
-        frozenset((int(a), int(b)))
-        for a, kind, b in edges
-        if kind in (EdgeKind.SUCCESSOR, EdgeKind.PREDECESSOR)
-    }
-    rows = [
-        (a, int(EdgeKind.CONFLICT), b)
-        for first, second in sorted(pairs)
-        if frozenset((first, second)) not in succession
-        for a, b in ((first, second), (second, first))
-        if (a, b) not in known
-    ]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
-
-
-def _crossing_pairs(lanes: Sequence[MapFeature]) -> set[tuple[int, int]]:
-    """Pairs of feature ids whose lines cross within, at an angle, on one storey."""
-    import shapely
-
-    lines = np.array([shapely.LineString(without_repeats(f.points)[:, :2]) for f in lanes])
-    tree = shapely.STRtree(lines)
-    first, second = tree.query(lines, predicate="intersects")
-    ordered = first < second
-    first, second = first[ordered], second[ordered]
-    met = shapely.intersection(lines[first], lines[second])
-    # An overlap is a line, not a point: those lanes run along each other there.
-    points, pair = shapely.get_parts(met, return_index=True)
-    isolated = shapely.get_type_id(points) == shapely.GeometryType.POINT
-    points, pair = points[isolated], pair[isolated]
-    a, b = first[pair], second[pair]
-    crosses = np.ones(len(points), dtype=bool)
-    yaw, z, has_z = [], [], []
-    for side in (a, b):
-        s = shapely.line_locate_point(lines[side], points)
-        length = shapely.length(lines[side])
-        crosses &= (s > END_M) & (s < length - END_M)
-        before = shapely.line_interpolate_point(lines[side], np.maximum(s - 0.5, 0.0))
-        after = shapely.line_interpolate_point(lines[side], s + 0.5)
-        step = shapely.get_coordinates(after) - shapely.get_coordinates(before)
-        yaw.append(np.arctan2(step[:, 1], step[:, 0]))
-        z.append(np.array([_height(lanes[i], p) for i, p in zip(side, points, strict=True)]))
-        has_z.append(np.array([lanes[i].has_z for i in side], dtype=bool))
-    angle = np.abs(difference(yaw[0], yaw[1]))
-    crosses &= np.minimum(angle, np.pi - angle) > CROSSING_ANGLE
-    crosses &= ~(has_z[0] & has_z[1] & (np.abs(z[0] - z[1]) > STOREY_M))
-    return {
-        (lanes[i].feature_id, lanes[j].feature_id)
-        for i, j in zip(a[crosses], b[crosses], strict=True)
-    }
-
-
-def _height(lane: MapFeature, point: object) -> float:
-    """Height of a lane at its nearest vertex [m]."""
-    import shapely
-
-    xy = np.array([shapely.get_x(point), shapely.get_y(point)])
-    nearest = int(np.square(lane.points[:, :2] - xy).sum(axis=1).argmin())
-    return float(lane.points[nearest, 2])
-
-
-def _merging_pairs(lanes: Sequence[MapFeature], edges: Array) -> set[tuple[int, int]]:
-    """Pairs of feature ids that share a successor, or whose lines end together in one direction."""
-    from scipy.spatial import cKDTree
-
-    ends = np.array([f.points[-1] for f in lanes], dtype=np.float64)
-    yaw = np.array([headings(without_repeats(f.points))[-1] for f in lanes])
-    found = cKDTree(ends).query_pairs(END_M, output_type="ndarray")
-    together = np.abs(difference(yaw[found[:, 0]], yaw[found[:, 1]])) < MERGE_ANGLE
-    pairs = {_sorted_pair(lanes[i].feature_id, lanes[j].feature_id) for i, j in found[together]}
-    is_lane = {lane.feature_id for lane in lanes}
-    into: dict[int, list[int]] = {}
-    for a, kind, b in edges:
-        if kind == EdgeKind.SUCCESSOR and int(a) in is_lane and int(b) in is_lane:
-            into.setdefault(int(b), []).append(int(a))
-    for sources in into.values():
-        pairs |= {
-            _sorted_pair(a, b) for n, a in enumerate(sources) for b in sources[n + 1 :] if a != b
-        }
-    return pairs
-
-
-def _sorted_pair(a: int, b: int) -> tuple[int, int]:
-    return (a, b) if a < b else (b, a)

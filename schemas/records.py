@@ -123,7 +123,7 @@ class MapFeature:
     has_z: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class RoadMap:
     """The map of a log, and the graph of its features.
 
@@ -131,11 +131,13 @@ class RoadMap:
         source_map_id: The source's name for it; logs that share a map share this.
         features: In the order of their ``feature_id``.
         edges: (from, kind, to) by feature id; kinds as :class:`EdgeKind`.
+        derived: Of each edge, whether the lake found it; None: the source states all.
     """
 
     source_map_id: str
     features: Sequence[MapFeature]
     edges: Int[Array, "edges 3"] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    derived: Bool[Array, " edges"] | None = None
 
     @classmethod
     def none(cls) -> RoadMap:
