@@ -1,25 +1,29 @@
-"""Pickles that hold plain values and numpy arrays, read without running anything.
+"""Pickles that hold plain values and numpy arrays, read without running anything they name.
 
-A pickle is a program: Python's own unpickler calls whatever functions the file names. This one is
-an interpreter of the same opcodes (protocols 0 to 5, as ``pickletools`` documents them) that knows
-a closed table of things a file may name and makes those itself; the functions that the names mean
-elsewhere are never imported nor called. What it can make: ``None``, bool, int, float, complex, str,
-bytes, lists, tuples, dicts (``OrderedDict`` and ``defaultdict`` become plain ones), sets, numpy
-arrays, scalars and dtypes as written by numpy 1 and 2, none of them holding a Python pointer that
-the file chose. Anything else is refused by its name.
+A pickle is a program, and Python's unpickler calls whatever functions the file names. Here it never
+gets hold of one: for the few names that plain data needs (numpy 1 and 2, sets, OrderedDict, …) it is
+handed inert stand-ins that check what they are called with; every other name is refused. Arrays
+and dtypes stay stand-ins while the program runs, so that it can never change a real one from
+within, and are put in place afterwards. Strings, numbers and bytes come as they are; ``OrderedDict``
+and ``defaultdict`` become plain dicts; text of Python 2 is taken as Latin-1. Arrays may be
+read-only.
 
-A few bytes of a pickle can ask for much memory; sizes are therefore bounded before they are
-granted: bytes of the file, steps of the program, copies that calls make. Arrays may be read-only.
+The unpickler itself can be made to crash or hang by a few bytes: memo slots far out (it makes room
+for all before them), tuples in tuples as keys (hashing them knows no limit), names from a registry
+that it does not ask us for. Programs are therefore looked through before: at once where they
+consist of the steps in which Python and numpy write data, else step by step with ``pickletools``.
 """
 
 from __future__ import annotations
 
+import io
+import pickle  # noqa: TID251 - formats of others are pickles; this module makes reading them safe
+import pickletools
 import re
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -27,23 +31,16 @@ from formats.files import open_binary
 from schemas.errors import UnreadableFile
 
 MAX_BYTES = 2**28  # of the file, unpacked
-MAX_STEPS = 5_000_000  # opcodes, and members that calls copy; each is at most one small object
-MAX_INTEGER_BYTES = 1024
+MAX_STEPS = 5_000_000  # of a program that is followed step by step
+MAX_MADE = 2**24  # collections and calls; each is at most some hundred bytes
+MAX_MEMO = 2**24  # slots; eight bytes each, twice
+MAX_DEPTH = 100  # of tuples in tuples
+MAX_INTEGER_BITS = 8192
 HINT = "Scenelake runs nothing that a pickle names. Store plain values and numpy arrays alone."
 
 DTYPE = re.compile(r"[<>=|]?([biufcSUV]\d{1,9}|O\d?|M8|m8|\?)")
 BYTE_ORDERS = ("<", ">", "=", "|")
 UNIT = re.compile(r"[A-Za-zμ]{1,8}")
-ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
-ESCAPED = {
-    b"n": b"\n",
-    b"r": b"\r",
-    b"t": b"\t",
-    b"a": b"\a",
-    b"b": b"\b",
-    b"f": b"\f",
-    b"v": b"\v",
-}
 
 
 def load(path: Path, *, max_bytes: int = MAX_BYTES, max_steps: int = MAX_STEPS) -> Any:
@@ -52,7 +49,7 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES, max_steps: int = MAX_STEPS) 
     Args:
         path: File.
         max_bytes: Longest content that is looked at, unpacked.
-        max_steps: Longest program that is followed.
+        max_steps: Longest program that is followed step by step, and most that calls may copy.
 
     Raises:
         UnreadableFile: The pickle asks for anything but plain values and numpy arrays, is larger
@@ -73,18 +70,24 @@ def loads(content: bytes, *, path: Path, max_steps: int = MAX_STEPS) -> Any:
     Raises:
         UnreadableFile: As :func:`load`.
     """
-    machine = _Machine(content)
+    loader = _Loader(content, max_steps)
     try:
-        return machine.run(max_steps)
+        if not _is_usual(content):
+            _follow(content, max_steps)
+        return _finished(loader.load())
     except _Refused as refusal:
         raise UnreadableFile(path, str(refusal), hint=HINT) from refusal
     except (
-        ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error, MemoryError,
-        RecursionError,
+        pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError,
+        AttributeError, OverflowError, MemoryError, RecursionError, DeprecationWarning,
     ) as error:  # fmt: skip
-        ended = isinstance(error, IndexError) and machine.at >= len(content)
-        what = "is cut off" if ended else "is no sound pickle"
-        told = f"{type(error).__name__} at byte {min(machine.at, len(content))}"
+        if "NEWOBJ" in str(error):
+            raise UnreadableFile(
+                path, f"is a pickle that makes {loader.named}", hint=HINT
+            ) from error
+        ended = isinstance(error, EOFError) or "truncated" in str(error)
+        what = "is cut off" if ended else "is no sound pickle of plain values"
+        told = f"{type(error).__name__}: {_shown(str(error))}"
         raise UnreadableFile(path, f"{what} ({told})", hint="Fetch the file again.") from error
 
 
@@ -92,115 +95,201 @@ class _Refused(Exception):
     """What the pickle asks for will not be given."""
 
 
-# ── What a pickle may name ───────────────────────────────────────────────────────────────────────
+class _Loader(pickle.Unpickler):
+    """Python's unpickler, which gets stand-ins for everything that it asks for by name."""
+
+    def __init__(self, content: bytes, max_members: int) -> None:
+        whole = cast(io.RawIOBase, io.BytesIO(content))
+        super().__init__(io.BufferedReader(whole, 2**18), fix_imports=False, encoding="latin-1")
+        self.named = "an object"
+        self.budget = _Budget(2 * len(content) + 2**20, max_members)
+
+    def find_class(self, module: str, name: str) -> _Named:
+        self.named = f"{module}.{name}"
+        if self.named not in MAKERS:
+            raise _Refused(
+                f"is a pickle that asks for {_shown(module)}.{_shown(name)}, "
+                "which is neither a plain value nor a numpy array"
+            )
+        return _Named(self.named, self.budget)
+
+    def persistent_load(self, _: Any) -> Any:
+        raise _Refused(REFUSED["PERSID"])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:120])
+
+
+# ── Stand-ins ────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Budget:
+    """What calls may still copy; what a sound pickle copies stood in it once."""
+
+    __slots__ = ("members", "size")
+
+    def __init__(self, size: int, members: int) -> None:
+        self.size, self.members = size, members
+
+    def grant(self, arguments: Sequence[Any]) -> None:
+        for value in arguments:
+            if type(value) in (str, bytes, bytearray):
+                self.size -= len(value)
+            elif type(value) in (list, tuple):
+                self.members -= len(value)
+        if self.size < 0 or self.members < 0:
+            raise _Refused("is a pickle that copies the same content again and again")
+
+
 class _Named:
-    """A function or class of the table; ``make`` is ours, None where it is only named."""
+    """A function or class by its name alone."""
 
-    name: str
-    make: Callable[..., Any] | None = None
+    __slots__ = ("budget", "make", "name")
+
+    def __init__(self, name: str, budget: _Budget) -> None:
+        self.name, self.make, self.budget = name, MAKERS[name], budget
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.make is None:
+            raise _Refused(f"is a pickle that calls {self.name}, which is not for calling")
+        if self.make is not _reconstruct:
+            self.budget.grant(arguments)
+        return self.make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise _Refused(f"is a pickle that changes the inside of {self.name}")
 
 
-@dataclass(slots=True, eq=False)
-class _Unbuilt:
-    """An array or dtype whose state follows in the program, and where the program keeps it."""
+class _DType:
+    """A dtype, known once its state is."""
 
-    build: Callable[[Sequence[Any]], Any]
-    places: list[int] = field(default_factory=list)
+    __slots__ = ("real", "spec")
+    __hash__ = None  # type: ignore[assignment]  # it will be another object in the end
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self.real: np.dtype[Any] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        if self.real is not None:
+            raise _Refused("is a pickle that changes the inside of a dtype")
+        self.real = _built_dtype(self.spec, state)
 
 
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _Unbuilt:
-    if kind is not NDARRAY or shape != (0,) or code not in (b"b", "b"):
+class _Array:
+    """An array, known once its state is."""
+
+    __slots__ = ("real",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, real: Any = None) -> None:
+        self.real = real
+
+    def __setstate__(self, state: Any) -> None:
+        if self.real is not None:
+            raise _Refused("is a pickle that changes the inside of an array")
+        self.real = _built_array(state)
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
+    if type(kind) is not _Named or kind.name != "numpy.ndarray":
+        raise _Refused("is a pickle that makes arrays of another class than numpy.ndarray")
+    if shape != (0,) or code not in (b"b", "b"):
         raise ValueError("an array that is begun in no known way")
-    return _Unbuilt(_built_array)
+    return _Array()
 
 
-def _built_array(state: Sequence[Any]) -> Any:
+def _built_array(state: Any) -> Any:
     """An array of the state (version, shape, dtype, Fortran order, content)."""
+    if type(state) is not tuple or len(state) not in (4, 5):
+        raise ValueError("an array without state")
     shape, dtype, fortran, content = state[-4:]
+    if type(fortran) not in (bool, int) or type(state[0]) not in (int, tuple):
+        raise ValueError("an array of no known version or order")
     order: Literal["F", "C"] = "F" if fortran else "C"
-    if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple):
-        raise ValueError("an array without shape or dtype")
-    if dtype.hasobject:
-        if not isinstance(content, list):
-            raise ValueError("an array of objects whose content is no list")
-        array = np.empty(len(content), dtype=object)
-        for place, value in enumerate(content):
-            array[place] = value
-        return np.reshape(array, _shape(shape, len(content)), order=order)
-    return _array_of(content, dtype, shape, order)
+    real = _real(dtype)
+    if not real.hasobject:
+        return _array_of(content, real, shape, order)
+    if type(content) is not list:
+        raise ValueError("an array of objects whose content is no list")
+    array = np.empty(len(content), dtype=object)
+    for place, value in enumerate(content):
+        array[place] = value
+    return np.reshape(array, _ints(shape), order=order)
 
 
 def _frombuffer(
     content: Any, dtype: Any, shape: Any, order: Any, axes: Sequence[int] | None = None
-) -> Any:
-    if isinstance(shape, int):
-        shape = (shape,)
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(shape, tuple):
-        raise ValueError("an array without shape or dtype")
-    if order == "K" and axes is not None:
-        return _array_of(content, dtype, shape, "C").transpose(axes)
-    return _array_of(content, dtype, shape, "F" if order == "F" else "C")
+) -> _Array:
+    real = _real(dtype)
+    shape = (shape,) if type(shape) is int else shape
+    if real.hasobject or order not in ("C", "F", "K"):
+        raise ValueError("an array of objects, or of no known order")
+    array = _array_of(content, real, shape, "F" if order == "F" else "C")
+    if axes is not None:
+        array = array.transpose(_ints(axes))
+    return _Array(array)
 
 
-def _array_of(content: Any, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any) -> Any:
-    raw = _raw(content)
-    if dtype.itemsize == 0:
-        raise ValueError("an array of elements without size")
-    count, rest = divmod(len(raw), dtype.itemsize)
-    if rest:
-        raise ValueError("an array whose content does not fit its dtype")
-    if count == 0:
-        return np.zeros(_shape(shape, 0), dtype=dtype)
-    return np.frombuffer(raw, dtype=dtype).reshape(_shape(shape, count), order=order)
-
-
-def _shape(shape: tuple[Any, ...], count: int) -> tuple[int, ...]:
-    """The shape, if it is one of so many elements."""
-    if len(shape) > 32 or any(type(n) is not int or not 0 <= n < 2**40 for n in shape):
-        raise ValueError("an array of an impossible shape")
-    product = 1
-    for n in shape:
-        product *= n
-    if product != count:
+def _array_of(content: Any, dtype: np.dtype[Any], shape: Any, order: Literal["C", "F"]) -> Any:
+    """Bytes as an array; numpy itself refuses shapes that need more of them."""
+    raw = content if type(content) is bytes else _raw(content)
+    array: Any = np.ndarray(_ints(shape), dtype, raw, 0, None, order)
+    if array.nbytes != len(raw):
         raise ValueError("an array whose content does not fit its shape")
-    return shape
+    return array
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    if type(values) is not tuple:
+        raise ValueError("a shape that is none")
+    for n in values:
+        if type(n) is not int or n < 0:
+            raise ValueError("a shape of no numbers")
+    return values
 
 
 def _scalar(dtype: Any, content: Any = b"") -> Any:
-    if not isinstance(dtype, np.dtype):
-        raise ValueError("a scalar without dtype")
-    if dtype.hasobject:
-        return content
+    real = _real(dtype)
     raw = _raw(content)
-    if len(raw) != dtype.itemsize:
+    if real.hasobject or len(raw) != real.itemsize:
         raise ValueError("a scalar whose content does not fit its dtype")
-    return np.frombuffer(raw, dtype=dtype)[0] if raw else np.zeros((), dtype=dtype)[()]
+    return np.frombuffer(raw, dtype=real)[0] if raw else np.zeros((), dtype=real)[()]
 
 
 def _raw(content: Any) -> bytes | bytearray:
     """Content as bytes; Python 2 wrote it as text of one byte a letter."""
-    if isinstance(content, str):
+    if type(content) is str:
         return content.encode("latin-1")
-    if not isinstance(content, (bytes, bytearray)):
-        raise ValueError("an array whose content is not bytes")
+    if type(content) not in (bytes, bytearray):
+        raise ValueError("content that is not bytes")
     return content
 
 
-def _dtype(spec: Any, align: Any = False, copy: Any = False) -> _Unbuilt:  # noqa: ARG001
-    if isinstance(spec, bytes):
-        spec = spec.decode("ascii")
-    if not isinstance(spec, str) or not DTYPE.fullmatch(spec):
+def _dtype(spec: Any, align: Any = False, copy: Any = False) -> _DType:
+    spec = _word(spec)
+    if not DTYPE.fullmatch(spec):
         raise _Refused(f"asks for numpy dtype {_shown(spec)}, which is not known")
-    return _Unbuilt(lambda state: _built_dtype(spec, state))
+    if type(align) not in (bool, int) or type(copy) not in (bool, int):
+        raise ValueError("a dtype that is begun in no known way")
+    return _DType(spec)
 
 
-def _built_dtype(spec: str, state: Sequence[Any]) -> np.dtype[Any]:
+def _real(dtype: Any) -> np.dtype[Any]:
+    if type(dtype) is not _DType or dtype.real is None:
+        raise ValueError("an array or scalar without dtype")
+    return dtype.real
+
+
+def _built_dtype(spec: str, state: Any) -> np.dtype[Any]:
     """A dtype of its state; flags are ignored, since they could make bytes pass for pointers."""
+    if type(state) is not tuple or not 6 <= len(state) <= 9:
+        raise ValueError("a dtype without state")
     order, sub, names, fields, size = state[1:6]
-    order = order.decode("ascii") if isinstance(order, bytes) else order
+    if any(type(n) is not int for n in (state[0], *state[5:8])):
+        raise ValueError("a dtype of no known version or size")
+    order = _word(order)
     kind = spec.lstrip("<>=|")
     if order not in BYTE_ORDERS:
         raise ValueError("a dtype without byte order")
@@ -210,490 +299,307 @@ def _built_dtype(spec: str, state: Sequence[Any]) -> np.dtype[Any]:
         return np.dtype(object)
     if kind in ("M8", "m8"):
         about = state[8][-1] if len(state) > 8 else (b"generic", 1, 1, 1)
-        unit = about[0].decode("ascii") if isinstance(about[0], bytes) else about[0]
+        unit = _word(about[0])
         if unit == "generic":
             return np.dtype(f"{order}{kind}")
         if not UNIT.fullmatch(unit) or type(about[1]) is not int:
             raise ValueError("a time without unit")
         return np.dtype(f"{order}{kind}[{about[1]}{unit}]")
-    if names:
-        if not isinstance(fields, dict) or type(size) is not int or not 0 < size < 2**20:
-            raise ValueError("a structured dtype without fields")
-        parts = [fields[name] for name in names]
-        if any(not isinstance(p[0], np.dtype) or p[0].hasobject for p in parts):
-            raise _Refused("asks for a structured numpy dtype of objects, which is not known")
-        return np.dtype(
-            {
-                "names": [str(name) for name in names],
-                "formats": [part[0] for part in parts],
-                "offsets": [part[1] for part in parts],
-                "itemsize": size,
-            }
-        )
-    return np.dtype(f"{order}{kind}")
+    if names is None:
+        return np.dtype(f"{order}{kind}")
+    if type(names) is not tuple or type(fields) is not dict or not 0 < size < 2**20:
+        raise ValueError("a structured dtype without fields")
+    parts = [fields[_word(name)] for name in names]
+    formats = [_real(part[0]) for part in parts]
+    if any(real.hasobject for real in formats):
+        raise _Refused("asks for a structured numpy dtype of objects, which is not known")
+    return np.dtype(
+        {
+            "names": list(names),
+            "formats": formats,
+            "offsets": list(_ints(tuple(part[1] for part in parts))),
+            "itemsize": size,
+        }
+    )
+
+
+def _word(value: Any) -> str:
+    if type(value) is bytes:
+        return value.decode("ascii")
+    if type(value) is not str:
+        raise ValueError("a number where a word should be")
+    return value
 
 
 def _encode(text: Any, encoding: Any = "") -> bytes:
-    if encoding not in ("latin1", "latin-1") or not isinstance(text, str):
+    if encoding not in ("latin1", "latin-1") or type(text) is not str:
         raise _Refused("asks for an encoding other than latin1")
     return text.encode("latin-1")
 
 
 def _bytes(content: Any = b"", encoding: Any = "latin-1") -> bytes:
-    if isinstance(content, str):
-        return _encode(content, encoding)
-    return bytes(_items(content))
+    """Of bytes that are there already; a number would be a wish for that many."""
+    return _encode(content, encoding) if type(content) is str else bytes(_raw(content))
 
 
 def _bytearray(content: Any = b"", encoding: Any = "latin-1") -> bytearray:
     return bytearray(_bytes(content, encoding))
 
 
-def _items(content: Any) -> Any:
-    """Something that is there already; a number would be a wish for that many."""
-    if not isinstance(content, (bytes, bytearray, list, tuple)):
+def _items(content: Any) -> list[Any]:
+    if type(content) is not list:
         raise ValueError("a collection of nothing that is there")
     return content
 
 
-def _set(content: Any = ()) -> set[Any]:
-    return {_key(value) for value in _items(content)}
+def _set(content: Any = None) -> set[Any]:
+    return set(_items([] if content is None else content))
 
 
-def _frozenset(content: Any = ()) -> frozenset[Any]:
+def _frozenset(content: Any = None) -> frozenset[Any]:
     return frozenset(_set(content))
 
 
-def _dict(content: Any = ()) -> dict[Any, Any]:
-    return {_key(key): value for key, value in _items(content)}
+def _dict(content: Any = None) -> dict[Any, Any]:
+    return dict(_items([] if content is None else content))
 
 
 def _defaultdict(factory: Any = None) -> dict[Any, Any]:
-    if factory is not None and not isinstance(factory, _Named):
+    if factory is not None and type(factory) is not _Named:
         raise ValueError("a defaultdict without factory")
     return {}
 
 
 def _complex(real: Any, imaginary: Any = 0.0) -> complex:
-    return complex(float(real), float(imaginary))
+    if type(real) not in (int, float) or type(imaginary) not in (int, float):
+        raise ValueError("a complex number of no numbers")
+    return complex(real, imaginary)
 
 
-NDARRAY = _Named("numpy.ndarray")
-_MAKERS: dict[tuple[str, ...], Callable[..., Any] | None] = {
-    ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"): _reconstruct,
-    ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"): _scalar,
-    ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"): _frombuffer,
-    ("numpy.dtype",): _dtype,
-    ("_codecs.encode",): _encode,
-    ("collections.OrderedDict",): _dict,
-    ("collections.defaultdict",): _defaultdict,
-    ("builtins.bytearray", "__builtin__.bytearray"): _bytearray,
-    ("builtins.bytes", "__builtin__.bytes"): _bytes,
-    ("builtins.complex", "__builtin__.complex"): _complex,
-    ("builtins.frozenset", "__builtin__.frozenset"): _frozenset,
-    ("builtins.set", "__builtin__.set"): _set,
-    (
-        "builtins.int",
-        "__builtin__.int",
-        "__builtin__.long",
-    ): None,  # only as what a defaultdict would fill in
-    ("builtins.float", "__builtin__.float"): None,
-    ("builtins.list", "__builtin__.list"): None,
-    ("builtins.dict", "__builtin__.dict"): None,
+MAKERS: Mapping[str, Callable[..., Any] | None] = {
+    "numpy.core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _frombuffer,
+    "numpy._core.numeric._frombuffer": _frombuffer,
+    "numpy.dtype": _dtype,
+    "numpy.ndarray": None,  # only as what is reconstructed
+    "_codecs.encode": _encode,
+    "collections.OrderedDict": _dict,
+    "collections.defaultdict": _defaultdict,
+    **{
+        f"{module}.{name}": make
+        for module in ("builtins", "__builtin__")
+        for name, make in {
+            "bytearray": _bytearray,
+            "bytes": _bytes,
+            "complex": _complex,
+            "frozenset": _frozenset,
+            "set": _set,
+            "int": None,  # these only as what a defaultdict would fill in
+            "long": None,
+            "float": None,
+            "list": None,
+            "dict": None,
+        }.items()
+    },
 }
-NAMES: Mapping[str, _Named] = {
-    NDARRAY.name: NDARRAY,
-    **{name: _Named(name, make) for names, make in _MAKERS.items() for name in names},
-}
-"""Everything that a pickle may name, and what stands for it here."""
+"""Everything that a pickle may name, and what stands for it here; None is only named.
+
+None of these may take a tuple of tuples: :data:`USUAL` counts on it.
+"""
 
 
-def _named(module: Any, name: Any) -> _Named:
-    found = NAMES.get(f"{module}.{name}")
-    if found is None or not isinstance(module, str) or not isinstance(name, str):
-        raise _Refused(
-            f"is a pickle that asks for {_shown(module)}.{_shown(name)}, "
-            "which is neither a plain value nor a numpy array"
+# ── Stand-ins become what they stand for ─────────────────────────────────────────────────────────
+
+
+def _finished(made: Any) -> Any:
+    """The same with arrays and dtypes for their stand-ins; collections change in place."""
+    top = [made]
+    seen: set[int] = set()
+    waiting: list[Any] = [top]
+    tuples: dict[int, tuple[Any, Any]] = {}
+    while waiting:
+        holder = waiting.pop()
+        for place, value in holder.items() if type(holder) is dict else enumerate(holder):
+            kind = type(value)
+            if kind in SIMPLE:
+                continue
+            if kind is _Array or kind is _DType:
+                holder[place] = value = _put(value)
+            elif kind is tuple:
+                holder[place] = _finished_tuple(value, tuples, waiting)
+                continue
+            holds = kind is dict or kind is list or (kind is _Array and value.dtype.hasobject)
+            if holds and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value.ravel("K") if kind is _Array else value)
+    return top[0]
+
+
+SIMPLE = frozenset({str, int, float, bool, type(None), bytes})
+
+
+def _finished_tuple(
+    whole: tuple[Any, ...], done: dict[int, tuple[Any, Any]], waiting: list[Any]
+) -> tuple[Any, ...]:
+    """The tuple anew if it holds stand-ins, inner ones first; ``done`` keeps old and new by id."""
+    stack = [whole]
+    while stack:
+        old = stack[-1]
+        if id(old) in done:
+            stack.pop()
+            continue
+        inner = [part for part in old if type(part) is tuple and id(part) not in done]
+        if inner:
+            stack += inner
+            continue
+        new = tuple(
+            done[id(part)][1]
+            if type(part) is tuple
+            else (_put(part) if type(part) in (_Array, _DType) else part)
+            for part in old
         )
-    return found
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else type(value).__name__
-    return "".join(c if c.isprintable() else "?" for c in text[:80])
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    what = match[1]
-    if what[:1] == b"x" and len(what) == 3:
-        return bytes([int(what[1:], 16)])
-    if what.isdigit():
-        return bytes([int(what, 8) & 0xFF])
-    return ESCAPED.get(what, what)
-
-
-def _key(value: Any) -> Any:
-    """A key of a dict or member of a set; hashing tuples in tuples could exhaust the stack."""
-    if type(value) is tuple and any(type(part) is tuple for part in value):
-        raise ValueError("a key of tuples in tuples")
-    return value
-
-
-# ── The machine ──────────────────────────────────────────────────────────────────────────────────
-
-
-class _Machine:
-    """Follows the program: a stack, marks on it, and a memo of things made before."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.at = 0
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.unbuilt = 0
-        self.members_left = 0
-        self.bytes_left = 2 * len(content) + 2**20
-
-    def run(self, max_steps: int) -> Any:
-        """What is on the stack when the program stops."""
-        content, length = self.content, len(self.content)
-        self.members_left = max_steps
-        operations = [getattr(self, OPERATIONS.get(code, "unknown")) for code in range(256)]
-        for _ in range(max_steps):
-            code = content[self.at]
-            self.at += 1
-            if code == STOP:
-                break
-            operations[code]()
-            if self.at > length:
-                raise IndexError("the program leads beyond its end")
-        else:
-            raise _Refused(f"is a pickle of more than {max_steps} steps")
-        if self.marks or len(self.stack) != 1 or self.unbuilt:
-            raise ValueError("the program stops before it is done")
-        return self.stack[0]
-
-    # Reading the program
-
-    def take(self, size: int) -> bytes:
-        begin = self.at
-        if not 0 <= size <= len(self.content) - begin:
-            self.at = len(self.content)
-            raise IndexError("the program ends within a value")
-        self.at = begin + size
-        return self.content[begin : self.at]
-
-    def raw_line(self) -> bytes:
-        end = self.content.find(b"\n", self.at)
-        if end < 0:
-            self.at = len(self.content)
-            raise IndexError("the program ends within a line")
-        found = self.content[self.at : end]
-        self.at = end + 1
-        return found
-
-    def line(self) -> str:
-        return self.raw_line().decode("utf-8")
-
-    def unsigned(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def marked(self) -> list[Any]:
-        """Everything above the last mark, taken off the stack."""
-        begin = self.marks.pop()
-        found = self.stack[begin:]
-        del self.stack[begin:]
-        return found
-
-    # Numbers and words
-
-    def none(self) -> None:
-        self.stack.append(None)
-
-    def true(self) -> None:
-        self.stack.append(True)
-
-    def false(self) -> None:
-        self.stack.append(False)
-
-    def int_line(self) -> None:
-        text = self.line()
-        self.stack.append({"00": False, "01": True}[text] if text in ("00", "01") else int(text))
-
-    def long_line(self) -> None:
-        self.stack.append(int(self.line().removesuffix("L")))
-
-    def int4(self) -> None:
-        self.stack.append(struct.unpack("<i", self.take(4))[0])
-
-    def uint1(self) -> None:
-        self.stack.append(self.content[self.at])
-        self.at += 1
-
-    def uint2(self) -> None:
-        self.stack.append(self.unsigned(2))
-
-    def long1(self) -> None:
-        self.long_of(self.unsigned(1))
-
-    def long4(self) -> None:
-        self.long_of(self.unsigned(4))
-
-    def long_of(self, size: int) -> None:
-        if size > MAX_INTEGER_BYTES:
-            raise _Refused(f"holds an integer of {size} bytes")
-        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
-
-    def float_line(self) -> None:
-        self.stack.append(float(self.line()))
-
-    def float8(self) -> None:
-        self.stack.append(struct.unpack(">d", self.take(8))[0])
-
-    def string_line(self) -> None:
-        text = self.raw_line()
-        if len(text) < 2 or text[0] != text[-1] or text[:1] not in (b"'", b'"'):
-            raise ValueError("a word without quotes")
-        self.word(ESCAPE.sub(_unescaped, text[1:-1]))
-
-    def string1(self) -> None:
-        self.word(self.take(self.unsigned(1)))
-
-    def string4(self) -> None:
-        self.word(self.take(self.unsigned(4)))
-
-    def word(self, raw: bytes) -> None:
-        """A word of Python 2: text if it is ASCII, else bytes."""
-        self.stack.append(raw.decode("ascii") if raw.isascii() else raw)
-
-    def unicode_line(self) -> None:
-        self.stack.append(self.raw_line().decode("raw-unicode-escape"))
-
-    def unicode1(self) -> None:
-        begin = self.at + 1
-        self.at = begin + self.content[self.at]
-        self.stack.append(self.content[begin : self.at].decode("utf-8", "surrogatepass"))
-
-    def unicode4(self) -> None:
-        self.stack.append(self.take(self.unsigned(4)).decode("utf-8", "surrogatepass"))
-
-    def unicode8(self) -> None:
-        self.stack.append(self.take(self.unsigned(8)).decode("utf-8", "surrogatepass"))
-
-    def bytes1(self) -> None:
-        self.stack.append(self.take(self.unsigned(1)))
-
-    def bytes4(self) -> None:
-        self.stack.append(self.take(self.unsigned(4)))
-
-    def bytes8(self) -> None:
-        self.stack.append(self.take(self.unsigned(8)))
-
-    def bytearray8(self) -> None:
-        self.stack.append(bytearray(self.take(self.unsigned(8))))
-
-    # Collections
-
-    def empty_list(self) -> None:
-        self.stack.append([])
-
-    def empty_dict(self) -> None:
-        self.stack.append({})
-
-    def empty_set(self) -> None:
-        self.stack.append(set())
-
-    def empty_tuple(self) -> None:
-        self.stack.append(())
-
-    def tuple1(self) -> None:
-        self.stack[-1:] = [(self.stack[-1],)]
-
-    def tuple2(self) -> None:
-        self.stack[-2:] = [(self.stack[-2], self.stack[-1])]
-
-    def tuple3(self) -> None:
-        self.stack[-3:] = [(self.stack[-3], self.stack[-2], self.stack[-1])]
-
-    def tuple_marked(self) -> None:
-        self.stack.append(tuple(self.marked()))
-
-    def list_marked(self) -> None:
-        self.stack.append(self.marked())
-
-    def dict_marked(self) -> None:
-        found = self.marked()
-        self.stack.append({})
-        self.set_items(found)
-
-    def frozenset_marked(self) -> None:
-        self.stack.append(_frozenset(self.marked()))
-
-    def append_one(self) -> None:
-        value = self.stack.pop()
-        self.grown(list).append(value)
-
-    def append_marked(self) -> None:
-        found = self.marked()
-        self.grown(list).extend(found)
-
-    def add_marked(self) -> None:
-        found = self.marked()
-        self.grown(set).update(_key(value) for value in found)
-
-    def set_one(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set_items([key, value])
-
-    def set_marked(self) -> None:
-        self.set_items(self.marked())
-
-    def set_items(self, found: list[Any]) -> None:
-        target = self.grown(dict)
-        for key, value in zip(found[::2], found[1::2], strict=True):
-            target[_key(key)] = value
-
-    def grown(self, kind: type) -> Any:
-        """The collection on top of the stack."""
-        top = self.stack[-1]
-        if type(top) is not kind:
-            raise TypeError("a collection of another kind was expected")
-        return top
-
-    # Stack and memo
-
-    def mark(self) -> None:
-        self.marks.append(len(self.stack))
-
-    def pop(self) -> None:
-        if self.marks and self.marks[-1] == len(self.stack):
-            self.marks.pop()
-        else:
-            self.stack.pop()
-
-    def pop_marked(self) -> None:
-        self.marked()
-
-    def duplicate(self) -> None:
-        self.stack.append(self.stack[-1])
-
-    def get_line(self) -> None:
-        self.stack.append(self.memo[int(self.line())])
-
-    def get1(self) -> None:
-        self.stack.append(self.memo[self.content[self.at]])
-        self.at += 1
-
-    def get4(self) -> None:
-        self.stack.append(self.memo[self.unsigned(4)])
-
-    def put_line(self) -> None:
-        self.put(int(self.line()))
-
-    def put1(self) -> None:
-        self.put(self.unsigned(1))
-
-    def put4(self) -> None:
-        self.put(self.unsigned(4))
-
-    def memoize(self) -> None:
-        self.put(len(self.memo))
-
-    def put(self, place: int) -> None:
-        value = self.memo[place] = self.stack[-1]
-        if type(value) is _Unbuilt:
-            value.places.append(place)
-
-    # Names and what is made of them
-
-    def global_line(self) -> None:
-        module = self.line()
-        self.stack.append(_named(module, self.line()))
-
-    def global_stack(self) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(_named(module, name))
-
-    def reduce(self) -> None:
-        arguments, called = self.stack.pop(), self.stack.pop()
-        if type(called) is not _Named or called.make is None:
-            name = called.name if type(called) is _Named else type(called).__name__
-            raise _Refused(f"is a pickle that calls {name}, which is not for calling")
-        if type(arguments) is not tuple:
-            raise TypeError("arguments that are no tuple")
-        self.grant(arguments)
-        made = called.make(*arguments)
-        self.unbuilt += type(made) is _Unbuilt
-        self.stack.append(made)
-
-    def grant(self, arguments: tuple[Any, ...]) -> None:
-        """Count what a call may copy; what a sound pickle copies stood in it once."""
-        for value in arguments:
-            if type(value) in (str, bytes, bytearray):
-                self.bytes_left -= len(value)
-            elif type(value) in (list, tuple):
-                self.members_left -= len(value)
-        if self.bytes_left < 0 or self.members_left < 0:
-            raise _Refused("is a pickle that copies the same content again and again")
-
-    def build(self) -> None:
-        state, begun = self.stack.pop(), self.stack[-1]
-        if type(begun) is not _Unbuilt or not isinstance(state, tuple):
-            raise _Refused(f"is a pickle that changes the inside of a {type(begun).__name__}")
-        self.grant(state)
-        self.stack[-1] = made = begun.build(state)
-        for place in begun.places:
-            self.memo[place] = made
-        self.unbuilt -= 1
-
-    def frame(self) -> None:
-        self.take(8)  # how much to read at once; all of it is here
-
-    def proto(self) -> None:
-        version = self.unsigned(1)
-        if version > 5:
-            raise _Refused(f"is a pickle of protocol {version}; known are 0 to 5")
-
-    def instance(self) -> None:
-        module = self.line()
-        name = self.line()
-        raise _Refused(f"is a pickle that makes a {_shown(module)}.{_shown(name)}")
-
-    def new_object(self) -> None:
-        wanted = next((v.name for v in self.stack[-3:] if type(v) is _Named), "an object")
-        raise _Refused(f"is a pickle that makes {wanted} in a way that is not known")
-
-    def persistent(self) -> None:
-        raise _Refused("is a pickle that refers to things outside of it")
-
-    def extension(self) -> None:
-        raise _Refused("is a pickle that names a registered extension")
-
-    def buffer(self) -> None:
-        raise _Refused("is a pickle whose buffers are kept outside of it")
-
-    def unknown(self) -> None:
-        raise ValueError("an unknown step")
-
-
+        changed = any(one is not other for one, other in zip(old, new, strict=True))
+        done[id(old)] = (old, new if changed else old)
+        if parts := [part for part in old if type(part) in (dict, list, _Array)]:
+            waiting.append(parts)
+    return done[id(whole)][1]
+
+
+def _put(stand_in: _Array | _DType) -> Any:
+    if stand_in.real is None:
+        raise ValueError("an array or dtype that is begun and never made")
+    return stand_in.real
+
+
+# ── Programs are looked through ──────────────────────────────────────────────────────────────────
+
+
+_FRAME = rb"(?:\x95.{8})?"
+_ATOM = rb"(?:K.|M..|J....|[N\x88\x89]|G.{8}|[IFL][^\n]{1,200}\n)" + _FRAME
+_MEMO = rb"(?:\x94|q.|r...\x00|p\d{1,7}\n)"
+_SHORT = b"|".join(b"%s.{%d}" % (re.escape(bytes([size])), size) for size in range(1, 33))
+USUAL = re.compile(
+    rb"(?s:[\x94\]})aesuRb\x93\x8f\x90dl]++|h.|j....|\x8c(?:" + _SHORT + rb")"
+    # a tuple that is used up at once (and checked by a stand-in), or one of atoms alone
+    + rb"|" + _ATOM + rb"(?:\x85|" + _ATOM + rb"(?:\x86|" + _ATOM + rb"\x87))?"
+    + rb"|[\x85\x86\x87t]" + _MEMO + rb"?" + _FRAME + rb"[Rb]"
+    + rb"|\((?:(?:" + _ATOM + rb"){1,32}+t)?|" + _MEMO
+    + rb"|c[^\n]{1,200}\n[^\n]{1,200}\n|\x95.{8}|\x80[\x02-\x05]"
+    + rb"|g[^\n]{1,9}\n|V[^\n]*\n|S(?:[^\n\\]|\\[abfnrtvx0-7'\"\\])*+\n)++"
+)  # fmt: skip
+"""Steps in which data is written that can do no harm, in a row.
+
+Tuples are the point: here they are never deeper than three, so that they can be hashed.
+"""
+_LENGTHS = {
+    ord("\x8c"): 1,  # texts
+    ord("X"): 4,
+    ord("C"): 1,  # bytes
+    ord("B"): 4,
+    ord("\x8e"): 8,
+    ord("\x96"): 8,
+    ord("U"): 1,  # texts of Python 2
+    ord("\x8a"): 1,  # an integer
+}
+"""Step → bytes of the length before the content that follows it."""
 STOP = ord(".")
-OPERATIONS: dict[int, str] = {
-    ord("("): "mark", ord("0"): "pop", ord("1"): "pop_marked", ord("2"): "duplicate",
-    ord("F"): "float_line", ord("I"): "int_line", ord("J"): "int4", ord("K"): "uint1",
-    ord("L"): "long_line", ord("M"): "uint2", ord("N"): "none", ord("P"): "persistent",
-    ord("Q"): "persistent", ord("R"): "reduce", ord("S"): "string_line", ord("T"): "string4",
-    ord("U"): "string1", ord("V"): "unicode_line", ord("X"): "unicode4", ord("a"): "append_one",
-    ord("b"): "build", ord("c"): "global_line", ord("d"): "dict_marked", ord("}"): "empty_dict",
-    ord("e"): "append_marked", ord("g"): "get_line", ord("h"): "get1", ord("i"): "instance",
-    ord("j"): "get4", ord("l"): "list_marked", ord("]"): "empty_list", ord("o"): "new_object",
-    ord("p"): "put_line", ord("q"): "put1", ord("r"): "put4", ord("s"): "set_one",
-    ord("t"): "tuple_marked", ord(")"): "empty_tuple", ord("u"): "set_marked", ord("G"): "float8",
-    ord("B"): "bytes4", ord("C"): "bytes1",
-    0x80: "proto", 0x81: "new_object", 0x82: "extension", 0x83: "extension", 0x84: "extension",
-    0x85: "tuple1", 0x86: "tuple2", 0x87: "tuple3", 0x88: "true", 0x89: "false", 0x8A: "long1",
-    0x8B: "long4", 0x8C: "unicode1", 0x8D: "unicode8", 0x8E: "bytes8", 0x8F: "empty_set",
-    0x90: "add_marked", 0x91: "frozenset_marked", 0x92: "new_object", 0x93: "global_stack",
-    0x94: "memoize", 0x95: "frame", 0x96: "bytearray8", 0x97: "buffer", 0x98: "buffer",
-}  # fmt: skip
-"""Opcode → method."""
+MAKING = (b"}", b"]", b"\x8f", b"R")
+
+
+def _is_usual(content: bytes) -> bool:
+    """Whether all steps are usual ones, and not too many of them make something.
+
+    Raises:
+        EOFError: The program has no end.
+    """
+    if sum(content.count(step) for step in MAKING) > MAX_MADE:
+        raise _Refused(f"is a pickle that makes more than {MAX_MADE} things")
+    at, end = 0, len(content)
+    usual, lengths = USUAL.match, _LENGTHS
+    while at < end:
+        code = content[at]
+        size = lengths.get(code)
+        if size is not None:
+            begin = at + 1 + size
+            at = begin + int.from_bytes(content[at + 1 : begin], "little")
+        elif (found := usual(content, at)) is not None:
+            at = found.end()
+        else:
+            return code == STOP
+    raise EOFError("the program ends within a value")
+
+
+REFUSED = {
+    "PERSID": "is a pickle that refers to things outside of it",
+    "BINPERSID": "is a pickle that refers to things outside of it",
+    "EXT1": "is a pickle that names a registered extension",
+    "EXT2": "is a pickle that names a registered extension",
+    "EXT4": "is a pickle that names a registered extension",
+    "NEXT_BUFFER": "is a pickle whose buffers are kept outside of it",
+    "READONLY_BUFFER": "is a pickle whose buffers are kept outside of it",
+}
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+GETS = ("GET", "BINGET", "LONG_BINGET")
+
+
+def _follow(content: bytes, max_steps: int) -> None:
+    """Look through any program, keeping of each value only how tuples are nested in it.
+
+    Raises:
+        ValueError: It is none, or takes what is not there.
+    """
+    stack: list[tuple[int, int]] = []  # of each value the depth of its tuples and their members
+    marks: list[int] = []
+    memo: dict[int, tuple[int, int]] = {}
+    for step, (operation, argument) in enumerate(_operations(content)):
+        name, before = operation.name, operation.stack_before
+        if step >= max_steps:
+            raise _Refused(f"is a pickle of more than {max_steps} steps")
+        if name in REFUSED:
+            raise _Refused(REFUSED[name])
+        if name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
+            raise _Refused(f"is a pickle of protocol {argument}, which is not known")
+        if type(argument) is int and argument.bit_length() > MAX_INTEGER_BITS:
+            raise _Refused(f"holds an integer of {argument.bit_length()} bits")
+        if name in PUTS:
+            slot = len(memo) if argument is None else argument
+            if slot > MAX_MEMO:
+                raise _Refused(f"is a pickle that remembers {slot} things")
+            memo[slot] = stack[-1]
+        elif name in GETS:
+            stack.append(memo[argument])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name == "POP" and marks and marks[-1] == len(stack):
+            marks.pop()
+        else:
+            marked = pickletools.markobject in before
+            begin = (marks.pop() if marked else len(stack)) - (
+                before.index(pickletools.markobject) if marked else len(before)
+            )
+            if begin < 0:
+                raise ValueError("a step that takes what is not there")
+            taken = stack[begin:]
+            del stack[begin:]
+            made = _nesting(taken, len(content)) if "TUPLE" in name else (0, 1)
+            stack += [made] * len(operation.stack_after)
+
+
+def _operations(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    with warnings.catch_warnings(action="error", category=DeprecationWarning):  # of wrong escapes
+        for operation, argument, _ in pickletools.genops(content):
+            yield operation, argument
+
+
+def _nesting(members: Sequence[tuple[int, int]], most: int) -> tuple[int, int]:
+    """Depth and members of a tuple of these."""
+    depth = 1 + max((depth for depth, _ in members), default=0)
+    size = 1 + sum(size for _, size in members)
+    if depth > MAX_DEPTH or size > most:
+        raise ValueError("tuples in tuples without end")
+    return depth, size
