@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from formats.files import read_json
+from formats.files import read_json, understood
 from geometry.arrays import Array
 from geometry.polylines import arc_length, offset_line, resample
 from schemas.errors import UnreadableFile
@@ -85,23 +85,22 @@ def read_map(path: Path, *, extras: MapExtras | None = None) -> tuple[RoadMap, l
     if not isinstance(content, dict) or "lane_segments" not in content:
         raise UnreadableFile(path, "is no Argoverse 2 map: it has no `lane_segments`")
     notes: list[Note] = []
-    try:
+    with understood(path, "an Argoverse 2 map"):
         lane = partial(_lane, lift=extras is None)
         lanes = _each(content, "lane_segments", lane, notes)
         crossings = _each(content, "pedestrian_crossings", _crossing, notes)
         areas = _each(content, "drivable_areas", _area, notes)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UnreadableFile(path, f"is no Argoverse 2 map ({error!r})") from error
     name = path.name.split(".json")[0].removeprefix("log_map_archive_")
     if extras is not None:
         return _completed(extras, [*lanes, *crossings, *areas], path), notes
-    segments = content["lane_segments"]
-    paint = list(_road_lines(lanes, {str(s["id"]): s for s in segments.values()}))
+    with understood(path, "an Argoverse 2 map"):
+        segments = content["lane_segments"]
+        paint = list(_road_lines(lanes, {str(s["id"]): s for s in segments.values()}))
+        edges, more = _edges(lanes, segments.values())
     features = tuple(
         replace(feature, feature_id=index)
         for index, feature in enumerate([*lanes, *paint, *crossings, *areas])
     )
-    edges, more = _edges(lanes, segments.values())
     return RoadMap(source_map_id=name, features=features, edges=edges), [*notes, *more]
 
 

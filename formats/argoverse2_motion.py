@@ -11,7 +11,6 @@ Source: github.com/argoverse/av2-api, ``src/av2/datasets/motion_forecasting``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from scipy.spatial import cKDTree
 
 from formats.argoverse2 import DATASET_LICENSE, EGO_SIZE, MOTION_TYPES
 from formats.argoverse2_map import read_map
-from formats.files import plain_name, present, read_table
+from formats.files import plain_name, present, read_table, understood
 from formats.registry import Rejected
+from formats.tree import matching
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass
@@ -54,9 +54,7 @@ def sources(path: Path) -> Iterator[Path]:
             if found is not None:
                 yield found
         return
-    for root, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root) / name for name in sorted(names) if _is_scenario(name))
+    yield from matching(path, "scenario_*.parquet")
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -73,6 +71,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     Raises:
         UnreadableFile: The tracks or the map are broken.
     """
+    with understood(source, "an Argoverse 2 scenario"):
+        yield from _read(source)
+
+
+def _read(source: Path) -> Iterator[Log | Rejected]:
     table = read_table(source, columns=COLUMNS)
     if table.num_rows == 0:
         yield Rejected(record="", reason="holds no tracks")

@@ -55,7 +55,7 @@ from formats.argoverse2_mining import (
     tables,
     tables_beside,
 )
-from formats.files import GZIP_SUFFIX, plain_name, present, read_table
+from formats.files import GZIP_SUFFIX, plain_name, present, read_table, understood
 from formats.media import Points
 from formats.registry import Rejected
 from geometry.arrays import Array
@@ -161,6 +161,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         return
     if not source.is_dir():
         raise UnreadableFile(source, "is no folder of an Argoverse 2 log")
+    with understood(source, "a folder of an Argoverse 2 log"):
+        yield from _read(source)
+
+
+def _read(source: Path) -> Iterator[Log | Rejected]:
     extras = read_extras(source)
     notes: list[Note] = []
     poses = _read_poses(source, notes)
@@ -581,6 +586,8 @@ def _ego_with_extras(poses: Poses, extras: Extras) -> EgoStates | None:
     if about is None or table is None:
         return None
     stamps = np.asarray(table["timestamp_ns"].to_numpy(), dtype=np.int64)
+    if (np.diff(stamps) <= 0).any():
+        raise ValueError("the ego's stamps repeat or go back")
     rows = np.searchsorted(poses.t_ns, stamps)
     rows = np.clip(rows, 0, max(len(poses.t_ns) - 1, 0))
     known = np.zeros(len(stamps), dtype=bool)
@@ -652,6 +659,8 @@ def _agents(
     ids = tracks
     if extras is not None:
         ids = [str(i) for i in extras.tracks["source_track_id"].to_pylist()] + tracks[len(told) :]
+        if len(set(ids)) < len(ids):
+            raise ValueError("the ids of tracks repeat")
     return Observations(
         track=track[order], t_ns=stamp - t0, xyz=xyz, yaw=yaw, size=size, velocity=velocity,
         valid=None if good.all() else good, source_track_id=ids, source_cls=words, cls=classes,

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -413,7 +414,7 @@ def _by_key(
     if value.shape[1] <= at:
         return
     kind = "radar" if channel == "radar" else kind
-    keys = np.nan_to_num(value[:, at], nan=-1.0)
+    keys = np.rint(np.nan_to_num(value[:, at], nan=-1.0, posinf=-1.0, neginf=-1.0))
     for one in np.unique(keys):
         rows = keys == one
         label = f"0x{int(one):X}" if key == "address" else f"{key}{int(one)}"
@@ -497,7 +498,7 @@ def _array(path: Path, width: int | None, *, words: bool = False) -> Array:
                 else np.lib.format.read_array_header_2_0
             )
             shape, fortran, dtype = header(file)
-        except (ValueError, TypeError, SyntaxError) as error:
+        except (ValueError, TypeError, SyntaxError, TokenError) as error:
             reason = f"is no numpy array ({error})"
             raise UnreadableFile(path, reason, hint="Fetch the file again.") from error
         raw = file.read()

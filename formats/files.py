@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import stat
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,12 @@ import pyarrow as pa
 from schemas.errors import UnreadableFile
 
 GZIP_SUFFIX = ".gz"
+
+_MISFITS = (
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pa.ArrowException,
+    struct.error,
+)  # fmt: skip
+"""What code raises that takes apart something of another shape than it was written for."""
 
 
 @contextmanager
@@ -105,6 +113,27 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
     return table
 
 
+@contextmanager
+def understood(path: Path, what: str) -> Iterator[None]:
+    """What the block finds not to be there, or of another kind, is told as an error of the file.
+
+    Args:
+        path: The file or folder whose content the block takes apart.
+        what: What it should be, with its article: "a GPUDrive scenario".
+
+    Raises:
+        UnreadableFile: The content is something else.
+    """
+    try:
+        yield
+    except _MISFITS as error:
+        told = str(error).splitlines()[0] if str(error) else "no reason told"
+        raise UnreadableFile(
+            path, f"is not {what} ({type(error).__name__}: {told})",
+            hint="Was the file written to its end?",
+        ) from error  # fmt: skip
+
+
 def plain_name(path: Path) -> str:
     """The file's name without ``.gz``, by which a format recognises it."""
     return path.name.removesuffix(GZIP_SUFFIX)
@@ -148,7 +177,12 @@ def _refuse_what_holds_nothing(path: Path) -> None:
         raise UnreadableFile(path, "does not exist", hint="Check the spelling.") from error
     except PermissionError as error:
         raise UnreadableFile(path, "may not be read", hint="Check its permissions.") from error
-    if path.is_dir():
+    except (OSError, ValueError) as error:  # links in a circle; a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableFile(path, f"cannot be read ({reason})") from error
+    if stat.S_ISDIR(status.st_mode):
         raise UnreadableFile(path, "is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+        raise UnreadableFile(path, "is no file but a pipe, socket or device")
     if status.st_size == 0:
         raise UnreadableFile(path, "is empty", hint="Fetch the file again.")

@@ -13,21 +13,21 @@ All files are sampled at 10 Hz and cut out of one shared frame, metres with z up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from formats.files import open_binary, plain_name, read_json, recognised
+from formats.files import open_binary, plain_name, read_json, recognised, understood
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
+from formats.tree import matching
 from formats.waymo import LIGHTS
 from geometry.angles import wrap
 from geometry.arrays import Array
-from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass, LaneType, MapLayer
 from schemas.records import LightStates, Log, MapFeature, Note, RoadMap, SourceEvent, Window
 
@@ -71,12 +71,7 @@ DIFFICULTIES = ("NONE", "LEVEL_1", "LEVEL_2")
 
 def sources(path: Path) -> Iterator[Path]:
     """JSON files that begin as a scenario does, at or under a path, and broken ones beside them."""
-    if path.is_file():
-        found: Iterable[Path] = [path]
-    else:
-        found = sorted(p for p in path.rglob("*.json*") if p.is_file())
-    named = (file for file in found if plain_name(file).endswith(".json"))
-    yield from recognised(named, _begins_as_scenario)
+    yield from recognised(matching(path, "*.json"), _begins_as_scenario)
 
 
 def files(source: Path) -> Iterator[Path]:
@@ -91,11 +86,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         UnreadableFile: It is no JSON, or lacks what a scenario must have.
     """
     scenario = read_json(source)
-    try:
+    with understood(source, "a GPUDrive scenario"):
         log = _log(scenario, source)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        reason = f"is no GPUDrive scenario ({type(error).__name__}: {error})"
-        raise UnreadableFile(source, reason, hint="Was the file written to its end?") from error
     yield (
         log if log is not None else Rejected(record="", reason="no object is observed at any step")
     )

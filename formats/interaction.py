@@ -145,7 +145,9 @@ def _rows(path: Path, tally: Tally) -> Iterator[pa.RecordBatch]:
         for name in ("case_id", *MARKS):
             if name not in columns:
                 columns[name] = pa.array([""] * kept.num_rows, pa.string())
-        yield pa.RecordBatch.from_pydict({**columns, "t_ns": pa.array(t_ns)})
+        columns["t_ns"] = pa.array(t_ns)
+        # In one order, whatever the columns of this file and of the other one beside it.
+        yield pa.RecordBatch.from_pydict({name: columns[name] for name in sorted(columns)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,6 +18,7 @@ synchronised (``_extract``) have images that are not rectified and sweeps as tex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,7 @@ from schemas.records import (
 
 DATASET = "kitti_raw"
 STAMPS = "timestamps.txt"
+STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?")
 LIDAR = "velodyne_points"
 IMAGES = tuple(f"image_0{number}" for number in range(4))
 TRACKLETS = "tracklet_labels.xml"
@@ -176,11 +178,14 @@ def _stamps(path: Path) -> Int[Array, " lines"]:
     lines = text_of(path).splitlines()
     found = np.zeros(len(lines), dtype=np.int64)
     for number, line in enumerate(lines):
-        if line.strip():
-            try:
-                found[number] = np.datetime64(line.strip(), "ns").astype(np.int64)
-            except ValueError as error:
-                raise UnreadableFile(path, f"has no stamp in line {number + 1}") from error
+        if not line.strip():
+            continue
+        try:
+            if not STAMP.fullmatch(line.strip()):
+                raise ValueError(line)
+            found[number] = np.datetime64(line.strip(), "ns").astype(np.int64)
+        except ValueError as error:
+            raise UnreadableFile(path, f"has no stamp in line {number + 1}") from error
     return found
 
 

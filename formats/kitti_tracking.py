@@ -140,6 +140,10 @@ def _log(source: Path, name: str, texts: dict[str, Path | None]) -> Log:
     drive, scale = None, None
     if poses is not None:
         values = read_oxts(poses)
+        broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if broken.size:
+            reason = f"has values that are not finite in GNSS/IMU line {broken[0] + 1}"
+            raise UnreadableFile(poses, reason, hint="Fetch the file again.")
         scale = mercator_scale(float(values[0, OXTS_COLUMN["lat"]]))
         drive = _Drive(*imu_poses(values, scale), values)
     else:

@@ -177,7 +177,7 @@ def _pieces(folder: Path) -> list[Path]:
     pieces = []
     for name in names:
         piece = folder / name
-        if not piece.resolve().is_relative_to(folder.resolve()):
+        if "\0" in name or not piece.resolve().is_relative_to(folder.resolve()):
             raise UnreadableFile(folder / METADATA, f"leads out of its folder: {name}")
         if piece.suffix == ".db3":
             raise UnreadableFile(

@@ -96,7 +96,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
                 yield SceneReader(tables, maps, scene, record, tally).log()
             except BadInput as error:
                 yield Rejected(record=record, reason=str(error), notes=tally.notes())
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 reason = f"its records are not understood ({type(error).__name__}: {error})"
                 yield Rejected(record=record, reason=reason, notes=tally.notes())
 

@@ -39,6 +39,7 @@ from schemas.records import LightStates, Log, Observations, RoadMap
 
 DATASET = "sumo"
 PART_NS = 60_000_000_000
+END_OF_TIME_NS = 2**62  # [ns] a hundred years and more: no step of a run
 PART_ROWS = 250_000  # rows above which an output is told in parts
 MAP_RATE_HZ = 1.0  # of a log that is a map alone
 
@@ -307,7 +308,7 @@ class _Simulation:
                 continue
             first = time if first is None else first
             t_ns = int((time - first) * 1_000_000_000)
-            if t_ns <= before:
+            if not before < t_ns < END_OF_TIME_NS:
                 self.tally.add("dropped", "time steps that do not ascend", 1)
                 continue
             if before >= 0:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,7 +50,8 @@ def matching(path: Path, *patterns: str) -> Iterator[Path]:
 
     Args:
         path: A file is matched itself; of a folder, whatever lies under it. Links to folders are
-            not followed, hidden folders are left out.
+            not followed, hidden folders are left out, and so is what is no file: pipes, sockets,
+            devices. Links that lead nowhere are files that cannot be read.
         patterns: Shell patterns for the name alone, upper and lower case told apart; a name that
             ends in ``.gz`` is matched without that ending too.
     """
@@ -81,14 +83,32 @@ def _listing(path: Path) -> list[Path]:
     scan = _SCAN.get()
     if scan is not None and path in scan.listings:
         return scan.listings[path]
-    if path.is_dir():
-        found = []
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(f for f in folders if not f.startswith("."))
-            found += [Path(folder, name) for name in names]
-        found.sort()
-    else:
-        found = [path] if path.is_file() else []
+    found = sorted(_walk(path)) if path.is_dir() else [path] if path.is_file() else []
     if scan is not None:
         scan.listings[path] = found
     return found
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    waiting = [str(path)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith("."):
+                            waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False) or _leads_to_file(entry):
+                        yield Path(entry.path)
+        except OSError:  # not permitted, or gone meanwhile: holds nothing for us
+            continue
+
+
+def _leads_to_file(entry: os.DirEntry[str]) -> bool:
+    """Whether a link leads to a file, or nowhere."""
+    if not entry.is_symlink():
+        return False
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return True

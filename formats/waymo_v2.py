@@ -124,6 +124,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     name = str(table[SEGMENT][0].as_py())
     segment = Segment(name=name)
     table = _of_segment(table, segment)
+    if not table.num_rows:
+        raise UnreadableFile(path, "holds no frames of a segment that has a name")
     segment.micros += _stamps(path, table)
     segment.poses += [_numbers(pose) for pose in table[POSE].to_pylist()]
     frame_of = {stamp: number for number, stamp in reversed(list(enumerate(segment.micros)))}

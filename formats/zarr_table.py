@@ -65,7 +65,7 @@ class ZarrTable:
                 raise ValueError(f"chunks of {self.chunk} records")
             if codec is not None and codec["id"] not in COMPRESSORS:
                 raise ValueError(f"the compressor {codec['id']}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             reason = f"describes no zarr 2 array of records that can be read ({error})"
             raise UnreadableFile(path, reason) from error
         for name, shape in fields.items():

@@ -11,7 +11,10 @@ class TestMyReader(ReaderContract):
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,10 @@ from formats.registry import Reader, Rejected
 from schemas.errors import BadInput
 from schemas.labels import AgentClass, EdgeKind, LightState, MapLayer
 from schemas.records import Log
+from tests.damage import damaged
 
+SEEDS = (1,)
+DAMAGES = 60  # at most, of one source
 FOREIGN = {
     "README.md": b"# nothing to see here\n",
     "picture.png": b"\x89PNG\r\n\x1a\n" + bytes(64),
@@ -188,6 +194,36 @@ class ReaderContract:
             said = _reasons(module, copy)
             assert said, f"{broken} was read as if it were whole"
             assert any(broken.name in reason for reason in said) or said == ["rejected"]
+
+    def test_damaged_bytes_are_refused_or_read(self, module: Reader, source: Path) -> None:
+        """Nothing but ``BadInput`` comes out of a reader, and nothing that is no log."""
+        faults = []
+        for seed in SEEDS:
+            cases = [
+                (path, name, content)
+                for path in module.files(source)
+                for name, content in damaged(path, random.Random(f"{path.name} {seed}"))
+            ]
+            dice = random.Random(seed)
+            for path, name, content in dice.sample(cases, min(DAMAGES, len(cases))):
+                whole = path.read_bytes()
+                path.write_bytes(content)
+                try:
+                    with warnings.catch_warnings():  # of arithmetic with what is not finite
+                        warnings.simplefilter("ignore", RuntimeWarning)
+                        list(module.files(source))
+                        for item in module.read(source):
+                            if not isinstance(item, Rejected):
+                                check_log(item)
+                except BadInput:
+                    pass
+                except Exception as error:  # noqa: BLE001 (any of them is a fault)
+                    place = traceback.extract_tb(error.__traceback__)[-1]
+                    where = f"{Path(place.filename).name}:{place.lineno}"
+                    faults.append(f"{path.name}, {name}, seed {seed}: {error!r} at {where}")
+                finally:
+                    path.write_bytes(whole)
+        assert not faults, "\n".join(faults)
 
 
 def _reasons(module: Reader, source: Path) -> list[str]:
