@@ -23,7 +23,8 @@ converters of github.com/metadriverse/scenarionet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ LAYERS = (
     ("DRIVEWAY", MapLayer.DRIVEWAY),
 )
 """How a feature's type begins → layer; the first that fits."""
+SHAPES = ("polyline", "polygon", "position")
 LANE_TYPES = {
     "LANE_SURFACE_STREET": LaneType.VEHICLE,
     "LANE_SURFACE_UNSTRUCTURE": LaneType.VEHICLE,
@@ -335,7 +337,7 @@ def _state(track: Mapping[str, Any], steps: int) -> dict[str, Array] | None:
     velocity = np.asarray(state.get("velocity", np.zeros((0, 2))), dtype=np.float64)
     moved = velocity.ndim == 2 and velocity.shape[0] == steps and velocity.shape[1] in (2, 3)
     return ({"velocity": velocity[:, :2]} if moved else {}) | {
-        "xyz": xyz if xyz.shape[1] == 3 else np.pad(xyz, ((0, 0), (0, 1))),
+        "xyz": xyz if xyz.shape[1] == 3 else _flat(xyz),
         "yaw": np.where(np.isfinite(yaw), yaw, np.nan),
         "size": np.where(size > 0.0, size, np.nan),
         "valid": np.nan_to_num(valid) > 0.5,
@@ -472,17 +474,18 @@ def _map(
         name: Of the scenario, whose map is its own.
         lifted: Whether the third coordinate of lanes is a heading.
     """
-    usable = {key: f for key, f in told.items() if isinstance(f, dict) and _usable(f)}
+    shapes = {key: _shape(f) for key, f in told.items() if isinstance(f, dict)}
+    usable = {key: told[key] for key, shape in shapes.items() if shape is not None}
+    shaped = [shape for shape in shapes.values() if shape is not None]
     names, notes = distinct((str(key) for key in usable), "map feature")
     lines = {
-        str(key): shapely.LineString(_points(f)[0])
-        for key, f in usable.items()
-        if _layer(f) in (MapLayer.ROAD_LINE, MapLayer.ROAD_EDGE) and len(_points(f)[0]) > 1
+        str(key): shapely.LineString(points)
+        for key, (layer, points, _) in zip(usable, shaped, strict=True)
+        if layer in (MapLayer.ROAD_LINE, MapLayer.ROAD_EDGE) and len(points) > 1
     }
     features, partly, derived = [], 0, 0
     for index, (source_id, feature) in enumerate(zip(names, usable.values(), strict=True)):
-        layer = _layer(feature)
-        points, has_z = _points(feature)
+        layer, points, has_z = shaped[index]
         left = right = None
         if layer is MapLayer.LANE:
             if lifted and has_z:
@@ -508,7 +511,7 @@ def _map(
                 has_z=has_z,
             )
         )
-    edges, dangling = _edges(usable, names)
+    edges, dangling = _edges(usable.values(), shaped, names)
     counted = (
         (len(told) - len(usable), "dropped", "map features without usable points"),
         (partly, "dropped", f"lane boundaries that flank less than {BOUNDARY_COVER:.0%} of their lane"),
@@ -528,27 +531,36 @@ def _map(
     return RoadMap(source_map_id=name, features=features, edges=edges), notes
 
 
-def _layer(feature: Mapping[str, Any]) -> MapLayer:
-    word = str(feature.get("type"))
+@cache
+def _layer(word: str) -> MapLayer:
     return next((layer for begin, layer in LAYERS if word.startswith(begin)), MapLayer.OTHER)
 
 
-def _points(feature: Mapping[str, Any]) -> tuple[Float[Array, "points 3"], bool]:
-    """Line, outline or place of a feature, and whether it has heights."""
-    for part in ("polyline", "polygon", "position"):
-        if feature.get(part) is not None:
-            points = np.atleast_2d(np.asarray(feature[part], dtype=np.float64))
-            if points.ndim == 2 and points.shape[1] == 2:
-                return np.pad(points, ((0, 0), (0, 1))), False
-            return points, True
-    return np.zeros((0, 3)), False
+def _shape(
+    feature: Mapping[str, Any],
+) -> tuple[MapLayer, Float[Array, "points 3"], bool] | None:
+    """Layer of a feature, its line, outline or place, and whether that has heights.
+
+    None if there are no points (two for a lane), or some are not finite.
+    """
+    layer = _layer(str(feature.get("type")))
+    told = next((feature[part] for part in SHAPES if feature.get(part) is not None), None)
+    if told is None:
+        return None
+    points = np.atleast_2d(np.asarray(told, dtype=np.float64))
+    has_z = points.ndim == 2 and points.shape[1] == 3
+    if points.ndim == 2 and points.shape[1] == 2:
+        points = _flat(points)
+    enough = len(points) > (layer is MapLayer.LANE)
+    sound = points.ndim == 2 and points.shape[1] == 3 and enough and np.isfinite(points).all()
+    return (layer, points, has_z) if sound else None
 
 
-def _usable(feature: Mapping[str, Any]) -> bool:
-    """Whether it has points, all finite, and if it is a lane, two of them."""
-    points, _ = _points(feature)
-    enough = len(points) > (_layer(feature) is MapLayer.LANE)
-    return points.ndim == 2 and points.shape[1] == 3 and enough and bool(np.isfinite(points).all())
+def _flat(xy: Float[Array, "points 2"]) -> Float[Array, "points 3"]:
+    """Points at height 0."""
+    points = np.zeros((len(xy), 3))
+    points[:, :2] = xy
+    return points
 
 
 def _boundaries(
@@ -598,7 +610,7 @@ def _sides(
     sides = []
     for side in (d > 0.0, d < 0.0):
         along = np.flatnonzero(side)[np.argsort(s[side], kind="stable")]
-        sides.append(np.pad(ring[along], ((0, 0), (0, 1))))
+        sides.append(_flat(ring[along]))
     return (sides[0], sides[1]) if min(len(side) for side in sides) > 1 else (None, None)
 
 
@@ -609,14 +621,18 @@ def _speed_limit(feature: Mapping[str, Any]) -> float | None:
     return float(feature["speed_limit_kmh"]) / KMH if feature.get("speed_limit_kmh") else None
 
 
-def _edges(usable: Mapping[Any, Mapping[str, Any]], names: Sequence[str]) -> tuple[Array, int]:
+def _edges(
+    usable: Iterable[Mapping[str, Any]],
+    shaped: Sequence[tuple[MapLayer, Array, bool]],
+    names: Sequence[str],
+) -> tuple[Array, int]:
     """Links between features by their index, and how many led out of the map."""
     index = {name: k for k, name in enumerate(names)}
     links: dict[tuple[int, int, int], None] = {}
     dangling = 0
-    for at, feature in enumerate(usable.values()):
+    for at, feature in enumerate(usable):
         wanted = [(kind, other) for part, kind in LINKS for other in feature.get(part) or ()]
-        if _layer(feature) is MapLayer.STOP_SIGN:
+        if shaped[at][0] is MapLayer.STOP_SIGN:
             lanes = feature.get("lane")
             lanes = [] if lanes is None else lanes if isinstance(lanes, list) else [lanes]
             wanted += [(EdgeKind.STOP_LINE_OF_LANE, lane) for lane in lanes]
