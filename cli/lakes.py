@@ -70,7 +70,9 @@ def formats(json: Json = False) -> None:
 
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders of logs.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Files or folders of logs, or s3://, gs://, az://.")
+    ],
     format: Annotated[
         str | None, typer.Option("--format", "-f", help="Only this format; else all are tried.")
     ] = None,
