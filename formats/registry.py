@@ -408,7 +408,8 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="openscenario",
-            title="OpenSCENARIO 1.2 with OpenDRIVE 1.7 (XML)",
+            title="OpenSCENARIO 1.0-1.3 with OpenDRIVE (XML)",
+            reader="formats.openscenario_read",
             writer="formats.openscenario",
             modalities=("tracks", "map", "signals", "ego"),
         ),
