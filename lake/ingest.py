@@ -48,6 +48,7 @@ from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
 from lake.remote import Mirrors, same
 from lake.scenes import cut
+from lake.splits import assign
 from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
 from schemas.records import Log, Note
 from schemas.tables import TABLES
@@ -138,11 +139,13 @@ def ingest(
     with lake.run("ingest", params=params) as run, Mirrors() as mirrors:
         desk = _Desk(lake, run.id, report)
         try:
-            _read_all(desk, named, mirrors, format=format, jobs=jobs, stop=on_error == "stop",
-                      progress=progress)  # fmt: skip
-            if report.logs:
-                with lake.store.writing():
-                    lake.store.index()
+            try:
+                _read_all(desk, named, mirrors, format=format, jobs=jobs,
+                          stop=on_error == "stop", progress=progress)  # fmt: skip
+            except BadInput:
+                _settle(lake, report)  # what came in before it was met is kept
+                raise
+            _settle(lake, report)
         finally:
             run.keep = any(report.rows.values())
             run.summary = {
@@ -150,6 +153,14 @@ def ingest(
                 "rejected": len(report.rejected), "rows": report.rows,
             }  # fmt: skip
     return report
+
+
+def _settle(lake: Lake, report: IngestReport) -> None:
+    """What is done once all logs are in: split groups and zone maps."""
+    if report.logs:
+        with lake.store.writing():
+            assign(lake)
+            lake.store.index()
 
 
 def _tell_cut_short(lake: Lake) -> None:
@@ -203,9 +214,7 @@ def add_logs(
             raise refusal
         log_ids.append(local.log_id)
     desk.commit()
-    if report.logs:
-        with lake.store.writing():
-            lake.store.index()
+    _settle(lake, report)
     where = f"log_id in ({', '.join(map(str, log_ids))})"
     scenes = lake.read("scenes", ["scene_id", "log_id"], where).to_pylist() if log_ids else []
     order = {log_id: place for place, log_id in enumerate(log_ids)}

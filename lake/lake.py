@@ -327,6 +327,19 @@ class Lake:
         """Ids of the scenes for which a Lance filter on ``scenes`` holds."""
         return [int(i) for i in self.read("scenes", ["scene_id"], where)["scene_id"].to_pylist()]
 
+    def split(
+        self, *, test: float = 0.2, by: str = "split_group", seed: int = 0
+    ) -> dict[str, list[int]]:
+        """Scenes for training and for testing, no place and time in both, see :mod:`lake.splits`.
+
+        Raises:
+            UnknownName: ``scenes`` has no column ``by``.
+            BadQuery: ``test`` is no share.
+        """
+        from lake.splits import split
+
+        return split(self, test=test, by=by, seed=seed)
+
     def resolve_scene(self, text: str | int) -> int:
         """The id of the scene that someone means by its id or by a name that only it has.
 
@@ -396,7 +409,7 @@ class Lake:
         map_id = log["map_id"]
         name = json.loads(log["extra"]).get("source_map_id", "") if log["extra"] else ""
         if map_id is None:
-            return RoadMap(source_map_id=name, features=())
+            return RoadMap(source_map_id=name, features=(), derived=np.zeros(0, dtype=bool))
         if map_id not in self._maps:
             self._maps[map_id] = self._read_map(map_id, name)
             while len(self._maps) > MAPS_KEPT:

@@ -22,6 +22,7 @@ from lake.clock import DT_NS
 from lake.convert import dense_table, scenes_table
 from lake.rebuild import StoredLog
 from lake.scenes import Span, cut_spans, default_spans, span_of_window, steps_between
+from lake.splits import assign
 from schemas.errors import BadQuery, UnknownName
 from schemas.records import Window
 from schemas.scene import Scene
@@ -126,6 +127,8 @@ def recut(
                 batch = []
             if progress is not None:
                 progress(done, len(rows))
+        with lake.store.writing():
+            assign(lake)
         run.summary = asdict(report)
     return report
 
