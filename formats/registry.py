@@ -294,6 +294,7 @@ FORMATS: dict[str, Format] = {
             name="scenarionet",
             title="ScenarioNet / MetaDrive ScenarioDescription (pickle)",
             reader="formats.scenarionet",
+            writer="formats.scenarionet_writer",
             modalities=("tracks", "map", "signals", "ego"),
             versions="three generations of ScenarioDescription",
             derived="sides of lane polygons",

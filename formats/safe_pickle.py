@@ -1,4 +1,4 @@
-"""Pickles that hold plain values and numpy arrays, read without running anything they name.
+"""Pickles of plain values and numpy arrays, read without running anything that they name.
 
 A pickle is a program, and Python's unpickler calls whatever functions the file names. Here it never
 gets hold of one: for the few names that plain data needs (numpy 1 and 2, sets, OrderedDict, …) it is
@@ -89,6 +89,21 @@ def loads(content: bytes, *, path: Path, max_steps: int = MAX_STEPS) -> Any:
         what = "is cut off" if ended else "is no sound pickle of plain values"
         told = f"{type(error).__name__}: {_shown(str(error))}"
         raise UnreadableFile(path, f"{what} ({told})", hint="Fetch the file again.") from error
+
+
+def dump(thing: Any, path: Path) -> None:
+    """Write plain values and numpy arrays; the file is whole or not there.
+
+    Protocol 4, which Python 3.4 and later read; arrays need numpy 1.26 or later.
+
+    Raises:
+        UnreadableFile: :func:`load` would refuse it.
+    """
+    content = pickle.dumps(thing, protocol=4)
+    loads(content, path=path)
+    begun = path.with_name(f".{path.name}.part")
+    begun.write_bytes(content)
+    begun.replace(path)
 
 
 class _Refused(Exception):

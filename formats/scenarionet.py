@@ -71,6 +71,7 @@ FINER = {
     "bus": AgentClass.BUS,
     "motorcycle": AgentClass.MOTORCYCLE,
     "animal": AgentClass.ANIMAL,
+    "unknown": AgentClass.UNKNOWN,
 }
 """Parts of the words of nuScenes and Lyft, which files from those keep beside MetaDrive's."""
 
