@@ -43,6 +43,7 @@ from formats.registry import Rejected
 from formats.remote import address
 from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
+from lake.known import Known
 from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
@@ -355,20 +356,19 @@ class _Desk:
         self._batch: dict[int, _Converted] = {}
         self._entries: list[dict[str, Any]] = []
         self._bytes = 0
-        self._versions: dict[str, int] | None = None
-        self._learn()
+        self._known = Known(lake)
 
     def logs_of(self, sha256: str, format: str) -> int | None:
         """How many logs a source holds that came in whole, None if it did not."""
-        return self._whole.get((sha256, format))
+        return self._known.whole.get((sha256, format))
 
     def have(self, sha256: str) -> frozenset[int]:
         """Logs that came from bytes of this fingerprint."""
-        return frozenset(log_id for log_id, (sha, _) in self._logs.items() if sha == sha256)
+        return self._known.logs_from(sha256)
 
     def take(self, log: _Converted) -> BadInput | None:
         """Put a log into the batch, count it as unchanged, or say why it is refused."""
-        if log.log_id in self._logs or log.log_id in self._batch:
+        if log.log_id in self._known.logs or log.log_id in self._batch:
             same = self._is_same(log)
             log.forget()
             if not same:
@@ -405,8 +405,8 @@ class _Desk:
             return
         store = self.lake.store
         with store.writing():
-            self._learn()
-            for log in [log for log in self._batch.values() if log.log_id in self._logs]:
+            self._known.look()
+            for log in [log for log in self._batch.values() if log.log_id in self._known.logs]:
                 # Another process brought the same log in since this batch was begun.
                 if self._is_same(log):
                     self.report.unchanged += 1
@@ -426,7 +426,7 @@ class _Desk:
         for log in self._batch.values():
             log.forget()
         self._batch, self._entries, self._bytes = {}, [], 0
-        self._learn()
+        self._known.look()
 
     def _rows(self) -> Iterator[dict[str, pa.Table]]:
         """The batch as one table each, sorted by log; maps and ledger rows only once.
@@ -434,10 +434,12 @@ class _Desk:
         Then the parts of long logs, one after the other.
         """
         logs = [self._batch[log_id] for log_id in sorted(self._batch)]
-        maps: set[int] = set(self._maps)
+        maps: set[int] = set()
         parts: dict[str, list[pa.Table]] = {name: [] for name in LOG_TABLES}
         for log in logs:
-            new_map = log.map_id is not None and log.map_id not in maps
+            new_map = log.map_id is not None and not (
+                log.map_id in maps or log.map_id in self._known.maps
+            )
             if log.map_id is not None:
                 maps.add(log.map_id)
             for name in LOG_TABLES:
@@ -455,13 +457,11 @@ class _Desk:
 
     def _untold(self, ledger: pa.Table) -> pa.Table:
         """The ledger rows that are not there yet, each once."""
-        told = set(self._told)
-        fresh = []
+        fresh: dict[int, int] = {}
         for place, entry_id in enumerate(ledger["entry_id"].to_pylist()):
-            if entry_id not in told:
-                fresh.append(place)
-                told.add(entry_id)
-        return ledger.take(pa.array(fresh, type=pa.int64()))
+            if entry_id not in self._known.told:
+                fresh.setdefault(entry_id, place)
+        return ledger.take(pa.array(fresh.values(), type=pa.int64()))
 
     def _is_same(self, log: _Converted) -> bool:
         """Whether the log of this id that came first says the same."""
@@ -472,7 +472,7 @@ class _Desk:
                 for one, two in zip(pending.parts(), log.parts(), strict=True)
                 for name in _CONTENT
             )
-        if self._logs.get(log.log_id) == (log.origins.sha256, log.record):
+        if self._known.logs.get(log.log_id) == (log.origins.sha256, log.record):
             return True
         mine = f"log_id = {log.log_id}"
         there = {name: self.lake.read(name, ["t_ns"], mine).num_rows for name in _CONTENT}
@@ -486,27 +486,6 @@ class _Desk:
                     if not self.lake.read(name, None, where).equals(table):
                         return False
         return not any(there.values())
-
-    def _learn(self) -> None:
-        """What the lake holds by now; others may have written since."""
-        versions = {name: self.lake.store.version(name) for name in ("logs", "ledger")}
-        if versions == self._versions:
-            return
-        self._versions = versions
-        logs = self.lake.read("logs", ["log_id", "source_sha256", "source_record", "map_id"])
-        self._logs = {
-            row["log_id"]: (row["source_sha256"], row["source_record"]) for row in logs.to_pylist()
-        }
-        self._maps = {i for i in logs["map_id"].to_pylist() if i is not None}
-        self._told = set(self.lake.read("ledger", ["entry_id"])["entry_id"].to_pylist())
-        whole = self.lake.read(
-            "ledger",
-            ["source_sha256", "format", "count"],
-            "kind = 'ingested' AND log_id IS NULL",
-        )
-        self._whole = {
-            (row["source_sha256"], row["format"]): int(row["count"]) for row in whole.to_pylist()
-        }
 
 
 _CONTENT = ("ego", "agents", "lights")
