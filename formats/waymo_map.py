@@ -8,6 +8,7 @@ github.com/waymo-research/waymo-open-dataset.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,18 +48,24 @@ SHAPE_FIELD = {
 
 def read_map(messages: Sequence[Any], source_map_id: str) -> tuple[RoadMap, list[Note]]:
     """The map that a list of ``MapFeature`` messages makes, and what it could not carry."""
-    usable = [feature for feature in messages if _is_usable(feature)]
+    usable, shapes = [], []
+    for feature in messages:
+        kind = _kind(feature)
+        points = _points(feature, kind)
+        if len(points) > (kind == "lane") and np.isfinite(points).all():
+            usable.append(feature)
+            shapes.append((kind, points))
     if not usable:
         return RoadMap.none(), []
     names, notes = distinct((str(feature.id) for feature in usable), "map feature")
     lines = {
-        feature.id: shapely.LineString(_points(feature))
-        for feature in usable
-        if _kind(feature) in ("road_line", "road_edge") and len(_points(feature)) > 1
+        feature.id: shapely.LineString(points)
+        for feature, (kind, points) in zip(usable, shapes, strict=True)
+        if kind in ("road_line", "road_edge") and len(points) > 1
     }
     features, partly = [], 0
     for index, feature in enumerate(usable):
-        made, missed = _feature(feature, names[index], index, lines)
+        made, missed = _feature(feature, *shapes[index], names[index], index, lines)
         features.append(made)
         partly += missed
     edges, dangling = _edges(usable)
@@ -78,17 +85,9 @@ def _kind(feature: Any) -> str:
     return next((kind for kind in LAYERS if feature.HasField(kind)), "")
 
 
-def _is_usable(feature: Any) -> bool:
-    """Whether it has points, all finite, and if it is a lane, two of them."""
-    kind = _kind(feature)
+def _points(feature: Any, kind: str) -> Float[Array, "points 3"]:
     if not kind:
-        return False
-    points = _points(feature)
-    return len(points) > (kind == "lane") and bool(np.isfinite(points).all())
-
-
-def _points(feature: Any) -> Float[Array, "points 3"]:
-    kind = _kind(feature)
+        return np.zeros((0, 3))
     body = getattr(feature, kind)
     if kind == "stop_sign":
         points = [body.position] if body.HasField("position") else []
@@ -98,11 +97,15 @@ def _points(feature: Any) -> Float[Array, "points 3"]:
 
 
 def _feature(
-    feature: Any, name: str, index: int, lines: dict[int, shapely.LineString]
+    feature: Any,
+    kind: str,
+    points: Float[Array, "points 3"],
+    name: str,
+    index: int,
+    lines: dict[int, shapely.LineString],
 ) -> tuple[MapFeature, int]:
     """The feature, and how many of its boundaries had to be dropped."""
-    kind = _kind(feature)
-    points, layer = _points(feature), LAYERS[kind]
+    layer = LAYERS[kind]
     if layer is not MapLayer.LANE:
         word = kind
         if kind == "road_line":
@@ -151,10 +154,32 @@ def _boundary(
 
 
 def nearest_on(line: Any, points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
-    """The nearest point of a line to each point, in the plane, with the line's own height."""
-    along = shapely.line_locate_point(line, shapely.points(points[:, :2]))
-    nearest = shapely.line_interpolate_point(line, along)
-    return np.asarray(shapely.get_coordinates(nearest, include_z=True))
+    """The nearest point of a line to each point, in the plane, with the line's own height.
+
+    Args:
+        line: A shapely line, or an array of one a point.
+        points: [m].
+    """
+    lines = list(np.broadcast_to(np.asarray(line, dtype=object), len(points)))
+    begins = [k for k in range(len(lines)) if not k or lines[k] is not lines[k - 1]]
+    made = [
+        _nearest(np.asarray(shapely.get_coordinates(lines[a], include_z=True)), points[a:b, :2])
+        for a, b in pairwise([*begins, len(lines)])
+    ]
+    return np.concatenate(made) if made else np.zeros((0, 3))
+
+
+def _nearest(line: Float[Array, "corners 3"], xy: Float[Array, "points 2"]) -> Array:
+    """By the perpendicular onto every segment."""
+    start, step = line[:-1], np.diff(line, axis=0)
+    dx, dy = step[:, 0], step[:, 1]
+    along = np.maximum(dx * dx + dy * dy, np.finfo(np.float64).tiny)
+    x, y = xy[:, :1] - start[:, 0], xy[:, 1:] - start[:, 1]
+    share = np.clip((x * dx + y * dy) / along, 0.0, 1.0)
+    x -= share * dx
+    y -= share * dy
+    best = (x * x + y * y).argmin(axis=1)
+    return np.asarray(start[best] + share[np.arange(len(xy)), best, None] * step[best])
 
 
 def _edges(usable: Sequence[Any]) -> tuple[Array, int]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
 
-from geometry.angles import difference
+from geometry.angles import difference, unit
 from geometry.arrays import Array
 from geometry.polylines import arc_length, at, headings
 
@@ -49,21 +48,26 @@ class LaneIndex:
         Args:
             lines: Centre lines of two points or more, in the direction of travel [m].
         """
-        xy, yaw, s, lane = [], [], [], []
+        from scipy.spatial import cKDTree  # half a second to import
+
+        xy, s, lane = [], [], []
         for index, line in enumerate(lines):
             length = arc_length(line)[-1]
             if len(line) < 2 or length <= 0.0:
                 continue
             stations = np.linspace(0.0, length, max(int(np.ceil(length / SPACING_M)) + 1, 2))
-            points = at(np.asarray(line[:, :2], dtype=np.float64), stations)
-            xy.append(points)
-            yaw.append(headings(points))
+            xy.append(at(np.asarray(line[:, :2], dtype=np.float64), stations))
             s.append(stations)
-            lane.append(np.full(len(stations), index))
+            lane.append(index)
         self._empty = not xy
         if not self._empty:
-            self._xy, self._yaw = np.concatenate(xy), np.concatenate(yaw)
-            self._s, self._lane = np.concatenate(s), np.concatenate(lane)
+            counts = [len(stations) for stations in s]
+            self._xy, self._s = np.concatenate(xy), np.concatenate(s)
+            self._lane = np.repeat(lane, counts)
+            self._yaw = headings(self._xy)
+            last = np.cumsum(counts) - 1
+            self._yaw[last] = self._yaw[last - 1]  # what leads to the next line is no heading
+            self._way = unit(self._yaw)
             self._tree = cKDTree(self._xy)
 
     def match(
@@ -98,23 +102,27 @@ class LaneIndex:
         )
         distance = np.asarray(distance).reshape(count, k)
         near = np.asarray(near).reshape(count, k)
-        found = np.isfinite(distance)
-        near = np.where(found, near, 0)
-        offset = xy[:, None, :] - self._xy[near]
-        cos, sin = np.cos(self._yaw[near]), np.sin(self._yaw[near])
-        along = cos * offset[..., 0] + sin * offset[..., 1]
-        left = cos * offset[..., 1] - sin * offset[..., 0]
-        turn = difference(np.broadcast_to(yaw[:, None], near.shape), self._yaw[near])
-        found &= (np.abs(left) <= max_offset) & (np.abs(along) <= 1.5 * SPACING_M)
-        found &= np.abs(turn) <= max_turn
-        cost = np.abs(left) + HEADING_WEIGHT * np.abs(turn) + 0.05 * np.abs(along)
-        best = np.where(found, cost, np.inf).argmin(axis=1)
-        rows = np.arange(count)
-        chosen = near[rows, best]
-        return LaneMatch(
-            lane=self._lane[chosen].astype(np.int64),
-            s=np.maximum(self._s[chosen] + along[rows, best], 0.0),
-            d=left[rows, best],
-            heading_error=turn[rows, best],
-            matched=found[rows, best],
+        # Most poses have few lanes about them: pairs of a pose and a sample near it.
+        pose, rank = np.nonzero(np.isfinite(distance))
+        near = near[pose, rank]
+        offset, cos, sin = xy[pose] - self._xy[near], *self._way[near].T
+        along = cos * offset[:, 0] + sin * offset[:, 1]
+        left = cos * offset[:, 1] - sin * offset[:, 0]
+        found = (np.abs(left) <= max_offset) & (np.abs(along) <= 1.5 * SPACING_M)
+        pose, rank, near, along, left = (a[found] for a in (pose, rank, near, along, left))
+        turn = difference(yaw[pose], self._yaw[near])
+        cost = np.full((count, k), np.inf)
+        cost[pose, rank] = np.where(
+            np.abs(turn) <= max_turn,
+            np.abs(left) + HEADING_WEIGHT * np.abs(turn) + 0.05 * np.abs(along),
+            np.inf,
         )
+        best = cost.argmin(axis=1)
+        matched = np.isfinite(cost[np.arange(count), best])
+        chosen = np.flatnonzero((rank == best[pose]) & matched[pose])
+        made = {name: np.zeros(count) for name in ("s", "d", "heading_error")}
+        lane = np.zeros(count, dtype=np.int64)
+        lane[matched] = self._lane[near[chosen]]
+        made["s"][matched] = np.maximum(self._s[near[chosen]] + along[chosen], 0.0)
+        made["d"][matched], made["heading_error"][matched] = left[chosen], turn[chosen]
+        return LaneMatch(lane=lane, matched=matched, **made)

@@ -531,22 +531,26 @@ def _shapes(features: Sequence[MapFeature]) -> tuple[Array, Array]:
     """WKB of each feature, and the length of the line or round the area [m]."""
     import shapely
 
-    made = []
-    for feature in features:
-        xy = feature.points[:, :2].astype(np.float64)
-        if len(xy) == 1:
-            made.append(shapely.Point(xy[0]))
-        elif feature.layer in AREAS and len(xy) >= 3:
-            made.append(shapely.Polygon(xy))
-        else:
-            made.append(shapely.LineString(xy))
-    lengths = [
-        float(shapely.length(shape))
-        if feature.layer in AREAS
-        else float(arc_length(feature.points)[-1])
-        for feature, shape in zip(features, made, strict=True)
-    ]
-    return shapely.to_wkb(np.array(made, dtype=object)), np.array(lengths, dtype=np.float32)
+    sizes = np.array([len(f.points) for f in features])
+    area = np.array([f.layer in AREAS for f in features], dtype=bool)
+    xy = np.concatenate([f.points[:, :2] for f in features]).astype(np.float64)
+    made = np.empty(len(features), dtype=object)
+    rings = area & (sizes >= 3)
+    for which, make in (
+        (sizes == 1, shapely.points),
+        (rings, shapely.linearrings),
+        (~rings & (sizes > 1), shapely.linestrings),
+    ):
+        if which.any():
+            places = np.repeat(np.cumsum(which) - 1, sizes)
+            chosen = np.repeat(which, sizes)
+            some = {} if make is shapely.points else {"indices": places[chosen]}
+            made[which] = make(xy[chosen], **some)
+    made[rings] = shapely.polygons(made[rings])
+    lengths = np.array(shapely.length(made))
+    for k in np.flatnonzero(~area).tolist():
+        lengths[k] = arc_length(features[k].points)[-1]
+    return shapely.to_wkb(made), lengths.astype(np.float32)
 
 
 def _lines(lines: Sequence[Array | None]) -> pa.Array:

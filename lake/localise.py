@@ -97,12 +97,10 @@ class LaneMatcher:
 
     def __init__(self, road_map: RoadMap) -> None:
         """Prepare the lanes of a map in the log's frame."""
-        lanes = [f for f in road_map.features if f.layer == MapLayer.LANE]
+        self._lanes = [
+            f for f in road_map.features if f.layer == MapLayer.LANE and len(f.points) > 1
+        ]
         self._indices: dict[frozenset[LaneType], tuple[LaneIndex, Array]] = {}
-        for kinds in (DRIVABLE, CYCLABLE):
-            chosen = [f for f in lanes if f.lane_type in kinds and len(f.points) > 1]
-            ids = np.array([f.feature_id for f in chosen], dtype=np.int64)
-            self._indices[kinds] = (LaneIndex([f.points for f in chosen]), ids)
 
     def match(
         self,
@@ -122,8 +120,10 @@ class LaneMatcher:
             (cycles, CYCLABLE, LANE_OFFSET_M),
             (walks, DRIVABLE, WALKER_OFFSET_M),
         ):
-            index, ids = self._indices[kinds]
             poses = np.flatnonzero(who)
+            if not len(poses):
+                continue
+            index, ids = self._index(kinds)
             for begin in range(0, len(poses) if len(ids) else 0, MATCH_CHUNK):
                 some = poses[begin : begin + MATCH_CHUNK]
                 found = index.match(
@@ -135,6 +135,17 @@ class LaneMatcher:
                 s[hit] = found.s[found.matched]
                 d[hit] = found.d[found.matched]
         return LanePlaces(lane=lane, s=s, d=d, on_lane=on_lane)
+
+    def _index(self, kinds: frozenset[LaneType]) -> tuple[LaneIndex, Array]:
+        """The lanes of some kinds and their ids, made when first asked for."""
+        if kinds not in self._indices:
+            chosen = [f for f in self._lanes if f.lane_type in kinds]
+            ids = np.array([f.feature_id for f in chosen], dtype=np.int64)
+            same = [pair for pair in self._indices.values() if np.array_equal(pair[1], ids)]
+            self._indices[kinds] = (
+                same[0] if same else (LaneIndex([f.points for f in chosen]), ids)
+            )
+        return self._indices[kinds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

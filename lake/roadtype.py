@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -30,11 +31,7 @@ CURVE_TURN = 0.3  # [rad] what the path must turn to be a curve
 
 def road_type(tracks: Tracks, road_map: RoadMap, signals: Signals, *, has_ego: bool) -> RoadType:
     """The kind of place, from what the main path passes."""
-    lanes = {
-        f.feature_id: f
-        for f in road_map.features
-        if f.layer == MapLayer.LANE and len(without_repeats(f.points)) > 1
-    }
+    lanes, graph = _lanes_of(road_map)
     main = _main_agent(tracks, has_ego=has_ego)
     if not lanes or main is None:
         return RoadType.UNKNOWN
@@ -45,7 +42,6 @@ def road_type(tracks: Tracks, road_map: RoadMap, signals: Signals, *, has_ego: b
     near = _lanes_near(lanes, path, REACH_M) | set(visited)
     if not near:
         return RoadType.UNKNOWN
-    graph = _Graph(road_map, lanes)
     if any(graph.ring(lane) for lane in visited):
         return RoadType.ROUNDABOUT
     if _signal_ahead(graph, lanes, signals, visited, path):
@@ -70,6 +66,17 @@ def road_type(tracks: Tracks, road_map: RoadMap, signals: Signals, *, has_ego: b
     if any(_bend_near(lanes[lane], path) >= CURVE_TURN for lane in visited):
         return RoadType.CURVE
     return RoadType.STRAIGHT
+
+
+@lru_cache(maxsize=1)
+def _lanes_of(road_map: RoadMap) -> tuple[dict[int, MapFeature], _Graph]:
+    """The lanes of a map and their graph, which all scenes of a log share."""
+    lanes = {
+        f.feature_id: f
+        for f in road_map.features
+        if f.layer == MapLayer.LANE and len(without_repeats(f.points)) > 1
+    }
+    return lanes, _Graph(road_map, lanes)
 
 
 def _main_agent(tracks: Tracks, *, has_ego: bool) -> int | None:
@@ -139,9 +146,9 @@ class _Graph:
     def __init__(self, road_map: RoadMap, lanes: Mapping[int, MapFeature]) -> None:
         self._lanes = lanes
         self._to: dict[EdgeKind, dict[int, set[int]]] = {kind: {} for kind in EdgeKind}
-        for a, kind, b in road_map.edges:
-            a, kind, b = int(a), EdgeKind(int(kind)), int(b)
+        for a, number, b in road_map.edges.tolist():
             if a in lanes and b in lanes:
+                kind = EdgeKind(number)
                 self._to[kind].setdefault(a, set()).add(b)
                 if kind == EdgeKind.SUCCESSOR:
                     self._to[EdgeKind.PREDECESSOR].setdefault(b, set()).add(a)
