@@ -76,6 +76,8 @@ LIGHTS = {
     LightState.GREEN: "LANE_STATE_GO",
 }
 """Every other state is ``LANE_STATE_UNKNOWN``."""
+PAINTED = ("ROAD_LINE", "UNKNOWN_LINE")
+"""Of these alone is the difference in height in the summary."""
 MOVING_M = 1.0
 """What has come farther than this counts as moving in the summary."""
 
@@ -331,7 +333,7 @@ def _summaries(
     heights = [
         feature["polyline"][:, 2]
         for feature in features.values()
-        if "polyline" in feature and feature["polyline"].shape[1] == 3
+        if feature["type"].startswith(PAINTED) and feature["polyline"].shape[1] == 3
     ]
     z = np.concatenate(heights) if heights else np.zeros(1)
     return {

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from formats.safe_pickle import _is_usual, load, loads
+from formats import safe_pickle
+from formats.safe_pickle import _is_usual, dump, load, loads
 from schemas.errors import UnreadableFile
 
 HERE = Path("x.pkl")
@@ -385,6 +386,24 @@ def test_plain_data_is_taken_at_once(protocol: int) -> None:
     thing["d"] = [(1.0, 2.0), (1, 2, 3), (1, 2, 3, 4)] * 50
     assert _is_usual(pickle.dumps(thing, protocol=protocol))
     assert not _is_usual(pickle.dumps({((1, 2), (3, 4)): 1}, protocol=protocol))
+
+
+def test_what_makes_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte can ask for a set of 216; so they are counted before."""
+    monkeypatch.setattr(safe_pickle, "MAX_MADE", 1000)
+    for step in (b"\x8f", b"}", b"]"):
+        assert len(loads(b"\x80\x04](" + step * 900 + b"e.", path=HERE)) == 900
+        with pytest.raises(UnreadableFile, match="makes more than 1000"):
+            loads(b"\x80\x04](" + step * 1001 + b"e.", path=HERE)
+
+
+def test_dump_writes_what_load_reads(tmp_path: Path) -> None:
+    thing = {"a": np.arange(6.0).reshape(2, 3), "b": [None, "x", 1.5, (1, 2)]}
+    dump(thing, tmp_path / "x.pkl")
+    assert same(load(tmp_path / "x.pkl"), thing)
+    with pytest.raises(UnreadableFile, match="Draw"):
+        dump(Draw(0), tmp_path / "y.pkl")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pkl"]
 
 
 def test_a_deep_nest_neither_crashes_nor_hangs() -> None:
