@@ -12,7 +12,7 @@ scans and ``info`` cost the same in a large lake as in a small one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,16 @@ def compact(
     )
 
 
+def bytes_of(data: lance.LanceDataset) -> int:
+    """Bytes of the files that hold a table's rows, copied payloads among them."""
+    files = (file for fragment in data.get_fragments() for file in fragment.data_files())
+    there = sum(file.file_size_bytes or 0 for file in files)
+    if "n_bytes" in data.schema.names:  # bytes of blobs lie in files of their own
+        column: Any = data.to_table(columns=["n_bytes"])["n_bytes"]
+        there += sum(column.to_pylist())
+    return there
+
+
 def is_scattered(data: lance.LanceDataset) -> bool:
     """Whether a table has so many small files that they are better joined now."""
     fragments = data.get_fragments()
@@ -117,8 +127,28 @@ def is_scattered(data: lance.LanceDataset) -> bool:
     return sum(fragment.physical_rows < enough for fragment in fragments) >= MERGE_FILES
 
 
-def merge(data: lance.LanceDataset, target_bytes: int) -> None:
-    """Join files of a table that are smaller than the target, in order."""
+def merge_newest(data: lance.LanceDataset) -> None:
+    """Join the newest files of a table, and older ones while they are not larger than those.
+
+    Files then grow twofold from joining to joining, so that a row is rewritten some ten times
+    until it lies in a file that is large enough, and not each time.
+    """
+    fragments = data.get_fragments()
+    rows = [fragment.physical_rows for fragment in fragments]
+    begin = len(rows) - MERGE_FILES // 2
+    while begin > 0 and rows[begin - 1] <= sum(rows[begin:]):
+        begin -= 1
+    merge(data, SMALL_BYTES, without=[fragment.fragment_id for fragment in fragments[:begin]])
+
+
+def merge(data: lance.LanceDataset, target_bytes: int, *, without: Sequence[int] = ()) -> None:
+    """Join files of a table that are smaller than the target, in order.
+
+    Args:
+        data: To be changed.
+        target_bytes: How large files are made.
+        without: Ids of fragments that stay as they are.
+    """
     stats: Any = data.stats.dataset_stats()
     if not stats["num_deleted_rows"] and stats["num_fragments"] < 2:
         return
@@ -126,18 +156,14 @@ def merge(data: lance.LanceDataset, target_bytes: int) -> None:
         target_rows_per_fragment=_rows_for(data, target_bytes),
         batch_size=min(_rows_for(data, BATCH_BYTES, fewest=8), 8192),
         num_threads=THREADS,
+        excluded_fragment_ids=list(without),
     )
 
 
 def _rows_for(data: lance.LanceDataset, size: int, *, fewest: int = ROWS[0]) -> int:
     """How many rows of a table take up so many bytes on disk."""
     rows = max(sum(fragment.physical_rows for fragment in data.get_fragments()), 1)
-    files = (file for fragment in data.get_fragments() for file in fragment.data_files())
-    there = sum(file.file_size_bytes or 0 for file in files)
-    if "n_bytes" in data.schema.names:  # bytes of blobs lie in files of their own
-        column: Any = data.to_table(columns=["n_bytes"])["n_bytes"]
-        there += sum(column.to_pylist())
-    return round(min(max(size * rows / max(there, 1), fewest), ROWS[1]))
+    return round(min(max(size * rows / max(bytes_of(data), 1), fewest), ROWS[1]))
 
 
 def remove_versions(

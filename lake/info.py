@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lake.compact import bytes_of
 from schemas.tables import TABLES
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ class LakeInfo:
     """A lake in numbers.
 
     Attributes:
-        tables: Of each table: ``rows``, ``bytes`` on disk (old versions included), ``version``.
+        tables: Of each table: ``rows``, ``bytes`` of the files that hold them (older versions and
+            indices come on top, see :meth:`~lake.lake.Lake.compact`), ``version``.
         datasets: Of each family: ``logs`` and ``scenes``.
         hours: Recorded in all [h].
         km: Driven by egos in all [km].
@@ -33,13 +34,10 @@ def info(lake: Lake) -> LakeInfo:
     """The lake in numbers; tables without rows are told too."""
     lake = lake.at()
     there = lake.store.datasets()
-    sizes: Counter[str] = Counter()
-    for file, size in lake.store.place.sizes().items():
-        sizes[file.partition(".lance/")[0]] += size
     tables = {
         name: {
             "rows": 0 if name not in there else int(there[name].count_rows()),
-            "bytes": sizes[name],
+            "bytes": 0 if name not in there else bytes_of(there[name]),
             "version": 0 if name not in there else int(there[name].version),
         }
         for name in TABLES

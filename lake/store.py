@@ -25,7 +25,7 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from lake.compact import KEEP_S, SMALL_BYTES, is_scattered, merge, remove_versions
+from lake.compact import KEEP_S, is_scattered, merge_newest, remove_versions
 from lake.manifest import ABOUT, Manifest, Snapshot, manifest_of
 from lake.place import Overtaken, Place
 from schemas.errors import BadQuery, LakeError, NoLake, UnknownName
@@ -255,7 +255,7 @@ class Store:
         if is_scattered(written):
             with self.editing(name) as grown:
                 assert grown is not None
-                merge(grown, SMALL_BYTES)
+                merge_newest(grown)
                 self.index_table(name, grown)
             batch.merged.add(name)
 

@@ -248,11 +248,12 @@ NEW_IN_2 = ("t_end_ns", "container", "frame_index", "pts", "keyframe", "ego_x", 
 @pytest.fixture
 def old(tmp_path):
     """A lake as Scenelake 0.1 wrote it: no versions in lake.json, fewer columns, fewer tables."""
-    lake = Lake.create(tmp_path / "new")
+    lake, image = Lake.create(tmp_path / "new"), tmp_path / "a.jpg"
+    image.write_bytes(b"jpeg")
     log = replace(
         make_straight_log(),
         sensors=[Sensor(channel="front", kind="camera")],
-        frames=[Frame(channel="front", t_ns=5, uri="a.jpg", codec="jpeg", pts=9)],
+        frames=[Frame(channel="front", t_ns=5, uri=str(image), codec="jpeg", pts=9)],
     )
     with lake.run("ingest") as run:
         lake.add_logs([log], run_id=run.id)
@@ -271,7 +272,7 @@ def test_an_old_lake_is_read_as_it_is(old):
     before = (old / "lake.json").read_bytes()
     lake = Lake.open(old)
     row = lake.read("frames").to_pylist()[0]
-    assert (row["t_ns"], row["uri"], row["pts"], row["ego_qw"]) == (5, "a.jpg", None, None)
+    assert (row["t_ns"], row["codec"], row["pts"], row["ego_qw"]) == (5, "jpeg", None, None)
     assert lake.read("frames", ["pts", "t_ns"]).to_pylist() == [{"pts": None, "t_ns": 5}]
     assert lake.read("frames", ["pts"], "t_ns = 5").to_pylist() == [{"pts": None}]
     assert lake.read("frames", ["pts"], "t_ns = 6").num_rows == 0
