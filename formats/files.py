@@ -21,6 +21,9 @@ import pyarrow as pa
 from schemas.errors import UnreadableFile
 
 GZIP_SUFFIX = ".gz"
+CHUNK_BYTES = 2**22
+MAX_UNPACKED = 2**28  # [bytes] that any packed file may grow to, and beyond that
+MAX_RATIO = 100  # times its size; logs are packed to a fifth or a twentieth
 
 _MISFITS = (
     ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pa.ArrowException,
@@ -37,13 +40,14 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
     the same way as one that is not there.
 
     Raises:
-        UnreadableFile: Missing, a folder, empty, not permitted, cut off, or not gzip at all.
+        UnreadableFile: Missing, a folder, empty, not permitted, cut off, not gzip at all, or
+            made to fill the memory of whoever unpacks it.
     """
     _refuse_what_holds_nothing(path)
     try:
         with path.open("rb") as raw:
             if path.suffix == GZIP_SUFFIX:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
+                with _Unpacked(path, raw) as unpacked:
                     yield cast(BinaryIO, unpacked)
             else:
                 yield raw
@@ -78,7 +82,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_bytes(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise UnreadableFile(path, f"is not JSON ({error})") from error
 
 
@@ -186,3 +190,29 @@ def _refuse_what_holds_nothing(path: Path) -> None:
         raise UnreadableFile(path, "is no file but a pipe, socket or device")
     if status.st_size == 0:
         raise UnreadableFile(path, "is empty", hint="Fetch the file again.")
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a ``.gz``, until it is out of all proportion to the file."""
+
+    def __init__(self, path: Path, raw: BinaryIO) -> None:
+        super().__init__(fileobj=raw)
+        self._path, self._count = path, 0
+        self._most = max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size >= 0:
+            return self._counted(super().read(size))
+        return b"".join(iter(lambda: self._counted(super(_Unpacked, self).read(CHUNK_BYTES)), b""))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._counted(super().read1(size))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._count += len(data)
+        if self._count > self._most:
+            raise UnreadableFile(
+                self._path, f"unpacks to more than {self._most} bytes, {MAX_RATIO} times its size",
+                hint="No recording packs so well. If this one does, unpack it yourself.",
+            )  # fmt: skip
+        return data

@@ -425,7 +425,7 @@ def unpack_chunk(content: bytes) -> tuple[memoryview, int, bool]:
     elif word == "zstd":
         records = memoryview(_unpack_zstd(packed, size))
     elif word == "lz4":
-        records = memoryview(_unpack_lz4(packed))
+        records = memoryview(_unpack_lz4(packed, size))
     else:
         raise ValueError(f"its compression {word!r} is none of zstd, lz4 and none")
     if len(records) != size:
@@ -439,15 +439,17 @@ def _unpack_zstd(packed: memoryview, size: int) -> bytes:
     import zstandard
 
     try:
+        if zstandard.frame_content_size(packed) not in (-1, size):  # -1: it does not say
+            raise ValueError(f"it does not hold {size} bytes")
         return zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(size, 1))
     except (zstandard.ZstdError, MemoryError) as error:
         raise ValueError(str(error) or "it says that it is too large") from error
 
 
-def _unpack_lz4(packed: memoryview) -> bytes:
+def _unpack_lz4(packed: memoryview, size: int) -> bytes:
     frame = importlib.import_module("lz4.frame")
     try:
-        return frame.decompress(packed)
+        return frame.LZ4FrameDecompressor().decompress(packed, max_length=size + 1)
     except (RuntimeError, EOFError, MemoryError) as error:
         raise ValueError(str(error) or "it says that it is too large") from error
 

@@ -27,6 +27,7 @@ from geometry.arrays import Array
 from schemas.errors import UnknownName, UnreadableFile
 
 MAX_PAYLOAD = 2**30  # [bytes] a single capture that is larger is a mistake of its index
+CHUNK_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,7 +206,15 @@ def decode_picture(data: bytes) -> UInt8[Array, "height width 3"]:
 def span(file: BinaryIO, offset: int | None, size: int | None) -> bytes:
     """``size`` bytes from ``offset`` on, or all that there are."""
     file.seek(offset or 0)
-    return file.read() if size is None else file.read(size)
+    if size is not None:
+        return file.read(size)
+    found, count = [], 0
+    while data := file.read(CHUNK_BYTES):
+        found.append(data)
+        count += len(data)
+        if count > MAX_PAYLOAD:  # a packed file may hold any number of zeros
+            raise ValueError(f"a capture of more than {MAX_PAYLOAD} bytes")
+    return b"".join(found)
 
 
 def from_gzip(file: BinaryIO, _: str, offset: int | None, size: int | None) -> bytes:

@@ -127,11 +127,16 @@ def ledger_table(entries: Iterable[Mapping[str, Any]]) -> pa.Table:
     rows = []
     for entry in entries:
         row = {"record": "", "source_sha256": None, "format": None, "log_id": None, "count": 1}
-        row |= entry
+        row |= {k: _utf8(v) if isinstance(v, str) else v for k, v in entry.items()}
         same = ("uri", "record", "source_sha256", "log_id", "kind", "reason")
         row["entry_id"] = stable_id("ledger", *(row[key] for key in same))
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=TABLES["ledger"].schema)
+
+
+def _utf8(text: str) -> str:
+    """The text with what UTF-8 cannot hold spelt out: JSON may tell halves of letters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def note_entry(note: Note, origins: Origins, *, record: str, log_id: int | None) -> dict[str, Any]:

@@ -58,9 +58,9 @@ class BadInput(ScenelakeError):
     """A file or record that cannot be used as it is."""
 
     def __init__(self, path: str | Path, reason: str, *, record: str = "", hint: str = "") -> None:
-        self.path, self.reason, self.record = str(path), reason, record
-        where = f"{path}, {record}" if record else f"{path}"
-        super().__init__(f"{where}: {reason}", hint=hint)
+        self.path, self.reason, self.record = map(_printable, (str(path), reason, record))
+        where = f"{self.path}, {self.record}" if record else self.path
+        super().__init__(f"{where}: {self.reason}", hint=hint)
 
 
 class UnreadableFile(BadInput):
@@ -124,3 +124,10 @@ class PlannerFailed(ScenelakeError):
             f"Planner {planner} raised {self.error}",
             hint="The traceback above this error shows where.",
         )
+
+
+def _printable(text: str) -> str:
+    """The text with control characters, and bytes of names that are not UTF-8, spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

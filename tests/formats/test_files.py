@@ -1,6 +1,7 @@
 """Files are read plain or packed, and every broken one is named."""
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
+from formats import files
 from formats.files import (
     open_binary,
     plain_name,
@@ -116,3 +118,25 @@ def test_a_table_with_damaged_offsets_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole)
     with pytest.raises(UnreadableFile, match="no table"):
         read_table(path)
+
+
+def test_what_grows_out_of_proportion_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "MAX_UNPACKED", 2**20)
+    fair, bomb = tmp_path / "fair.gz", tmp_path / "bomb.gz"
+    fair.write_bytes(gzip.compress(bytes(2**20)))
+    bomb.write_bytes(gzip.compress(bytes(2**20)) * 3)  # members follow one another
+    assert len(read_bytes(fair)) == 2**20
+    for size in (-1, 100_000):
+        with (
+            pytest.raises(UnreadableFile, match="unpacks to more than 1048576 bytes"),
+            open_binary(bomb) as file,
+        ):
+            list(iter(partial(file.read, size), b""))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000, "nul"])
+def test_no_json_falls_over(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(UnreadableFile, match="is not JSON"):
+        read_json(path)

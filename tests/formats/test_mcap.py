@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from formats import mcap, osi
-from formats.mcap_file import McapFile
+from formats.mcap_file import McapFile, unpack_chunk
 from formats.mcap_settings import FILE
 from formats.media import decode_image, decode_points, read_payload
 from formats.registry import Reader, Rejected
@@ -669,6 +669,17 @@ class TestBadInput:
         assert any(
             "'wxyz' is none of" in item.reason for item in found if isinstance(item, Rejected)
         )
+
+    @pytest.mark.parametrize("word", ["zstd", "lz4"])
+    def test_a_chunk_that_unpacks_to_more_than_it_says(self, word: str) -> None:
+        import lz4.frame
+        import zstandard
+
+        pack = zstandard.compress if word == "zstd" else lz4.frame.compress
+        packed = pack(bytes(2**24))
+        head = struct.pack("<QQQI", 0, 0, 100, 0) + struct.pack("<I", len(word)) + word.encode()
+        with pytest.raises(ValueError, match=r"does not hold 100 bytes|holds 101 of 100"):
+            unpack_chunk(head + struct.pack("<Q", len(packed)) + packed)
 
     def test_no_messages_and_no_mcap(self, tmp_path: Path) -> None:
         empty = Bag(tmp_path / "none.mcap").close()
