@@ -84,8 +84,15 @@ def ingest(
 ) -> None:
     """Bring logs into the lake; what is there already is left alone."""
     from lake import Lake
+    from lake.ingest import check_paths
+    from schemas.errors import NoLake
 
-    lake = Lake.open_or_create(str(context.find_root().obj))
+    place = str(context.find_root().obj)
+    try:
+        lake = Lake.open(place)
+    except NoLake:
+        check_paths(paths, format=format)  # a slip of the pen leaves no empty lake behind
+        lake = Lake.open_or_create(place)
     with progress("Ingest", quiet=json) as tick:
         report = lake.ingest(
             paths,
@@ -161,9 +168,12 @@ def ledger(
     limit: Annotated[int, typer.Option(min=0, help="Print at most so many lines.")] = 50,
     json: Json = False,
 ) -> None:
-    """What was read, dropped, guessed or refused, and why."""
-    where = None if kind is None else "kind = '" + kind.replace("'", "''") + "'"
-    rows = open_lake(context).read("ledger", where=where)
+    """What was read, dropped, guessed or refused, and why; not what was refused and then came in.
+
+    The `ledger` table has that too.
+    """
+    where = "" if kind is None else " WHERE kind = '" + kind.replace("'", "''") + "'"
+    rows = open_lake(context).sql(f"SELECT * FROM ledger_open{where}")
     if json:
         print_json(rows.to_pylist())
         return

@@ -156,6 +156,32 @@ def ingest(
     return report
 
 
+def check_paths(paths: Iterable[str | Path], *, format: str | None = None) -> None:
+    """See whether there is anything to read, before a lake is made for it.
+
+    What lies in an object store is taken on trust.
+
+    Args:
+        paths: As for :func:`ingest`.
+        format: Likewise.
+
+    Raises:
+        UnknownName: No reader has the name ``format``.
+        BadInput: Nothing at or under any of the paths is recognised; of the first path.
+    """
+    refused: list[BadInput] = []
+    with Mirrors() as mirrors:
+        for path in paths:
+            if address(path):
+                return
+            for found in _work([str(Path(path).absolute())], mirrors, format):
+                if not isinstance(found, BadInput):
+                    return
+                refused.append(found)
+    if refused:
+        raise refused[0]
+
+
 def _settle(lake: Lake, report: IngestReport) -> None:
     """What is done once all logs are in: split groups and zone maps."""
     if report.logs:

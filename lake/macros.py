@@ -90,6 +90,21 @@ VIEWS: tuple[View, ...] = (
             ON a.log_id = l.log_id AND a.lane_id = l.lane_id AND a.t_ns >= l.t_ns
         """,
     ),
+    View(
+        name="ledger_open",
+        doc="The rows of `ledger` that still hold: without refusals of a source or record that "
+        "came in by a later run, or from the same bytes.",
+        body="""
+            WITH told AS (
+                SELECT l.*, r.started_unix_ns AS began
+                FROM ledger l LEFT JOIN runs r ON r.run_id = l.run_id
+            )
+            SELECT l.* EXCLUDE (began) FROM told l ANTI JOIN told i
+            ON l.kind = 'rejected' AND i.kind = 'ingested' AND i.uri = l.uri
+            AND (i.log_id IS NULL OR (i.record = l.record AND l.record <> ''))
+            AND (i.source_sha256 = l.source_sha256 OR i.began > l.began)
+        """,
+    ),
 )
 """Beside the tables themselves."""
 

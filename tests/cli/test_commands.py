@@ -48,6 +48,13 @@ def test_a_second_ingest_adds_nothing_and_says_so(logs: Path, lake: Path) -> Non
     assert "no row was added" in scenelake("ingest", logs, lake=lake).stderr
 
 
+def test_a_mistyped_path_leaves_no_lake_behind(tmp_path: Path) -> None:
+    done = scenelake("ingest", tmp_path / "lgos", lake=tmp_path / "lake")
+    assert done.returncode == 1
+    assert "does not exist" in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
 def test_formats_are_listed_with_what_they_can(lake: Path) -> None:
     listed = {entry["name"]: entry for entry in answer("formats", lake=lake)}
     assert listed["waymo_motion"]["read"]

@@ -13,7 +13,7 @@ import pytest
 
 from formats.waymo_motion import write_logs
 from lake import Lake
-from lake.ingest import fingerprint
+from lake.ingest import check_paths, fingerprint
 from lake.localise import localise
 from schemas.errors import BadRecord, DuplicateLog, UnknownName, UnreadableFile
 from schemas.tables import TABLES
@@ -128,6 +128,43 @@ def test_a_bad_record_is_skipped_told_and_tried_again(lake, tmp_path):
     assert logs(lake) == ["a", "b", "c"]
     assert lake.ingest([path]).unchanged == 3
     assert lake.verify() == []
+
+
+def test_what_was_refused_and_then_came_in_is_history(lake, tmp_path):
+    def refused(table: str) -> list[str]:
+        rows = lake.sql(f"SELECT uri FROM {table} WHERE kind = 'rejected'")["uri"].to_pylist()
+        return [Path(uri).name for uri in rows]
+
+    path, other = make_file(tmp_path / "in", "two", "a", "b"), tmp_path / "in" / "bad.tfrecord"
+    other.write_bytes(path.read_bytes()[:500])
+    whole = damage(path, 1)
+    lake.ingest([path, other], on_error="skip")
+    assert sorted(refused("ledger_open")) == ["bad.tfrecord", "two.tfrecord"]
+    path.write_bytes(whole)
+    lake.ingest([path, other], on_error="skip")
+    assert sorted(refused("ledger")) == ["bad.tfrecord", "two.tfrecord"]
+    assert refused("ledger_open") == ["bad.tfrecord"]
+    # What was whole and is damaged now is refused still.
+    damage(path, 0)
+    lake.ingest([path], on_error="skip")
+    assert sorted(refused("ledger_open")) == ["bad.tfrecord", "two.tfrecord"]
+    others = "SELECT count(*)::INT AS n FROM {} WHERE kind <> 'rejected'"
+    assert lake.sql(others.format("ledger")) == lake.sql(others.format("ledger_open"))
+
+
+def test_paths_are_looked_at_before_a_lake_is_made(tmp_path):
+    path = make_file(tmp_path / "in", "one", "a")
+    (tmp_path / "notes.txt").write_text("not a log")
+    check_paths([tmp_path / "nowhere", path])
+    check_paths(["s3://bucket/logs"])
+    for wrong, reason in (
+        (tmp_path / "inn", "does not exist"),
+        (tmp_path / "notes.txt", "any reader"),
+    ):
+        with pytest.raises(UnreadableFile, match=reason):
+            check_paths([wrong])
+    with pytest.raises(UnknownName):
+        check_paths([path], format="waymo_emotion")
 
 
 def test_another_log_of_the_same_name_is_refused(lake, tmp_path):
