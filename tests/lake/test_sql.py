@@ -2,6 +2,7 @@ import pytest
 
 from lake import Lake
 from lake.macros import VIEWS
+from lake.sql import connect
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 from tests.builders import make_crossing_log, make_straight_log
@@ -112,3 +113,32 @@ def test_errors_help(lake):
     assert "map_features" in caught.value.hint
     with pytest.raises(BadQuery, match="One statement"):
         lake.sql("")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SHOW TABLES", "DESCRIBE", "SELECT table_name FROM information_schema.tables",
+     "SELECT view_name FROM duckdb_views() WHERE NOT internal"],
+)  # fmt: skip
+def test_listings_are_complete(lake, query):
+    found = {str(value) for row in rows(lake, query) for value in row.values()}
+    assert {*TABLES, *(view.name for view in VIEWS)} <= found
+
+
+def test_names_may_be_put_together(lake):
+    found = rows(lake, "SELECT count(*) AS n FROM query('SELECT * FROM lo' || 'gs')")
+    assert found == [{"n": 2}]
+    assert rows(lake, 'SELECT count(*) AS n FROM "LOGS"') == [{"n": 2}]
+
+
+def test_only_what_is_named_is_made_known(lake):
+    tables = lake.store.datasets()
+    with connect(tables, {"ttc"}) as connection:
+        made = connection.execute(
+            "SELECT function_name FROM duckdb_functions() WHERE NOT internal ORDER BY 1"
+        ).fetchall()
+        assert [name for (name,) in made] == ["closing_speed", "gap", "metres_ahead", "ttc"]
+        assert connection.execute("SHOW TABLES").fetchall() == []
+    with connect(tables, {"actors_of_scene"}) as connection:
+        shown = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
+        assert shown == {"actors", "agents", "ego", "scenes"}
