@@ -18,6 +18,7 @@ Coordinates are those of the first that a map has of
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,7 @@ CLOSED_WAYS = frozenset(
 )  # fmt: skip
 """Types of ways that are outlines even where their last point does not repeat the first."""
 STOP_SIGNS = frozenset({"stop_sign", "de206", "usR1-1", "r1-1", "jp330"})
+REPEATED = ("dropped", "elements whose id another bears already")
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 
 
@@ -268,22 +270,35 @@ def _parse(path: Path, tally: Tally) -> _Osm:
         if element.get("action") == "delete" or element.get("visible") == "false":
             tally.add("dropped", "elements that are marked as deleted")
             continue
-        tags = {child.get("k", ""): child.get("v", "") for child in element.iterchildren("tag")}
-        if element.tag == "node":
-            repeated = osm.nodes.setdefault(name, made := {**element.attrib, **tags}) is not made
-        elif element.tag == "way":
-            way = _Way([nd.get("ref", "") for nd in element.iterchildren("nd")], tags)
+        kind = element.tag
+        if kind == "node":
+            made = dict(element.attrib)
+            for child in element:
+                made[child.get("k", "")] = child.get("v", "")
+            tally.add(*REPEATED, osm.nodes.setdefault(name, made) is not made)
+            continue
+        tags: dict[str, str] = {}
+        members: list[tuple[str, str, str]] = []
+        nodes: list[str] = []
+        for child in element:
+            inner = child.tag
+            if inner == "nd":
+                nodes.append(child.get("ref", ""))
+            elif inner == "tag":
+                tags[child.get("k", "")] = child.get("v", "")
+            elif inner == "member":
+                members.append(
+                    (child.get("type", ""), child.get("ref", ""), child.get("role", ""))
+                )
+        if kind == "way":
+            way = _Way(nodes, tags)
             repeated = osm.ways.setdefault(name, way) is not way
-        elif element.tag == "relation":
-            members = [
-                (member.get("type", ""), member.get("ref", ""), member.get("role", ""))
-                for member in element.iterchildren("member")
-            ]
+        elif kind == "relation":
             relation = _Relation(members, tags)
             repeated = osm.relations.setdefault(name, relation) is not relation
         else:
             continue
-        tally.add("dropped", "elements whose id another bears already", repeated)
+        tally.add(*REPEATED, repeated)
     return osm
 
 
@@ -307,35 +322,41 @@ def _place(
     tally: Tally,
 ) -> _Frame | None:
     names = list(osm.nodes)
-    local = _columns(osm, names, "local_x", "local_y")
-    plane = _columns(osm, names, "x", "y")
-    globe = _columns(osm, names, "lat", "lon")
-    told_globe = np.isfinite(globe).all(axis=1)
+    most = max(len(names), 1) / 2.0
+
+    def columns(*keys: str) -> tuple[Float[Array, "nodes 2"], int]:
+        """Two values of each node, and how many nodes have both."""
+        found = [[_float(osm.nodes[name].get(key, "nan")) for key in keys] for name in names]
+        made = np.array(found).reshape(-1, len(keys))
+        return made, int(np.isfinite(made).all(axis=1).sum())
+
     words: dict[str, Any]
     epsg: int | None = None
-    if (origin is not None or offset is not None) and told_globe.any():
-        xy, epsg, words = _projected(globe, origin, offset)
-    elif 2 * np.isfinite(local).all(axis=1).sum() >= max(len(names), 1):
-        xy, words = local, {"coordinates": "local_x, local_y"}
+    moved = origin is not None or offset is not None
+    xy, told = columns("lat", "lon") if moved else columns("local_x", "local_y")
+    if moved and told:
+        xy, epsg, words = _projected(xy, origin, offset)
+    elif not moved and told >= most:
+        words = {"coordinates": "local_x, local_y"}
         codes = sorted({n["mgrs_code"] for n in osm.nodes.values() if "mgrs_code" in n})
         if codes:
             words["mgrs_code"] = codes
-        anchors = np.flatnonzero(told_globe & np.isfinite(local).all(axis=1))
-        if len(anchors):  # how the local frame lies on the globe
-            k = anchors[0]
-            words["anchor"] = {
-                "lat": float(globe[k, 0]), "lon": float(globe[k, 1]),
-                "x": float(local[k, 0]), "y": float(local[k, 1]),
-            }  # fmt: skip
-    elif 2 * np.isfinite(plane).all(axis=1).sum() >= max(len(names), 1):
-        xy, words = plane, {"coordinates": "x, y"}
-    elif told_globe.any():
-        if (np.abs(globe[told_globe]) < NEAR_ZERO_DEG).all():
-            origin = (0.0, 0.0)
-            tally.add("guessed", "coordinates around (0°, 0°) are taken as metres from there")
-        xy, epsg, words = _projected(globe, origin, offset)
+        anchor = _anchor(osm)
+        if anchor is not None:
+            words["anchor"] = anchor
     else:
-        return None
+        globe, on_globe = columns("lat", "lon")
+        xy, told = columns("x", "y")
+        if told >= most:
+            words = {"coordinates": "x, y"}
+        elif on_globe:
+            known = globe[np.isfinite(globe).all(axis=1)]
+            if not moved and (np.abs(known) < NEAR_ZERO_DEG).all():
+                origin = (0.0, 0.0)
+                tally.add("guessed", "coordinates around (0°, 0°) are taken as metres from there")
+            xy, epsg, words = _projected(globe, origin, offset)
+        else:
+            return None
     z = np.array([_float(osm.nodes[name].get("ele", "nan")) for name in names])
     sound = np.atleast_1d(np.isfinite(xy).all(axis=1))
     tally.add("dropped", "nodes without usable coordinates", int((~sound).sum()))
@@ -346,9 +367,21 @@ def _place(
     return _Frame(places, has_z, epsg, words) if places else None
 
 
-def _columns(osm: _Osm, names: Sequence[str], *keys: str) -> Float[Array, "nodes 2"]:
-    rows = [[_float(osm.nodes[name].get(key, "nan")) for key in keys] for name in names]
-    return np.array(rows).reshape(-1, len(keys))
+def _anchor(osm: _Osm) -> dict[str, float] | None:
+    """How a local frame lies on the globe: the first node that tells its place in both."""
+    for node in osm.nodes.values():
+        told = {
+            ours: _float(node.get(theirs, ""))
+            for ours, theirs in (
+                ("lat", "lat"),
+                ("lon", "lon"),
+                ("x", "local_x"),
+                ("y", "local_y"),
+            )
+        }
+        if all(map(math.isfinite, told.values())):
+            return told
+    return None
 
 
 def _float(text: str) -> float:
