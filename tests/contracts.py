@@ -20,14 +20,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from formats import registry
 from formats.media import CODECS
-from formats.registry import Reader, Rejected
+from formats.registry import FORMATS, Reader, Rejected
+from lake import Lake
 from schemas.errors import BadInput
 from schemas.labels import AgentClass, EdgeKind, LightState, MapLayer
 from schemas.records import Log
-from tests.damage import damaged
+from tests.damage import damaged, hostile_xml
+from tests.round_trip import check_round_trip, logs_of
 
 SEEDS = (1,)
+MAP_READERS = {"lanelet2", "opendrive", "sumo"}
+SECRET = "nobody should know"
 DAMAGES = 60  # at most, of one source
 FOREIGN = {
     "README.md": b"# nothing to see here\n",
@@ -150,6 +155,31 @@ class ReaderContract:
         for name in FOREIGN:
             assert list(module.sources(folder / name)) == []
 
+    def test_no_other_reader_claims_it(self, module: Reader, source: Path) -> None:
+        """But the map beside a log may be a log of its own, with nobody on it."""
+        own = {source, *module.files(source)}
+        for name, claimed in registry.detect(source.parent):
+            if registry.reader(name) is not module:
+                assert claimed not in own or (name in MAP_READERS and claimed != source), name
+
+    def test_entities_of_xml_lead_nowhere(
+        self, module: Reader, source: Path, tmp_path: Path
+    ) -> None:
+        secret = tmp_path / "secret.txt"
+        secret.write_text(SECRET)
+        for path in module.files(source):
+            whole = path.read_bytes()
+            if not whole.lstrip().startswith(b"<"):
+                continue
+            for content in hostile_xml(whole, secret):
+                path.write_bytes(content)
+                try:
+                    told = [str(item) for item in module.read(source)]
+                except BadInput as error:
+                    told = [str(error)]
+                assert not any(SECRET in text for text in told)
+            path.write_bytes(whole)
+
     def test_files_are_there(self, module: Reader, source: Path) -> None:
         found = list(module.files(source))
         assert found
@@ -172,6 +202,13 @@ class ReaderContract:
             np.testing.assert_array_equal(one.agents.xyz, two.agents.xyz)
             assert list(one.agents.source_track_id) == list(two.agents.source_track_id)
             np.testing.assert_array_equal(one.map.edges, two.map.edges)
+
+    def test_comes_back_from_the_lake(self, module: Reader, source: Path, tmp_path: Path) -> None:
+        """Coordinates to a millimetre; stamps, ids, classes and light states verbatim."""
+        (name,) = (n for n, f in FORMATS.items() if f.reader == module.__name__)
+        lake = Lake.create(tmp_path / "there and back")
+        lake.ingest([source], format=name, on_error="skip")
+        check_round_trip(logs_of(module, source), lake)
 
     @pytest.mark.parametrize("share", [0.0, 0.5])
     def test_a_cut_off_file_is_named(

@@ -50,7 +50,7 @@ def drawn_log(seed: int) -> Log:
         ego=draw.perhaps(lambda: _ego(draw, origin)),
         agents=_observations(draw, origin),
         map=_road_map(draw, origin),
-        lights=_lights(draw),
+        lights=_lights(draw, origin),
         t0_unix_ns=draw.perhaps(lambda: int(draw.rng.integers(10**18, 2 * 10**18))),
         split=draw.perhaps(lambda: "train"),
         location=draw.perhaps(draw.word),
@@ -178,12 +178,12 @@ def _observations(draw: _Draw, origin: Array) -> Observations:
     )
 
 
-def _lights(draw: _Draw) -> LightStates:
+def _lights(draw: _Draw, origin: Array) -> LightStates:
     """Signals, or none recorded."""
     rows = draw.count(0, 5)
     if rows == 0:
         return LightStates.none()
-    stop = draw.rng.normal(0, 50, (rows, 3))
+    stop = origin + draw.rng.normal(0, 50, (rows, 3))
     stop[0] = np.nan
     return LightStates(
         source_lane_id=[draw.word() for _ in range(rows)],

@@ -55,6 +55,10 @@ def mover(key: int, x: float, y: float, *, yaw: float = 0.0, **more: Any) -> dic
     return {"id": key, "base": base, "type": 2, "vehicle_classification": {"type": 4}} | more
 
 
+PLACE = (400_000.0, 5_000_000.0)
+"""Where the road of :func:`truths` begins, as in UTM [m]."""
+
+
 def truths(steps: int = 5, *, t0_ns: int = 100_000_000) -> list[Any]:
     """A host (id 7) that another car (id 8) follows; a pedestrian (id 9) from the third step on."""
     made = []
@@ -67,27 +71,30 @@ def truths(steps: int = 5, *, t0_ns: int = 100_000_000) -> list[Any]:
             moving_object=movers,
         )  # fmt: skip
         made.append(truth)
-    made[0].MergeFrom(road())
+    made[0].MergeFrom(road(PLACE))
     return made
 
 
-def road() -> Any:
+def road(place: tuple[float, float] = (0.0, 0.0)) -> Any:
     """Two lanes side by side and one against them, one that follows; sign, lights, crosswalk."""
 
+    def at(x: float, y: float, z: float) -> tuple[float, float, float]:
+        return place[0] + x, place[1] + y, z
+
     def line(key: int, y: float, kind: int, **more: Any) -> dict[str, Any]:
-        points = [(0.0, y, 0.0), (50.0, y, 0.0)]
+        points = [at(0.0, y, 0.0), at(50.0, y, 0.0)]
         return {"id": key, "boundary_line": points, "classification": {"type": kind} | more}
 
     def lane(key: int, y: float, x0: float = 0.0, **more: Any) -> dict[str, Any]:
         about = {
-            "type": 2, "subtype": 2, "centerline": [(x0, y, 0.0), (x0 + 50.0, y, 0.0)],
+            "type": 2, "subtype": 2, "centerline": [at(x0, y, 0.0), at(x0 + 50.0, y, 0.0)],
             "centerline_is_driving_direction": True,
         }  # fmt: skip
         return {"id": key, "classification": about | more}
 
     bulbs = [
         {
-            "id": 60 + k, "base": {"position": (48.0, -4.0, 5.0)},
+            "id": 60 + k, "base": {"position": at(48.0, -4.0, 5.0)},
             "classification": {"color": color, "mode": mode, "icon": 2, "assigned_lane_id": [2]},
         }
         for k, (color, mode) in enumerate([(2, 3), (3, 3), (4, 2)])
@@ -106,17 +113,17 @@ def road() -> Any:
         lane_boundary=[line(10, -1.75, 4, color=3), line(11, 1.75, 3), line(12, 5.25, 6)],
         traffic_sign=[
             {"id": 50, "main_sign": {
-                "base": {"position": (49.0, -5.0, 2.0)},
+                "base": {"position": at(49.0, -5.0, 2.0)},
                 "classification": {"type": 17, "assigned_lane_id": [3]}}},
         ],
         traffic_light=bulbs,
         road_marking=[
-            {"id": 70, "base": {"position": (45.0, -1.75, 0.0), "orientation": {"yaw": 0.0},
+            {"id": 70, "base": {"position": at(45.0, -1.75, 0.0), "orientation": {"yaw": 0.0},
                                 "dimension": {"length": 0.5, "width": 7.0}},
              "classification": {"traffic_main_sign_type": 17, "assigned_lane_id": [2, 3]}},
         ],
         stationary_object=[
-            {"id": 80, "base": {"position": (20.0, 15.0, 3.0),
+            {"id": 80, "base": {"position": at(20.0, 15.0, 3.0),
                                 "dimension": {"length": 10.0, "width": 6.0, "height": 6.0}},
              "classification": {"type": 3}},
         ],

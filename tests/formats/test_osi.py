@@ -22,6 +22,7 @@ from schemas.labels import AgentClass, Daylight, EdgeKind, LaneType, LightState,
 from schemas.records import Log
 from tests.contracts import ReaderContract, check_log
 from tests.formats.osi_files import (
+    PLACE,
     STEP_NS,
     message,
     mover,
@@ -155,11 +156,11 @@ class TestRoad:
         lanes = {f.source_id: f for f in log.map.of_layer(MapLayer.LANE)}
         assert set(lanes) == {"1", "2", "3", "4"}
         against = lanes["1"]
-        np.testing.assert_array_equal(against.points[:, 0], [50.0, 0.0])
+        np.testing.assert_array_equal(against.points[:, 0] - PLACE[0], [50.0, 0.0])
         assert against.left is not None
         assert against.right is not None
-        assert against.left[0].tolist() == [50.0, 1.75, 0.0]
-        assert against.right[0].tolist() == [50.0, 5.25, 0.0]
+        assert (against.left[0] - [*PLACE, 0.0]).tolist() == [50.0, 1.75, 0.0]
+        assert (against.right[0] - [*PLACE, 0.0]).tolist() == [50.0, 5.25, 0.0]
         assert lanes["2"].lane_type is LaneType.VEHICLE
         assert lanes["2"].source_type == "TYPE_DRIVING SUBTYPE_NORMAL"
 
@@ -180,7 +181,7 @@ class TestRoad:
         assert words[MapLayer.TRAFFIC_LIGHT, "60"] == "COLOR_RED ICON_NONE"
         assert words[MapLayer.OTHER, "80"] == "STATIONARY TYPE_BUILDING"
         (line,) = log.map.of_layer(MapLayer.STOP_LINE)
-        assert sorted(line.points[:, 1].tolist()) == [-5.25, 1.75]
+        assert sorted((line.points[:, 1] - PLACE[1]).tolist()) == [-5.25, 1.75]
         lanes = {f.feature_id: f.source_id for f in log.map.of_layer(MapLayer.LANE)}
         stops = log.map.neighbours(line.feature_id, EdgeKind.STOP_LINE_OF_LANE)
         assert {lanes[stop] for stop in stops} == {"2", "3"}
