@@ -215,9 +215,12 @@ class Store:
                 try:
                     yield
                 except BaseException:
-                    for name in [n for n in outer.open if outer.at.get(n) != at.get(n)]:
-                        del outer.open[name]
                     outer.at, outer.snapshots = at, snapshots
+                    outer.open = {
+                        name: data
+                        for name, data in outer.open.items()
+                        if int(data.version) == at.get(name)
+                    }
                     raise
                 return
             with self.place.lock():
@@ -363,7 +366,7 @@ class Store:
             self.place.write(ABOUT, after.to_json(), tag=batch.tag)
         except Overtaken as error:
             raise self._overtaken() from error
-        for name in batch.merged:
+        for name in batch.merged.intersection(batch.open):
             with self.place.storing():
                 remove_versions(
                     batch.open[name],
@@ -429,9 +432,10 @@ class Store:
             versions = self.versions()
             there = [name for name in names if versions.get(name)]
             found = {name: batch.open[name] for name in there if batch and name in batch.open}
-            for name, (version, data) in self._cache.items():
-                if name in there and name not in found and version == versions[name]:
-                    found[name] = data
+            for name in there:
+                kept = self._cache.get(name)
+                if kept is not None and name not in found and kept[0] == versions[name]:
+                    found[name] = kept[1]
             lacking = {name: versions[name] for name in there if name not in found}
             try:
                 opened = self._open_some(lacking)

@@ -1,9 +1,10 @@
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,30 @@ def test_an_inner_block_that_fails_takes_back_only_its_own(lake):
     assert lake.read("suites").num_rows == 0
     lake.append("suites", [suite("t")])
     assert lake.read("suites")["suite"].to_pylist() == ["t"]
+
+
+def test_an_inner_block_that_fails_after_joining_files(lake, monkeypatch):
+    monkeypatch.setattr("lake.compact.MERGE_FILES", 4)
+    for name in "abc":
+        lake.append("gaps", [gap(name)])
+    with lake.store.writing():
+        lake.append("suites", [suite("s")])
+        give_up(lake)
+        assert gaps(lake) == ["a", "b", "c"]
+    assert gaps(lake) == ["a", "b", "c"]
+    lake.append("gaps", [gap("d")])
+    assert gaps(lake) == ["a", "b", "c", "d"]
+    assert lake.read("suites")["suite"].to_pylist() == ["s"]
+
+
+def test_threads_read_while_others_write(lake):
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(4):
+            done = [pool.submit(lake.append, "gaps", [gap("x")])]
+            done += [pool.submit(lake.sql, "FROM gaps") for _ in range(6)]
+            for each in done:
+                each.result()
+    assert lake.read("gaps").num_rows == 4
 
 
 def test_what_a_writer_gave_up_is_not_there_and_not_in_the_way(lake):
@@ -355,6 +380,50 @@ def test_a_disk_that_takes_no_more(lake, limit):
         lake.add_logs([make_crossing_log(), make_straight_log("new", steps=150)], run_id=run.id)
     assert lake.read("logs").num_rows == 3
     assert lake.verify() == []
+
+
+FULL = """
+import subprocess, sys
+from lake import Lake
+from schemas.errors import StorageFull
+from tests.builders import make_straight_log
+disk = sys.argv[1]
+lake = Lake.create(disk + "/lake")
+kept = 0
+try:
+    for k in range(400):
+        lake.add_logs([make_straight_log(f"s{k}")], run_id=1)
+        kept += 1
+except StorageFull as error:
+    assert "no space left on device" in error.message, error.message
+assert 0 < kept < 400
+again = Lake.open(lake.uri)
+assert again.read("logs").num_rows == again.read("dense").num_rows == kept
+assert {f.check for f in again.verify()} <= {"run"}
+assert again.compact(keep_s=0).bytes_after < 700_000  # what is not needed makes room
+for k in range(kept, kept + 2):
+    again.add_logs([make_straight_log(f"s{k}")], run_id=1)
+subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+again.add_logs([make_straight_log("more")], run_id=1)
+assert again.read("logs").num_rows == kept + 3
+assert {f.check for f in again.verify()} <= {"run"}
+print("good")
+"""
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """A file system of 1.5 MB, in a world of its own."""
+    (tmp_path / "disk").mkdir()
+    mounted = f"mount -t tmpfs -o size=1500k tmpfs {tmp_path / 'disk'}"
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*alone, mounted], check=False).returncode
+    ):
+        pytest.skip("this system lets nobody mount")
+    command = f'{mounted} && exec {sys.executable} -c "$0" {tmp_path / "disk"}'
+    done = subprocess.run([*alone, command, FULL], capture_output=True, text=True, check=False)
+    assert done.stdout == "good\n", done.stderr
 
 
 def test_a_full_disk_is_told_by_its_name(lake, monkeypatch):
