@@ -275,6 +275,31 @@ IN_XML: dict[str, Damage] = {
 }
 
 
+def hostile_xml(content: bytes, secret: Path) -> Iterator[bytes]:
+    """The document with entities in all its texts, or in one of its attributes.
+
+    Args:
+        content: A sound document.
+        secret: A file that nobody should read.
+    """
+    tree = re.sub(rb"<\?xml[^>]*>|<!DOCTYPE[^>]*>", b"", content).lstrip()
+    laughs = "".join(
+        f'<!ENTITY l{k} "{f"&l{k - 1};" * 10}">' if k else '<!ENTITY l0 "ha">' for k in range(12)
+    )
+    in_texts = re.sub(rb"(?<=[^>])</", b"&e;</", tree)
+    in_attribute = re.sub(rb'="[^"]*"', b'="&e;"', tree, count=1)
+    place = secret.as_uri()
+    for declared in (
+        f'<!ENTITY e SYSTEM "{place}">',
+        f'<!ENTITY % d SYSTEM "{place}"> %d; <!ENTITY e "x">',
+        f'{laughs}<!ENTITY e "&l11;">',
+        '<!ENTITY e "&e;">',
+    ):
+        for body in (in_texts, in_attribute):
+            yield f"<!DOCTYPE x [{declared}]>".encode() + body
+    yield f'<!DOCTYPE x SYSTEM "{place}">'.encode() + tree
+
+
 # --- tables of words
 
 
