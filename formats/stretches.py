@@ -65,8 +65,9 @@ def in_order(batches: Iterator[pa.RecordBatch], by: Sequence[str]) -> Iterator[p
             yield from _sorted_on_disk(chain(held, batches), held[0].schema, by)
             return
     if held:
-        whole = pa.Table.from_batches(held)
-        yield whole.sort_by([(name, "ascending") for name in by])
+        whole = pa.Table.from_batches(held).combine_chunks()
+        order = _order(whole, by)
+        yield whole if (order[1:] > order[:-1]).all() else whole.take(pa.array(order))
 
 
 def stretches(
@@ -88,6 +89,31 @@ def stretches(
     """
     for _, pieces in groupby(_pieces(tables, time, log, gap_ns), key=lambda piece: piece[0]):
         yield from _parts((table for _, table in pieces), time, margin_ns)
+
+
+def _order(table: pa.Table, by: Sequence[str]) -> Int[Array, " rows"]:
+    """Which row comes first, second, …; rows that are equal in the columns keep their order.
+
+    NumPy sorts what consists of a few ascending runs, as tracks one after the other do, several
+    times as fast as Arrow.
+    """
+    keys = [_rank(table[name].combine_chunks()) for name in by]
+    telling = [key for key in keys if len(key) and key.min() < key.max()]
+    if len(telling) == 1:
+        return np.argsort(telling[0], kind="stable")
+    return np.lexsort(telling[::-1]) if telling else np.arange(table.num_rows)
+
+
+def _rank(column: pa.Array) -> Int[Array, " rows"]:
+    """Whole numbers that sort as the values do, those that are null last."""
+    if pa.types.is_int64(column.type) and not column.null_count:
+        return column.to_numpy()
+    encoded = column.dictionary_encode()
+    rank = np.zeros(len(encoded.dictionary), dtype=np.int64)
+    rank[compute.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+    known = encoded.indices.fill_null(0).to_numpy()
+    ranks = rank[known] if len(rank) else np.zeros(len(column), dtype=np.int64)
+    return np.where(column.is_valid().to_numpy(zero_copy_only=False), ranks, len(rank))
 
 
 def _sorted_on_disk(

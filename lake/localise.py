@@ -323,12 +323,17 @@ class _Raw:
 def _raw_rows(log: Log, number: Int[Array, " agents"], notes: list[Note]) -> _Raw:
     parts = [] if log.ego is None else [_ego_block(log.ego)]
     parts.append(_agent_block(log.agents, number))
-    raw = _Raw(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in _Raw.__slots__
-        }
-    )
+    raw = parts[0]
+    if len(parts) > 1:
+        raw = _Raw(
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in _Raw.__slots__
+            }
+        )
+    later = (np.diff(raw.track) == 0) & (np.diff(raw.t_ns) > 0)
+    if (later | (np.diff(raw.track) > 0)).all():
+        return raw  # as most readers give them
     order = np.lexsort((raw.t_ns, raw.track))
     repeats = np.zeros(len(order), dtype=bool)
     track, t_ns = raw.track[order], raw.t_ns[order]
@@ -430,8 +435,10 @@ def _local_rows(raw: _Raw, origin: Array, gap_ns: int, notes: list[Note]) -> Row
     if (told & ~measured).any():
         reason = "a velocity is told as over 1000 m/s; it is derived from the positions instead"
         notes.append(Note(kind="dropped", reason=reason, count=int((told & ~measured).sum())))
-    derived, known = derived_velocity(raw.track, raw.t_ns, local[:, :2], valid, gap_ns=gap_ns)
-    velocity = np.where(measured[:, None], raw.velocity, derived)
+    velocity, known = raw.velocity, measured
+    if (valid & ~measured).any():
+        derived, known = derived_velocity(raw.track, raw.t_ns, local[:, :2], valid, gap_ns=gap_ns)
+        velocity = np.where(measured[:, None], raw.velocity, derived)
     size = np.where(np.isfinite(raw.size) & (raw.size > 0.0), raw.size, np.nan)
     return Rows(
         track=raw.track,
