@@ -225,7 +225,6 @@ class _Reader:
         faces, places = self._add_controls(elements, index)
         for name in shapes:
             self._add_edges(name, elements[name].lane, index, elements)
-        self._draft.add_edges_from_geometry()
         other = sum(not (e.HasField("lane") or e.HasField("control")) for e in elements.values())
         reason = "map elements without lanes' geometry (road segments, nodes, junctions, shapes)"
         self._tally.add("dropped", reason, other)

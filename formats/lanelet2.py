@@ -481,7 +481,6 @@ class _Reading:
         self._add_neighbours()
         for name, relation in self._of_type("regulatory_element").items():
             self._add_rule(name, relation)
-        self.draft.add_edges_from_geometry()
 
     def extra(self) -> dict[str, Any]:
         return {"regulatory_elements": self.rules} if self.rules else {}

@@ -1,12 +1,10 @@
 """A road map in the making: features get their ids, edges are kept once.
 
-Also the edges that follow from geometry alone, for sources that draw a crosswalk or a stop line
-without saying which lanes it concerns.
+Edges that follow from geometry alone are not the reader's to find: the lake does, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,22 +12,8 @@ from jaxtyping import Float
 
 from formats.tally import Tally
 from geometry.arrays import Array
-from geometry.polylines import arc_length, without_repeats
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
-
-STOREY_M = 3.0  # [m] between heights, above which one thing lies over the other, not on it
-ACROSS_COS = 0.7  # a stop line lies across its lane: at 45° or more
-ROADWAY = frozenset(
-    {
-        LaneType.UNKNOWN,
-        LaneType.VEHICLE,
-        LaneType.FREEWAY,
-        LaneType.BUS,
-        LaneType.BIKE,
-    }
-)
-"""Lanes that a crosswalk can lead over; a pavement is none."""
 
 
 class MapDraft:
@@ -107,79 +91,7 @@ class MapDraft:
         """Features from which an edge of a kind begins."""
         return {begin for begin, its, _ in self._edges if its == kind}
 
-    def add_edges_from_geometry(self) -> None:
-        """Lay crosswalks and stop lines over lanes where the source does not say, and note it."""
-        told = self.targets(EdgeKind.CROSSWALK_OVER_LANE)
-        crosswalks = [
-            f for f in self.features if f.layer is MapLayer.CROSSWALK and f.feature_id not in told
-        ]
-        told = self.targets(EdgeKind.STOP_LINE_OF_LANE)
-        lines = [
-            f for f in self.features if f.layer is MapLayer.STOP_LINE and f.feature_id not in told
-        ]
-        lanes = [f for f in self.features if f.layer is MapLayer.LANE and f.lane_type in ROADWAY]
-        over = list(crosswalks_over_lanes(crosswalks, lanes))
-        for crosswalk, lane in over:
-            self.edge(crosswalk, EdgeKind.CROSSWALK_OVER_LANE, lane)
-        self._tally.add("guessed", "crosswalk-over-lane edges follow from the geometry", len(over))
-        stops = list(stop_lines_of_lanes(lines, lanes))
-        for line, lane in stops:
-            self.edge(line, EdgeKind.STOP_LINE_OF_LANE, lane)
-        self._tally.add("guessed", "stop-line-of-lane edges follow from the geometry", len(stops))
-
     def road_map(self, name: str) -> RoadMap:
         """The finished map."""
         edges = np.array(list(self._edges), dtype=np.int64).reshape(-1, 3)
         return RoadMap(source_map_id=name, features=tuple(self.features), edges=edges)
-
-
-def crosswalks_over_lanes(
-    crosswalks: Sequence[MapFeature], lanes: Sequence[MapFeature]
-) -> Iterable[tuple[int, int]]:
-    """(crosswalk, lane) wherever a lane's centre line enters a crosswalk's outline."""
-    import shapely
-
-    areas = [shapely.make_valid(shapely.Polygon(f.points[:, :2]))
-             if len(f.points) > 2 else shapely.Polygon() for f in crosswalks]  # fmt: skip
-    yield from _meetings(np.array(areas, dtype=object), crosswalks, lanes)
-
-
-def stop_lines_of_lanes(
-    lines: Sequence[MapFeature], lanes: Sequence[MapFeature]
-) -> Iterable[tuple[int, int]]:
-    """(stop line, lane) wherever a stop line lies across a lane's centre line."""
-    import shapely
-
-    lines = [f for f in lines if len(without_repeats(f.points)) > 1]
-    shapes = np.array([shapely.LineString(f.points[:, :2]) for f in lines], dtype=object)
-    by_id = {f.feature_id: f for f in (*lines, *lanes)}
-    for line, lane in _meetings(shapes, lines, lanes):
-        stretch = by_id[line].points[-1, :2] - by_id[line].points[0, :2]
-        middle = by_id[line].points[:, :2].mean(axis=0)
-        way = by_id[lane].points[:, :2]
-        nearest = min(int(np.linalg.norm(way - middle, axis=1).argmin()), len(way) - 2)
-        step = way[nearest + 1] - way[nearest]
-        scale = np.linalg.norm(stretch) * np.linalg.norm(step)
-        if scale > 0.0 and abs(float(stretch @ step)) < ACROSS_COS * scale:
-            yield line, lane
-
-
-def _meetings(
-    shapes: Array, things: Sequence[MapFeature], lanes: Sequence[MapFeature]
-) -> Iterable[tuple[int, int]]:
-    """(thing, lane) that touch in plan, on one storey where both have heights."""
-    import shapely
-
-    lanes = [f for f in lanes if arc_length(f.points)[-1] > 0.0]
-    if not len(shapes) or not lanes:
-        return
-    ways = np.array([shapely.LineString(f.points[:, :2]) for f in lanes], dtype=object)
-    which, way = shapely.STRtree(ways).query(shapes, predicate="intersects")
-    for i, k in sorted(zip(which.tolist(), way.tolist(), strict=True)):
-        thing, lane = things[i], lanes[k]
-        if thing.has_z and lane.has_z:
-            middle = thing.points.mean(axis=0)
-            nearest = np.linalg.norm(lane.points[:, :2] - middle[:2], axis=1).argmin()
-            if abs(float(lane.points[nearest, 2] - middle[2])) > STOREY_M:
-                continue
-        yield thing.feature_id, lane.feature_id

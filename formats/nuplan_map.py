@@ -387,7 +387,6 @@ class _Builder:
             if layer == "dubins_nodes":
                 reason = "dubins_nodes are support points of the centre lines, which are kept"
             self._tally.add("dropped", reason, self._package.count(layer))
-        self._draft.add_edges_from_geometry()
         return self._draft.road_map(city)
 
     def _add_connectors(self, connectors: Sequence[_Row], lanes: Mapping[int, _Row]) -> None:

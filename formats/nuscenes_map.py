@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from formats.files import read_json
-from formats.map_draft import MapDraft, crosswalks_over_lanes
+from formats.map_draft import MapDraft
 from formats.tally import Tally
 from geometry.arrays import Array
 from geometry.polylines import arc_length, resample
@@ -192,12 +192,6 @@ class _Builder:
         self._connect()
         self._be_neighbours()
         self._stop(added["stop_line"])
-        crosswalks = [self.draft.features[i] for _, i in added["ped_crossing"]]
-        ways = [self.draft.features[lane.index] for lane in self.lanes.values()]
-        over = list(crosswalks_over_lanes(crosswalks, ways))
-        for crosswalk, lane in over:
-            self.draft.edge(crosswalk, EdgeKind.CROSSWALK_OVER_LANE, lane)
-        self.tally.add("guessed", "crosswalk-over-lane edges follow from the geometry", len(over))
         return self.draft.road_map(name), self.tally.notes()
 
     # ── Features ────────────────────────────────────────────────────────────────────────────────

@@ -260,7 +260,6 @@ class _Reading:
                 self.tally.add("dropped", f"{kind}s, which are no features", there)
             if road.element.find("surface/CRG") is not None:
                 self.tally.add("dropped", "surfaces of roads (CRG)")
-        self.draft.add_edges_from_geometry()
 
     # Lanes ----------------------------------------------------------------------------------------
 

@@ -121,7 +121,6 @@ class OsiMap:
         self._objects(draft)
         if not draft.features:
             return RoadMap.none()
-        draft.add_edges_from_geometry()
         return draft.road_map(name)
 
     # ── Physical lanes ──

@@ -196,7 +196,6 @@ class _Builder:
         for layer in sorted(set(self._objects) - {"LANE", *BECOMES}):
             count = len(self._objects[layer])
             self._tally.add("dropped", f"map layer {layer} is not known", count)
-        self._draft.add_edges_from_geometry()
         return self._draft.road_map(name)
 
     def _add_lanes(self) -> None:

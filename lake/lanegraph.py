@@ -321,7 +321,7 @@ def stop_lines_of_lanes(lines: Sequence[MapFeature], lanes: Lanes) -> Int[Array,
     line, lane = shapely.STRtree(ways).query(shapes, predicate="dwithin", distance=STOP_END_M)
     touch = shapely.get_point(shapely.shortest_line(shapes[line], ways[lane]), 1)
     s = shapely.line_locate_point(ways[lane], touch)
-    stretch = np.array([f.points[-1, :2] - f.points[0, :2] for f in lines])[line]
+    stretch = np.array([_principal(f.points[:, :2]) for f in lines])[line]
     turn = difference(np.arctan2(stretch[:, 1], stretch[:, 0]), lanes.yaw(lane, s, reach=1.0))
     fits = np.abs(np.sin(turn)) >= np.sin(ACROSS_ANGLE)
     line, lane, s = line[fits], lane[fits], s[fits]
@@ -466,6 +466,12 @@ def _on_one_storey(
     ids = np.array([f.feature_id for f in things], dtype=np.int64)
     found = np.column_stack([ids[thing[kept]], lanes.feature_id[lane[kept]]])
     return np.asarray(np.unique(found, axis=0))
+
+
+def _principal(xy: Float[Array, "points 2"]) -> Float[Array, "2"]:
+    """The way along which a line, or the outline of a stripe, extends most."""
+    apart = (xy - xy.mean(axis=0)).astype(np.float64)
+    return np.asarray(np.linalg.eigh(apart.T @ apart)[1][:, -1])
 
 
 def _lacking(features: Sequence[MapFeature], edges: Array, layer: MapLayer) -> list[MapFeature]:

@@ -63,6 +63,14 @@ def straight(begin: Sequence[float], end: Sequence[float], *, every: float = 5.0
     return a + np.linspace(0.0, 1.0, count)[:, None] * (b - a)
 
 
+def with_graph(road_map: RoadMap) -> RoadMap:
+    """The map with what the lake finds of its graph beside what the source states."""
+    from lake.lanegraph import derived_edges
+
+    found = derived_edges(road_map.features, road_map.edges)
+    return replace(road_map, edges=np.concatenate([road_map.edges, found]))
+
+
 def straight_map() -> RoadMap:
     """Two parallel lanes of 400 m to the east, a crosswalk and a stop sign."""
     crosswalk = np.array([[98.0, -4.0, 0], [102.0, -4.0, 0], [102.0, 8.0, 0], [98.0, 8.0, 0]])

@@ -16,6 +16,7 @@ from geometry.earth import ecef_from_enu
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
 from schemas.records import Log
+from tests.builders import with_graph
 from tests.contracts import ReaderContract, check_log
 
 STEP = 100_000_123
@@ -276,7 +277,8 @@ def test_map(tmp_path: Path) -> None:
     stop = of[MapLayer.STOP_LINE, "stop"]
     assert neighbours(stop.feature_id, EdgeKind.STOP_LINE_OF_LANE) == [one.feature_id]
     walk = of[MapLayer.CROSSWALK, "walk"]
-    assert neighbours(walk.feature_id, EdgeKind.CROSSWALK_OVER_LANE) == [one.feature_id]
+    over = with_graph(log.map).neighbours(walk.feature_id, EdgeKind.CROSSWALK_OVER_LANE)
+    assert over == [one.feature_id]
     assert of[MapLayer.ROAD_LINE, "one/left/0"].source_type == "DOUBLE_YELLOW_SOLID"
     curb = of[MapLayer.ROAD_EDGE, "one/left/1"]
     np.testing.assert_allclose(curb.points[:, 1] - 2000.0, [5, 20], atol=1e-6)

@@ -17,6 +17,7 @@ from formats.speeds import metres_per_second
 from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import Log, MapFeature, RoadMap
+from tests.builders import with_graph
 from tests.contracts import ReaderContract, check_log
 
 NODES: dict[str, tuple[float, float]] = {
@@ -189,16 +190,16 @@ def test_lane_graph(tmp_path: Path) -> None:
 def test_regulatory_elements(tmp_path: Path) -> None:
     loaded = load(written(tmp_path / "town.osm"))
     assert edges(loaded.map, EdgeKind.CROSSWALK_OVER_LANE) == {("204", "200")}
-    assert edges(loaded.map, EdgeKind.STOP_LINE_OF_LANE) == {
-        ("122", "200"), ("124", "200"), ("126", "202"), ("125", "201"),
-    }  # fmt: skip
+    stated = {("122", "200"), ("124", "200"), ("126", "202")}
+    assert edges(loaded.map, EdgeKind.STOP_LINE_OF_LANE) == stated
+    found = edges(with_graph(loaded.map), EdgeKind.STOP_LINE_OF_LANE)
+    assert found == {*stated, ("125", "201")}
     rules = loaded.extra["regulatory_elements"]
     assert rules["301"] == {
         "type": "regulatory_element", "subtype": "traffic_light", "lanelets": ["200"],
         "refers": ["123"], "ref_line": ["122"],
     }  # fmt: skip
     assert rules["305"]["yield"] == ["202"]
-    assert any(n.kind == "guessed" and "stop-line" in n.reason for n in loaded.notes)
 
 
 def test_speed_limits(tmp_path: Path) -> None:

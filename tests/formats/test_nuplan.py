@@ -16,6 +16,7 @@ from geometry.frames import rotation_from_quaternion
 from schemas.errors import BadInput, BadRecord, UnreadableFile
 from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
 from schemas.records import Log, MapFeature, RoadMap
+from tests.builders import with_graph
 from tests.contracts import ReaderContract, check_log
 from tests.formats.nuplan_files import (
     CITY,
@@ -269,7 +270,7 @@ def test_stop_lines_and_crosswalks_know_their_lanes(log: Log) -> None:
     }
     assert stopped == {"101", "102", "301", "302"}
     crosswalk = feature(road, MapLayer.CROSSWALK, "801")
-    over = road.neighbours(crosswalk.feature_id, EdgeKind.CROSSWALK_OVER_LANE)
+    over = with_graph(road).neighbours(crosswalk.feature_id, EdgeKind.CROSSWALK_OVER_LANE)
     assert {road.features[k].source_id for k in over} == {"301", "302"}, "by their shapes"
 
 

@@ -15,6 +15,7 @@ from geometry.polylines import arc_length
 from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
+from tests.builders import with_graph
 from tests.formats.nuscenes_files import make_map, write_json
 
 
@@ -184,7 +185,7 @@ class TestOtherFeatures:
         assert linked(road, "yield", EdgeKind.STOP_LINE_OF_LANE) == ["turn"]
 
     def test_crosswalks_lie_over_lanes(self, road: RoadMap) -> None:
-        assert linked(road, "zebra", EdgeKind.CROSSWALK_OVER_LANE) == ["left", "right"]
+        assert linked(with_graph(road), "zebra", EdgeKind.CROSSWALK_OVER_LANE) == ["left", "right"]
 
     def test_outlines_of_nodes_that_are_not_there(self, tmp_path: Path) -> None:
         content = make_map()

@@ -19,6 +19,7 @@ from geometry.frames import rotation_from_quaternion
 from schemas.errors import BadInput, BadRecord, UnreadableFile
 from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
 from schemas.records import Log, RoadMap
+from tests.builders import with_graph
 from tests.contracts import ReaderContract, check_log
 from tests.formats.py123d_files import (
     CAMERA_ON_EGO,
@@ -247,7 +248,7 @@ def test_every_layer_is_there(log: Log) -> None:
     lanes = lane_ids(log.map)
     assert log.map.neighbours(stop.feature_id, EdgeKind.STOP_LINE_OF_LANE) == [lanes["1"]]
     (walk,) = log.map.of_layer(MapLayer.CROSSWALK)
-    over = log.map.neighbours(walk.feature_id, EdgeKind.CROSSWALK_OVER_LANE)
+    over = with_graph(log.map).neighbours(walk.feature_id, EdgeKind.CROSSWALK_OVER_LANE)
     assert set(over) == {lanes["7"], lanes["8"]}
     assert "renamed" in {note.kind for note in log.notes}, "area 11 and group 11"
 
