@@ -19,7 +19,8 @@ from geometry.arrays import Array
 from geometry.polylines import arc_length, at, project
 from schemas.case import Case
 from schemas.errors import MissingData
-from schemas.labels import VEHICLES, AgentClass, EdgeKind, LightState
+from schemas.labels import VEHICLES, AgentClass, EdgeKind, LightState, MapLayer
+from schemas.records import MapFeature
 from schemas.scene import Scene
 from simulation.paths import Paths, extended, respace
 from simulation.routes import LaneGraph, Route, build_route
@@ -340,17 +341,24 @@ def _stopping_points(scene: Scene) -> list[_StopPoint]:
         if not 0 <= lane < len(features) or len(features[lane].points) < 2:
             continue
         line = np.asarray(features[lane].points[:, :2], dtype=np.float64)
-        painted = scene.map.neighbours(int(lane), EdgeKind.STOP_LINE_OF_LANE)
+        painted = _stop_lines_of(scene, int(lane))
         place = line[0]
         if scene.signals.has_stop[i]:
             place = np.asarray(scene.signals.stop_xy[i], dtype=np.float64)
         elif painted:
-            outline = np.asarray(features[painted[0]].points[:, :2], dtype=np.float64)
-            place = outline.mean(axis=0)
+            place = np.asarray(painted[0].points[:, :2], dtype=np.float64).mean(axis=0)
         s, _, yaw = project(place[None], line)
         farther = at(line, s + STOP_PROBE_M)[0]
         found.append(_StopPoint(i, int(lane), place, farther, float(yaw[0])))
     return found
+
+
+def _stop_lines_of(scene: Scene, lane: int) -> list[MapFeature]:
+    """Painted stop lines of a lane; the edge leads from the line to the lane."""
+    edges = scene.map.edges
+    mine = (edges[:, 1] == EdgeKind.STOP_LINE_OF_LANE) & (edges[:, 2] == lane)
+    features = [scene.map.features[i] for i in edges[mine, 0].tolist()]
+    return [feature for feature in features if feature.layer == MapLayer.STOP_LINE]
 
 
 def _stops_on(
