@@ -72,7 +72,7 @@ def rows_of(table: Path, log_id: str) -> pa.Table | None:
             parts.append(batch.filter(pa.array([i == log_id for i in _words(batch, "log_id")])))
         rows = pa.concat_tables(parts)
         rows.validate(full=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _broken(table, error) from error
     return rows
 
@@ -154,7 +154,7 @@ def _index_of(table: Path, _: int, __: int) -> dict[str, list[int]]:
             column.validate(full=True)
             for log_id in column.unique().to_pylist():
                 found.setdefault(str(log_id), []).append(number)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _broken(table, error) from error
     return found
 

@@ -375,7 +375,7 @@ def _open(path: Path) -> Any:
         raise UnreadableFile(path, "does not exist") from error
     except PermissionError as error:
         raise UnreadableFile(path, "may not be read", hint="Check its permissions.") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _broken(path, error) from error
 
 
