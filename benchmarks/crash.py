@@ -264,6 +264,9 @@ class Arena:
 
 def work(kind: str, home: str, number: int, diary: Path) -> None:
     """One writer, in a process of its own."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # shells let what they detach ignore it
     keep_diary(diary)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -69,7 +69,7 @@ class CompactReport:
 def compact(
     lake: Lake, *, keep_s: float = KEEP_S, progress: Callable[[str], None] | None = None
 ) -> CompactReport:
-    """Join small files, bring indices up to date, remove what nothing needs.
+    """Join small files, bring indices up to date, remove what nothing needs, tell killed runs.
 
     Others may read and write meanwhile; writers wait while one table is joined.
 
@@ -86,6 +86,7 @@ def compact(
     store, tell = lake.store, progress or (lambda _: None)
     before = store.place.sizes()
     drop_stale_tags(lake)
+    _tell_cut_short(lake)
     tell("making room")
     removed = _remove_old(lake, keep_s, before)
     for name in store.versions():
@@ -194,6 +195,31 @@ def remove_versions(
         error_if_tagged_old_versions=False,
     )
     return int(stats.old_versions)
+
+
+def _tell_cut_short(lake: Lake) -> None:
+    """A row in ``runs`` for each run that left rows and was killed before its own.
+
+    One that still goes on in another process is told too; its own row replaces this in the end.
+    """
+    made = " UNION ".join(
+        f"SELECT run_id FROM {name}"
+        for name, table in TABLES.items()
+        if "run_id" in table.schema.names and name != "runs"
+    )
+    query = f"SELECT run_id FROM ({made}) ANTI JOIN runs USING (run_id) ORDER BY 1"
+    if not lake.sql(query).num_rows:
+        return
+    with lake.store.writing():
+        rows = [
+            {
+                "run_id": run_id, "command": "unknown", "params": "{}", "tables": "{}",
+                "summary": "{}", "code_version": "unknown", "started_unix_ns": 0,
+                "finished_unix_ns": time.time_ns(), "outcome": "cut short",
+            }
+            for run_id in lake.sql(query)["run_id"].to_pylist()
+        ]  # fmt: skip
+        lake.append("runs", rows)
 
 
 def _remove_old(lake: Lake, keep_s: float, files: Collection[str]) -> int:

@@ -128,6 +128,15 @@ def test_what_killed_writers_leave_is_cleared_away(lake):
     ]
 
 
+def test_runs_that_were_killed_are_told(lake):
+    lake.put_blobs([b"new"], run_id=77)
+    assert {f.check for f in lake.verify()} == {"run"}
+    lake.compact()
+    (told,) = lake.read("runs", None, "run_id = 77").to_pylist()
+    assert told["outcome"] == "cut short"
+    assert lake.verify() == []
+
+
 def test_others_write_meanwhile(lake):
 
     def write():
