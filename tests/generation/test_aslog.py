@@ -1,17 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from generation.aslog import DATASET, as_log
+from lake import Lake
 from lake.scenes import scenes_of
 from schemas.labels import Daylight, LightState, Weather
 from schemas.scene import Signals
+from tests.builders import make_crossing_log
 
 
 @pytest.fixture
 def lit(traffic):
     """The traffic scene somewhere in the world, in the rain, with a signal that changes."""
-    from dataclasses import replace
-
     state = np.full((1, traffic.steps), int(LightState.RED), dtype=np.int8)
     state[:, 50:] = int(LightState.GREEN)
     signals = Signals(
@@ -53,3 +55,23 @@ def test_the_map_keeps_its_names_and_place(lit):
 
 def test_a_scene_without_lights_has_none(traffic):
     assert len(as_log(traffic, log_id="x").lights.t_ns) == 0
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_generated_logs_share_their_parents_map(tmp_path, stated):
+    """Also where the source states no graph, as GPUDrive does: what the lake found is no new map."""
+    parent = make_crossing_log()
+    if not stated:
+        parent = replace(parent, map=replace(parent.map, edges=np.zeros((0, 3), dtype=np.int64)))
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        (scene_id,) = lake.add_logs([parent], run_id=run.id)["scenes"]
+        scene = lake.scene(scene_id)
+        assert scene.map.derived is not None
+        assert scene.map.derived.any()
+        child = as_log(scene, log_id="child", extra={"parent_scene_id": str(scene_id)})
+        lake.add_logs([child], run_id=run.id, source="generated")
+    rows = lake.read("logs", ["map_id"])["map_id"].to_pylist()
+    assert rows[0] == rows[1]
+    groups = lake.read("scenes", ["split_group"])["split_group"].to_pylist()
+    assert groups[0] == groups[1]
