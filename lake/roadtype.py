@@ -168,10 +168,17 @@ class _Graph:
         return self._to[EdgeKind.CONFLICT].get(lane, set())
 
     def merges(self, lane: int) -> bool:
-        """Whether the lane shares a successor with another, or receives two."""
-        if len(set(self.before(lane))) > 1:
-            return True
-        return any(len(set(self.before(after))) > 1 for after in self.after(lane))
+        """Whether the lane shares a successor with another, or receives two.
+
+        Lanes that come out of a crossing do not count: where they meet, the crossing ends.
+        """
+        return any(
+            sum(not self._inside(before) for before in set(self.before(meeting))) > 1
+            for meeting in (lane, *self.after(lane))
+        )
+
+    def _inside(self, lane: int) -> bool:
+        return bool(self._lanes[lane].in_intersection) or self.crosses(lane)
 
     def crosses(self, lane: int) -> bool:
         """Whether any conflicting lane runs across this one, not into the same end."""

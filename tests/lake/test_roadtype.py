@@ -79,6 +79,17 @@ def test_a_merge():
     assert kind(log) == RoadType.MERGE
 
 
+def test_after_the_crossing_the_road_is_straight_however_many_turn_into_it():
+    log = without(make_crossing_log(), "lights", "agents")
+    turning = lane(6, [(0, -10), (2, -4), (4, -2), (10, 0)], in_intersection=True)
+    told = [(3, EdgeKind.SUCCESSOR, 6), (6, EdgeKind.SUCCESSOR, 2)]
+    road = replace(
+        log.map, features=(*log.map.features, turning), edges=np.vstack([log.map.edges, told])
+    )
+    away = replace(log, map=road, ego=ego(steps=20, start=(60, 0), velocity=(8, 0)))
+    assert kind(away) == RoadType.STRAIGHT
+
+
 def arc(begin: float, end: float, radius: float):
     a = np.linspace(begin, end, 12)
     return np.column_stack([radius * np.cos(a), radius * np.sin(a)])
