@@ -157,8 +157,8 @@ def _log(source: Path, name: str, texts: dict[str, Path | None]) -> Log:
     tally.add("guessed", "there are no stamps: 10 Hz, as published, stand for them")
     agents = _agents(rig, drive, told, tally)
     frames = _frames(source, name, drive)
-    if drive is None and not told and not frames:
-        raise UnreadableFile(source / name, "has neither poses, nor labels, nor captures")
+    if not told and not frames and drive is None and calibration is None:
+        raise UnreadableFile(source / name, "has neither poses, labels, calibration nor captures")
     t_ns = np.arange(0 if drive is None else len(drive.oxts), dtype=np.int64) * STEP_NS
     return Log(
         dataset=DATASET,

@@ -10,6 +10,7 @@ names that concern it, and within :func:`scanning` all are answered from one wal
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -105,10 +106,10 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def _leads_to_file(entry: os.DirEntry[str]) -> bool:
-    """Whether a link leads to a file, or nowhere."""
+    """Whether a link leads to a file, or to where one was."""
     if not entry.is_symlink():
         return False
     try:
         return stat.S_ISREG(entry.stat().st_mode)
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno != errno.ELOOP  # what leads in a circle never led to any

@@ -53,7 +53,7 @@ def test_links_that_lead_nowhere_are_told_as_files_that_cannot_be_read(tmp_path:
     lost.symlink_to(tmp_path / "nothing")
     circle.symlink_to(circle)
     with scanning():
-        assert list(matching(tmp_path, "*.json")) == [circle, lost]
+        assert list(matching(tmp_path, "*.json")) == [lost]
         assert head(lost) == head(circle) == b""
     for path, reason in ((lost, "does not exist"), (circle, "cannot be read")):
         with pytest.raises(UnreadableFile, match=reason), open_binary(path):
