@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop, `make test` checks everything.
-# Both set up what they need in .venv (and .clients, the programs that check our exports).
+# Both set up what they need in .venv (and .clients, the programs that check what we write and read).
 
 # The first Python here that runs and is new enough; shims of absent versions do not run.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -56,9 +56,10 @@ weights: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.clients/.ready: tests/clients/requirements.txt
+.clients/.ready: tests/clients/requirements.txt tests/clients/sources.txt
 	$(CLIENT_PYTHON) -m venv .clients
-	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/clients/requirements.txt
+	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r tests/clients/sources.txt
 	@touch $@
 
 clean:

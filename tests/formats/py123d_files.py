@@ -41,7 +41,8 @@ def write_arrow(
     """A modality: columns bear the file's name before theirs, metadata is msgpack."""
     path.parent.mkdir(parents=True, exist_ok=True)
     key = path.name.removesuffix(".arrow")
-    names = [f"{key}.{name}" if name not in MAP_COLUMNS else name for name in columns]
+    bare = (*MAP_COLUMNS, *IN_STEP)
+    names = [name if name in bare else f"{key}.{name}" for name in columns]
     schema = pa.schema(
         [pa.field(name, kind) for name, (kind, _) in zip(names, columns.values(), strict=True)],
         metadata={b"metadata": msgpack.packb(metadata)},
@@ -55,6 +56,8 @@ def write_arrow(
 
 
 MAP_COLUMNS = ("object_id", "map_layer", "features", "wkb")
+IN_STEP = ("ego_state_se3", "box_detections_se3", "traffic_light_detections")
+"""Files with a row for each of ``sync``."""
 
 
 def stamps(count: int) -> tuple[pa.DataType, list[int]]:
@@ -71,6 +74,8 @@ def write_sync(folder: Path, steps: int, *, location: str | None = PLACE) -> Non
     sync = {
         "uuid": (pa.binary(16), [uuid.UUID(int=k).bytes for k in range(steps)]),
         "timestamp_us": stamps(steps),
+        # Which row of each other file belongs to the moment.
+        **{name: (pa.int64(), list(range(steps))) for name in IN_STEP},
     }
     about = {
         "dataset": "nuplan", "split": "nuplan_val", "log_name": folder.name,
