@@ -10,17 +10,19 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from lake import geometry_sql, macros
+from lake.expand import expand
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_OF_NAMES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _MADE: tuple[macros.View | macros.Macro, ...] = (*macros.VIEWS, *macros.MACROS)
 _GEOMETRY = frozenset(function.name for function in geometry_sql.FUNCTIONS)
 _LISTING = re.compile(
@@ -41,9 +43,10 @@ def run_sql(query: str, *, tables: Mapping[str, Any]) -> pa.Table:
     Raises:
         BadQuery: It does not run, would write, or is more than one statement.
     """
-    with _asked(query, tables) as connection:
+    connection, names = _asked(query, tables)
+    with connection:
         try:
-            return _distinct_names(connection.to_arrow_table())
+            return _named(connection.to_arrow_table(), names)
         except duckdb.Error as error:
             raise _bad_query(error) from error
 
@@ -61,34 +64,44 @@ def run_sql_batches(
     Raises:
         BadQuery: As :func:`run_sql`; also while batches are taken.
     """
-    with _asked(query, tables) as connection:
+    connection, names = _asked(query, tables)
+    with connection:
         try:
             for batch in connection.to_arrow_reader(rows):
-                yield from _distinct_names(pa.Table.from_batches([batch])).to_batches()
+                yield from _named(pa.Table.from_batches([batch]), names).to_batches()
         except duckdb.Error as error:
             raise _bad_query(error) from error
 
 
-def _asked(query: str, tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:
-    """A connection that has been asked the query, and waits for its answer to be fetched.
+def _asked(
+    query: str, tables: Mapping[str, Any]
+) -> tuple[duckdb.DuckDBPyConnection, Sequence[str]]:
+    """A connection that has been asked the query and waits for its answer to be fetched.
 
-    What a query does not name need not be made known to it. Where that proves wrong (names can be
-    put together within a query), all is.
+    What a query does not name need not be made known to it, and macros are written out. Where that
+    proves wrong (names can be put together within a query, columns be called by the macro that
+    made them), the query is asked as it stands with all made known.
+
+    Returns:
+        The connection, and how the columns of the answer are called.
     """
-    for names in (None,) if _LISTING.search(query) else (_words(query), None):
-        connection = connect(tables, names)
+    for easy in (False,) if _LISTING.search(query) else (True, False):
+        connection = connect(tables, _words(query) if easy else None)
         try:
-            return connection.execute(_reading_statement(connection, query))
+            statement = _reading_statement(connection, query)
+            plain = expand(query) if easy else query
+            if plain != query and statement.type == duckdb.StatementType.SELECT:
+                asked = connection.execute(f"DESCRIBE {query}").fetchall()
+                return connection.execute(plain), [str(row[0]) for row in asked]
+            answer = connection.execute(plain)
+            return answer, [str(column[0]) for column in answer.description or ()]
         except BadQuery:
             connection.close()
             raise
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            connection.close()
-            if names is None:
-                raise _bad_query(error) from error
         except duckdb.Error as error:
             connection.close()
-            raise _bad_query(error) from error
+            if not easy or not isinstance(error, _OF_NAMES):
+                raise _bad_query(error) from error
     raise AssertionError
 
 
@@ -175,10 +188,10 @@ def _sql_type(type: pa.DataType) -> str:
     return str(empty.types[0])
 
 
-def _distinct_names(rows: pa.Table) -> pa.Table:
+def _named(rows: pa.Table, asked: Sequence[str]) -> pa.Table:
     """Columns of one name told apart as DuckDB does in subqueries: ``a``, ``a_1``, …."""
     names: list[str] = []
-    for name in rows.column_names:
+    for name in asked:
         number, told = 0, name
         while told in names:
             number += 1
