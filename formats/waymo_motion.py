@@ -263,6 +263,9 @@ def _scenario(log: Log, notes: list[Note]) -> Any:
     for track in range(len(log.agents.source_track_id)):
         rows = np.flatnonzero(log.agents.track == track)
         _add_agent(scenario, log.agents, rows, t_ns, ids[track])
+    if log.agents.velocity is None and len(log.agents.t_ns):
+        reason = "velocities that are not told are taken from the positions"
+        notes.append(Note(kind="guessed", reason=reason, record=log.source_log_id))
     if log.ego is not None:
         scenario.sdc_track_index = len(scenario.tracks)
         _add_ego(scenario, log.ego, t_ns, ids[-1])
@@ -335,20 +338,33 @@ def _add_agent(scenario: Any, agents: Observations, rows: Array, t_ns: Array, nu
     word = agents.source_cls[track]
     if word not in enum_words("Track.ObjectType"):
         word = _WRITTEN_CLASS.get(agents.cls[track], "TYPE_OTHER")
-    velocity = np.zeros((len(rows), 2)) if agents.velocity is None else agents.velocity[rows]
-    values = np.column_stack([agents.xyz[rows], agents.size[rows], agents.yaw[rows], velocity])
     valid = np.ones(len(rows), bool) if agents.valid is None else agents.valid[rows]
+    told = None if agents.velocity is None else agents.velocity[rows]
+    velocity = _velocity(told, agents.t_ns[rows], agents.xyz[rows], valid)
+    values = np.column_stack([agents.xyz[rows], agents.size[rows], agents.yaw[rows], velocity])
     steps = np.searchsorted(t_ns, agents.t_ns[rows])
     _add_track(scenario, number, word, t_ns, steps, values, valid)
 
 
 def _add_ego(scenario: Any, ego: EgoStates, t_ns: Array, number: int) -> None:
     count = len(ego.t_ns)
-    velocity = np.zeros((count, 2)) if ego.velocity is None else ego.velocity
-    values = np.column_stack([ego.xyz, np.tile(ego.size, (count, 1)), ego.yaw, velocity])
     valid = np.ones(count, bool) if ego.valid is None else ego.valid
+    velocity = _velocity(ego.velocity, ego.t_ns, ego.xyz, valid)
+    values = np.column_stack([ego.xyz, np.tile(ego.size, (count, 1)), ego.yaw, velocity])
     word = ego.source_cls if ego.source_cls in enum_words("Track.ObjectType") else "TYPE_VEHICLE"
     _add_track(scenario, number, word, t_ns, np.searchsorted(t_ns, ego.t_ns), values, valid)
+
+
+def _velocity(
+    told: Float[Array, "rows 2"] | None, t_ns: Array, xyz: Float[Array, "rows 3"], valid: Array
+) -> Float[Array, "rows 2"]:
+    """What the source tells, else the slope of the positions: zero would say that all stand."""
+    if told is not None:
+        return told
+    velocity = np.zeros((len(xyz), 2))
+    if valid.sum() > 1:
+        velocity[valid] = np.gradient(xyz[valid, :2], t_ns[valid] / 1e9, axis=0)
+    return velocity
 
 
 def _add_events(scenario: Any, log: Log, ids: Sequence[int], notes: list[Note]) -> None:
