@@ -41,7 +41,7 @@ else
 endif
 
 bench: .venv/.ready
-	@for name in closed_loop rare_mining; do \
+	@for name in closed_loop rare_mining lake_loading lake_ingest round_trip; do \
 		echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # Makes the weights that ship, from nothing but seeds of the procedural world (about an hour).

@@ -57,3 +57,9 @@ def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\(([^)#\s]+\.md)(#[^)]*)?\)", text)
     for target, _ in targets:
         assert (ROOT / "docs" / target).is_file(), f"{page} links to {target}"
+
+
+def test_every_reader_says_what_it_was_checked_against() -> None:
+    from formats.registry import FORMATS
+
+    assert [f.name for f in FORMATS.values() if f.reader and not f.checked] == []
