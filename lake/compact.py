@@ -86,9 +86,9 @@ def compact(
     store, tell = lake.store, progress or (lambda _: None)
     before = store.place.sizes()
     drop_stale_tags(lake)
-    _tell_cut_short(lake)
     tell("making room")
     removed = _remove_old(lake, keep_s, before)
+    _tell_cut_short(lake)
     for name in store.versions():
         tell(f"joining {name}")
         with store.writing(), store.editing(name) as data:

@@ -122,7 +122,7 @@ def test_a_lake_on_an_object_store_is_like_any_other(options, uri, tmp_path):
     with pytest.raises(LakeError, match="exists already"):
         Lake.create(uri, storage_options=options)
     for file in again.store.place.sizes():  # nothing that was told is stored
-        assert SECRET.encode() not in bytes(remote.read_range(f"{uri}/{file}", 0, 2**20)), file
+        assert SECRET.encode() not in b"".join(remote.read_object(f"{uri}/{file}")), file
 
 
 def test_compacting_on_an_object_store(options, uri):
@@ -131,9 +131,10 @@ def test_compacting_on_an_object_store(options, uri):
         lake.append("gaps", [gap(name)])
         if name == "a":
             lake.snapshot("first")
-    report = lake.compact(keep_s=0)
-    assert report.versions_removed >= 1
-    assert report.files_after < report.files_before
+    before = lake.store.place.sizes("gaps.lance/data")
+    assert lake.compact(keep_s=0).versions_removed >= 1
+    assert len(before) == 3
+    assert len(lake.store.place.sizes("gaps.lance/data")) == 2  # the snapshot's, and all in one
     assert len(lake.store.dataset("gaps").get_fragments()) == 1
     assert lake.read("gaps")["gap_id"].to_pylist() == ["a", "b", "c"]
     assert lake.at("first").read("gaps")["gap_id"].to_pylist() == ["a"]
