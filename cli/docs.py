@@ -167,6 +167,9 @@ def formats_page() -> str:
         parts.append(f"## {entry.name}\n")
         parts.append(f"{entry.title}. *{', '.join(does)}*: {', '.join(entry.modalities)}.\n")
         parts.append(f"{(module.__doc__ or '').strip()}\n")
+        for name in entry.settings:
+            told = importlib.import_module(name).__doc__ or ""
+            parts.append(f"### Settings of {entry.name}\n\n{told.strip()}\n")
     return "\n".join(parts)
 
 

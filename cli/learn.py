@@ -11,7 +11,9 @@ from cli.common import Json, open_lake
 from cli.output import count, print_json, progress, tell
 
 train = typer.Typer(
-    help="Train on this lake; a stopped training goes on where it was.", no_args_is_help=True
+    help="Train on this lake; a stopped training goes on where it was.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Out = Annotated[Path, typer.Option(help="File of the weights (.safetensors).")]

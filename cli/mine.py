@@ -10,7 +10,9 @@ from cli.common import Json, Seed, open_lake
 from cli.output import count, print_json, print_line, print_table, progress, tell
 
 app = typer.Typer(
-    help="Find things: tags, neighbours, clusters, the long tail, gaps.", no_args_is_help=True
+    help="Find things: tags, neighbours, clusters, the long tail, gaps.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 

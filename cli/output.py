@@ -76,6 +76,9 @@ def tell(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+LONGEST = 100  # characters of a cell on a terminal
+
+
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
     """Rows as an aligned table on stdout; nothing but a note on stderr if there are none.
 
@@ -126,7 +129,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+    # Whoever reads on a terminal wants lines that fit; a pipe wants all of it.
+    return text if len(text) <= LONGEST or not sys.stdout.isatty() else f"{text[: LONGEST - 1]}…"
 
 
 def _number(value: float) -> str:

@@ -19,7 +19,7 @@ class Agents(StrEnum):
     CONSTANT_VELOCITY = "constant_velocity"
 
 
-app = typer.Typer(help="Closed-loop test suites.", no_args_is_help=True)
+app = typer.Typer(help="Closed-loop test suites.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()

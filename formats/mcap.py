@@ -151,11 +151,16 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     """
     pieces = [source] if source.is_file() else _pieces(source)
     settings = settings_for(source)
-    name = source.resolve().name.removesuffix(SUFFIX)
+    # Recorders give the same names day after day, so the folder's belongs to it.
+    place = source.resolve()
+    name = f"{place.parent.name}/{place.name.removesuffix(SUFFIX)}"
     survey = _survey(pieces, settings)
     if not any(survey.counts.values()):
         notes = survey.damage_notes()
-        yield Rejected(record="", reason="the recording holds no messages", notes=notes)
+        reason = "the recording holds no messages"
+        if notes:
+            reason = "the recording was cut off or damaged before its first whole message"
+        yield Rejected(record="", reason=reason, notes=notes)
         return
     yield from _Recording(source, name, pieces, settings, survey).logs()
 

@@ -139,6 +139,8 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     name = source.name.removesuffix(GZIP_SUFFIX)
     for suffix in (*PACKED, SUFFIX, ".osi"):
         name = name.removesuffix(suffix)
+    # Simulators give the same names run after run, so the folder's belongs to it.
+    name = f"{source.resolve().parent.name}/{name}"
     if _is_mcap(source):
         yield from _read_mcap(source, name)
         return

@@ -94,6 +94,7 @@ class Format:
         derived: What the reader works out that the source does not say.
         left_out: What the source has and we do not read; all of it is in the ledger.
         checked: Against what the reader is tested.
+        settings: Modules whose docstrings tell the form of a settings file, for the docs.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Format:
     derived: str = ""
     left_out: str = ""
     checked: str = ""
+    settings: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Format] = {
@@ -408,6 +410,7 @@ FORMATS: dict[str, Format] = {
             derived="ego from transforms or GNSS where there is no odometry",
             left_out="types that are not known (noted with counts), .db3, ros2idl, Bayer images",
             checked="recordings made with the mcap library, decoding against mcap-ros2",
+            settings=("formats.mcap_settings",),
         ),
         Format(
             name="osi",

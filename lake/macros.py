@@ -233,8 +233,8 @@ MACROS: tuple[Macro, ...] = (
             )
             SELECT lane_id, driven AS distance_m FROM found
         """,
-        "Lanes that can be driven to from a lane within so many metres, and how far it is from its "
-        "begin to theirs [m].",
+        "`lane_id`, `distance_m`: lanes that can be driven to without a lane change within so many "
+        "metres, and how far it is from begin to begin [m].",
     ),
     _query(
         "route", "of_map, from_lane, to_lane, metres := 5000",
@@ -259,7 +259,7 @@ MACROS: tuple[Macro, ...] = (
             SELECT generate_subscripts(path, 1) AS step, unnest(path) AS lane_id FROM walk
             WHERE lane_id = to_lane
         """,
-        "A shortest way from lane to lane over successors and lane changes: its lanes in order.",
+        "`step`, `lane_id`: a shortest way from lane to lane over successors and lane changes.",
     ),
     _query(
         "reading", "of_signal, of_channel := NULL",

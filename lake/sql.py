@@ -210,5 +210,7 @@ def _bad_query(error: duckdb.Error) -> BadQuery:
         return BadQuery(
             f"No table is called `{missing[1]}`.{guess}", hint=f"Tables: {', '.join(names)}."
         )
+    # A function of ours that refuses its arguments is told without where in our code it did.
+    message = re.split(r"\n+At:", message)[0].rstrip()
     hint = f"Tables: {', '.join(names)}. `DESCRIBE agents` lists the columns of one."
     return BadQuery(f"The query does not run. {message}", hint=hint)

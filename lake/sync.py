@@ -41,7 +41,8 @@ def sync(
     Args:
         lake: That holds the log.
         log_id: Of ``logs``.
-        clock: A channel whose captures are the moments, ``ego``, a period [s], or times [ns].
+        clock: A channel whose captures or readings are the moments, ``ego``, a period [s], or
+            times [ns].
         channels: Cameras, lidars, radars to line up; all by default.
         readings: Quantities (``readings.signal``) to line up; all by default.
         method: Which value a moment takes: the nearest, the last before it, or for numbers the
@@ -97,10 +98,12 @@ def _moments(
         if clock == "ego":
             made = ego["t_ns"].to_numpy()
         else:
-            known = frames["channel"].unique().to_pylist()
+            both = pa.concat_tables([t.select(["channel", "t_ns"]) for t in (frames, series)])
+            known = both["channel"].unique().to_pylist()
             if clock not in known:
                 raise UnknownName("channel", clock, [*known, "ego"])
-            made = frames.filter(pa.compute.equal(frames["channel"], clock))["t_ns"].to_numpy()
+            mine = both.filter(pa.compute.equal(both["channel"], clock))
+            made = np.unique(mine["t_ns"].to_numpy())
     elif isinstance(clock, int | float):
         times = [t["t_ns"].to_numpy() for t in (frames, ego, series) if t.num_rows]
         if not times or clock <= 0:

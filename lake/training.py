@@ -28,7 +28,7 @@ from jaxtyping import Int
 from geometry.arrays import Array
 from lake.dense import PIECE_DTYPES, unpack_pieces, unpack_signals, unpack_tracks
 from lake.media import Capture, image_of, nearest_frames
-from schemas.errors import BadQuery
+from schemas.errors import BadQuery, UnknownName
 from schemas.scene import DT, PIECE_POINTS, RoadPieces, Signals, Tracks
 
 if TYPE_CHECKING:
@@ -135,8 +135,11 @@ class SceneDataset:
         map_row, known = _places(self.lake.read("dense_maps", ["map_id"])["map_id"])(maps[at])
         self._map_rows = np.where(known, map_row, -1)
         self._images: dict[str, list[Capture | None]] = {}
-        if self.config is not None:
+        if self.config is not None and self.config.images:
+            cameras = self.lake.read("sensors", ["channel"], "kind = 'camera'")
             for channel in self.config.images:
+                if channel not in (known := cameras["channel"].unique().to_pylist()):
+                    raise UnknownName("camera", channel, known)
                 self._images[channel] = nearest_frames(
                     self.lake, self._log_ids, self._now_ns, channel,
                     tolerance_ns=round(self.config.image_tolerance_s * 1e9),

@@ -239,7 +239,7 @@ class TestContainers:
     def test_the_pieces_of_a_bag_are_one_log(self, tmp_path: Path) -> None:
         folder = write_bag(tmp_path / "bag")
         log = one(folder)
-        assert log.source_log_id == "bag"
+        assert log.source_log_id == f"{tmp_path.name}/bag"
         assert log.ego is not None
         np.testing.assert_array_equal(log.ego.xyz[:, 1], 50.0 + np.arange(10))
         assert {Path(frame.uri).name for frame in log.frames} == {"bag_0.mcap", "bag_1.mcap"}

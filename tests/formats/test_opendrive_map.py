@@ -233,7 +233,10 @@ def test_marks_and_edges(town: RoadMap) -> None:
 def test_objects(town: RoadMap) -> None:
     crosswalk = feature(town, "A/7", MapLayer.CROSSWALK)
     np.testing.assert_allclose(crosswalk.points[0], [29, -5, 2.3], atol=1e-9)
-    assert edges(with_graph(town), EdgeKind.CROSSWALK_OVER_LANE) == {("A/7", "A/0/-1"), ("A/7", "A/0/1")}
+    assert edges(with_graph(town), EdgeKind.CROSSWALK_OVER_LANE) == {
+        ("A/7", "A/0/-1"),
+        ("A/7", "A/0/1"),
+    }
     space = feature(town, "A/8", MapLayer.PARKING).points
     np.testing.assert_allclose([space[:, 0].min(), space[:, 0].max()], [47.5, 52.5], atol=1e-9)
     np.testing.assert_allclose([space[:, 1].min(), space[:, 1].max()], [5, 7], atol=1e-9)

@@ -273,7 +273,7 @@ class TestContainers:
         packed.write_bytes(gzip.compress(data) if suffix == ".gz" else lzma.compress(data))
         plain.unlink()
         assert list(osi.sources(tmp_path)) == [packed]
-        assert one(packed).source_log_id == "trace"
+        assert one(packed).source_log_id == f"{tmp_path.name}/trace"
         packed.write_bytes(packed.read_bytes()[:-30])
         with pytest.raises(UnreadableFile):
             list(osi.read(packed))

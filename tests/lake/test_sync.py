@@ -75,6 +75,12 @@ def test_a_gap_is_not_bridged(lake, log_id):
     assert table["can.speed"].to_pylist() == [None]
 
 
+def test_readings_may_be_the_clock(lake, log_id):
+    table = lake.sync(log_id, clock="can", channels=[])
+    assert table["t_ns"].to_pylist() == stamps(91)[::5].tolist()
+    assert table["can.speed"].null_count == 0
+
+
 def test_words_take_the_nearest(lake, log_id):
     table = lake.sync(log_id, clock=[0, 1900 * MS], method="linear", readings=["gear"])
     assert table["can.gear"].to_pylist() == ["D", "D"]

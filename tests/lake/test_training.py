@@ -13,7 +13,7 @@ from PIL import Image
 from lake import Lake
 from lake.pieces import cut_lines, road_pieces
 from lake.training import SampleConfig, State, row_places
-from schemas.errors import BadQuery
+from schemas.errors import BadQuery, UnknownName
 from schemas.labels import AgentClass
 from schemas.records import Frame, Sensor
 from schemas.scene import PIECE_POINTS
@@ -196,6 +196,8 @@ def test_choices_that_make_no_sense_are_refused(lake):
     with pytest.raises(BadQuery, match="differ in shape"):
         lake.dataset().batch([0])
     assert len(lake.dataset(where="name = 'nobody'")) == 0
+    with pytest.raises(UnknownName, match="front"):
+        lake.dataset(config=SampleConfig(images=("frnt",)))
 
 
 def test_tables_come_as_arrow_and_polars(lake):
