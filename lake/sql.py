@@ -95,13 +95,15 @@ def _asked(
                 return connection.execute(plain), [str(row[0]) for row in asked]
             answer = connection.execute(plain)
             return answer, [str(column[0]) for column in answer.description or ()]
-        except BadQuery:
-            connection.close()
-            raise
         except duckdb.Error as error:
             connection.close()
             if not easy or not isinstance(error, _OF_NAMES):
                 raise _bad_query(error) from error
+        except BaseException as error:
+            connection.close()  # left open when Ctrl-C comes, it may never let the process end
+            if isinstance(error, RuntimeError) and "interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
     raise AssertionError
 
 
@@ -202,6 +204,8 @@ def _named(rows: pa.Table, asked: Sequence[str]) -> pa.Table:
 
 def _bad_query(error: duckdb.Error) -> BadQuery:
     message = str(error)
+    if "KeyboardInterrupt" in message:  # Ctrl-C, felt where rows are handed over
+        raise KeyboardInterrupt from error
     names = [*TABLES, *(view.name for view in macros.VIEWS)]
     missing = re.search(r"Table with name (\S+) does not exist", message)
     if missing:

@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from lake import Lake
@@ -142,3 +147,32 @@ def test_only_what_is_named_is_made_known(lake):
     with connect(tables, {"actors_of_scene"}) as connection:
         shown = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
         assert shown == {"actors", "agents", "ego", "scenes"}
+
+
+def test_ctrl_c_ends_a_query_and_the_process(tmp_path):
+    """Whatever DuckDB makes of it: felt in Python, in the library, or where rows are handed over."""
+    lake = Lake.create(tmp_path / "lake")
+    lake.add_logs([make_straight_log()], run_id=1)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, lake.uri],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, story = process.communicate(timeout=30)
+        assert story.splitlines()[-1].startswith(b"KeyboardInterrupt"), story
+
+
+ENDLESS = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lake import Lake
+lake = Lake.open(sys.argv[1])
+print("ready", flush=True)
+while True:
+    lake.sql("SELECT sum(a.x * b.x) FROM agents a, agents b, range(200)")
+"""
