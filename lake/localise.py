@@ -399,6 +399,7 @@ def _origin(log: Log, raw: _Raw) -> Array:
     # A few stray poses must not move the frame; only where most would suffer is it moved.
     error = np.abs(_round_trip(usable, centre) - usable)
     coarse = (error[:, :2] >= PRECISION_M).any(axis=1)
+    coarse |= (np.abs(usable - centre)[:, :2] > FAR_M).any(axis=1)  # the map of another city
     return first if coarse.mean() > 0.5 else centre
 
 

@@ -50,6 +50,18 @@ def test_a_map_far_away_gives_its_origin_up_rather_than_precision():
     assert np.abs(local.origin + rows - far.ego.xyz).max() < PRECISION_M
 
 
+def test_the_map_of_another_city_costs_no_pose():
+    log = make_straight_log()
+    away = np.array([2.0**22, 2.0**22, 0.0])  # far, in numbers that float32 holds exactly
+    home = np.round(log.ego.xyz)
+    far = replace(log, ego=replace(log.ego, xyz=home + away), agents=without(log, "agents").agents)
+    local = localise(far)
+    assert local.rows.valid.all()
+    np.testing.assert_array_equal(local.origin + local.rows.xyz, far.ego.xyz)
+    assert not local.roads.map.features
+    assert any("100 km" in note.reason for note in local.roads.notes)
+
+
 def test_poses_that_are_not_finite_or_absurd_are_not_valid_and_told():
     log = make_straight_log()
     xyz, yaw = log.agents.xyz.copy(), log.agents.yaw.copy()
