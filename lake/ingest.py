@@ -555,6 +555,10 @@ def _read_all(
                 yield found
                 continue
             name, path = found
+            if os.fsencode(path) != str(path).encode("utf-8", "replace"):
+                reason = "has a name that is not UTF-8, which tables cannot hold"
+                yield UnreadableFile(path, reason, hint="Rename it.")
+                continue
             nowhere = _Source(path=path, format=name, origins=_NOWHERE, have=frozenset())
             try:
                 tags = mirrors.fingerprint(_reader(name), path)
