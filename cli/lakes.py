@@ -80,6 +80,12 @@ def ingest(
     on_error: Annotated[
         OnError, typer.Option(help="Whether a bad record ends the run or is noted and skipped.")
     ] = OnError.STOP,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Logs that are here and differ give way to the new reading."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Bring logs into the lake; what is there already is left alone."""
@@ -99,6 +105,7 @@ def ingest(
             format=format,
             jobs=jobs,
             on_error="stop" if on_error is OnError.STOP else "skip",
+            replace=replace,
             progress=lambda done, total, _: tick(done, total),
         )
     if json:

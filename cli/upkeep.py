@@ -126,6 +126,24 @@ def recut(
         tell("Tags, vectors and clusters went with them: run `scenelake mine tag` and `encode`.")
 
 
+def remove(
+    context: typer.Context,
+    where: Annotated[
+        str, typer.Argument(help="Which logs, such as \"source_log_id = 'day1/rec'\".")
+    ],
+    json: Json = False,
+) -> None:
+    """Remove logs with all that was made of them; snapshots keep what they pinned."""
+    report = open_lake(context).remove(where)
+    if json:
+        print_json(report)
+    else:
+        tell(
+            f"{count(report.logs, 'log')} with {count(report.scenes, 'scene')} went; `scenelake "
+            "compact` frees the space."
+        )
+
+
 def copy_media(
     context: typer.Context,
     where: Annotated[

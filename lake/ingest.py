@@ -48,6 +48,7 @@ from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
 from lake.remote import Mirrors, same
+from lake.remove import remove_rows
 from lake.scenes import cut
 from lake.splits import assign
 from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
@@ -111,6 +112,7 @@ def ingest(
     format: str | None = None,
     jobs: int = 1,
     on_error: Literal["stop", "skip"] = "stop",
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Everything readable at or under the paths.
@@ -122,6 +124,8 @@ def ingest(
         jobs: Processes that read; the lake itself is written by this one alone.
         on_error: ``stop``: the first refusal is raised, after what was good before it has been
             committed; ``skip``: it is reported and the rest is read.
+        replace: Whether a log that is here and differs from what is read now gives way to it,
+            with all that was made of it; by default it stays and the new one is refused.
         progress: Told after each source.
 
     Returns:
@@ -138,7 +142,7 @@ def ingest(
     report = IngestReport()
     _tell_cut_short(lake)
     with lake.run("ingest", params=params) as run, Mirrors() as mirrors:
-        desk = _Desk(lake, run.id, report)
+        desk = _Desk(lake, run.id, report, replace=replace)
         try:
             try:
                 _read_all(desk, named, mirrors, format=format, jobs=jobs,
@@ -377,8 +381,13 @@ _Item: TypeAlias = _Converted | _Skipped | _Refused
 class _Desk:
     """Where converted logs come together: knows what is here, commits batch by batch."""
 
-    def __init__(self, lake: Lake, run_id: int, report: IngestReport) -> None:
+    def __init__(
+        self, lake: Lake, run_id: int, report: IngestReport, *, replace: bool = False
+    ) -> None:
         self.lake, self.run_id, self.report = lake, run_id, report
+        self._replaces = replace
+        self._taken: set[int] = set()
+        self._leaving: set[int] = set()
         self._batch: dict[int, _Converted] = {}
         self._entries: list[dict[str, Any]] = []
         self._bytes = 0
@@ -394,7 +403,9 @@ class _Desk:
 
     def take(self, log: _Converted) -> BadInput | None:
         """Put a log into the batch, count it as unchanged, or say why it is refused."""
-        if log.log_id in self._known.logs or log.log_id in self._batch:
+        if self._gives_way(log):
+            self._leaving.add(log.log_id)
+        elif log.log_id in self._known.logs or log.log_id in self._batch:
             same = self._is_same(log)
             log.forget()
             if not same:
@@ -402,10 +413,21 @@ class _Desk:
             self.report.unchanged += 1
             return None
         self._batch[log.log_id] = log
+        self._taken.add(log.log_id)
         self._bytes += log.nbytes
         if len(self._batch) >= BATCH_LOGS or self._bytes >= BATCH_BYTES:
             self.commit()
         return None
+
+    def _gives_way(self, log: _Converted) -> bool:
+        """Whether a log of an earlier run makes room for this one, read from other bytes."""
+        there = self._known.logs.get(log.log_id)
+        return (
+            self._replaces
+            and there is not None
+            and log.log_id not in self._taken
+            and there != (log.origins.sha256, log.record)
+        )
 
     def tell(self, entry: dict[str, Any]) -> None:
         """A row for the ledger, with the next commit."""
@@ -431,6 +453,8 @@ class _Desk:
             return
         store = self.lake.store
         with store.writing():
+            if self._leaving:
+                remove_rows(self.lake, self._leaving)
             self._known.look()
             for log in [log for log in self._batch.values() if log.log_id in self._known.logs]:
                 # Another process brought the same log in since this batch was begun.
@@ -452,6 +476,7 @@ class _Desk:
         for log in self._batch.values():
             log.forget()
         self._batch, self._entries, self._bytes = {}, [], 0
+        self._leaving = set()
         self._known.look()
 
     def _rows(self) -> Iterator[dict[str, pa.Table]]:
@@ -524,7 +549,8 @@ def _duplicate(log: _Converted) -> DuplicateLog:
         f"another log of {log.dataset} is called {log.name} already, and differs from this one; "
         "the first is kept",
         record=log.record,
-        hint="Rename one of the two, or keep them in different lakes.",
+        hint="If it is the same log, read anew or mended, use --replace; else rename one of the two, "
+        "or keep them in different lakes.",
     )
 
 

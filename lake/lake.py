@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lake.ingest import IngestReport, Progress
     from lake.media import Capture, CopyReport
     from lake.recut import Cutting, RecutReport
+    from lake.remove import RemoveReport
     from lake.sync import Method
     from lake.training import SampleConfig, SceneDataset
     from lake.verify import Finding
@@ -547,12 +548,22 @@ class Lake:
         format: str | None = None,
         jobs: int = 1,
         on_error: Literal["stop", "skip"] = "stop",
+        replace: bool = False,
         progress: Progress | None = None,
     ) -> IngestReport:
         """Logs in files and folders, see :func:`lake.ingest.ingest`."""
         from lake.ingest import ingest
 
-        return ingest(self, paths, format=format, jobs=jobs, on_error=on_error, progress=progress)
+        return ingest(
+            self, paths, format=format, jobs=jobs, on_error=on_error, replace=replace,
+            progress=progress,
+        )  # fmt: skip
+
+    def remove(self, where: str) -> RemoveReport:
+        """Logs out of the lake with all that was made of them, see :func:`lake.remove.remove`."""
+        from lake.remove import remove
+
+        return remove(self, where)
 
     def recut(
         self,

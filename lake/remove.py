@@ -1,0 +1,117 @@
+"""Logs out of the lake, with all that was made of them, so that they can come in anew.
+
+Snapshots keep what they pinned. Logs on which suites or generated scenes rest stay, unless the
+same log comes in again at once (``ingest`` with ``replace``), whose scenes keep their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from lake.convert import MAP_TABLES
+from schemas.errors import LakeError, UnknownName
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
+
+_OF_LOG = (
+    "ego", "agents", "tracks", "lights", "sensors", "frames", "readings", "events", "scenes", "logs",
+)  # fmt: skip
+_OF_SCENE = ("dense", "embeddings", "clusters")
+_AT_ONCE = 1000  # ids named in one filter
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoveReport:
+    """What went.
+
+    Attributes:
+        logs: How many logs.
+        scenes: How many scenes of theirs.
+        maps: How many maps that no other log is on.
+    """
+
+    logs: int = 0
+    scenes: int = 0
+    maps: int = 0
+
+
+def remove(lake: Lake, where: str) -> RemoveReport:
+    """Remove logs for which a Lance filter on ``logs`` holds.
+
+    Raises:
+        BadQuery: The filter does not run.
+        UnknownName: It holds for no log.
+        LakeError: Suites or generated scenes rest on one of them; nothing is removed.
+    """
+    with lake.run("remove", params={"where": where}) as run, lake.store.writing():
+        log_ids = lake.read("logs", ["log_id"], where)["log_id"].to_pylist()
+        if not log_ids:
+            known = lake.read("logs", ["source_log_id"])["source_log_id"].to_pylist()
+            raise UnknownName("log with", where, known[:20])
+        _refuse_if_needed(lake, log_ids)
+        report = remove_rows(lake, log_ids)
+        run.summary = asdict(report)
+    return report
+
+
+def remove_rows(lake: Lake, log_ids: Collection[int]) -> RemoveReport:
+    """The rows of logs in every table, and of maps that no other log is on; within the lake's lock."""
+    report = RemoveReport(logs=len(log_ids))
+    maps: set[int] = set()
+    ordered = sorted(log_ids)
+    for begin in range(0, len(ordered), _AT_ONCE):
+        mine = _among("log_id", ordered[begin : begin + _AT_ONCE])
+        scenes = lake.read("scenes", ["scene_id"], mine)["scene_id"].to_pylist()
+        logs = lake.read("logs", ["source_sha256", "map_id"], mine)
+        sources = logs["source_sha256"].unique().to_pylist()
+        maps.update(map_id for map_id in logs["map_id"].to_pylist() if map_id is not None)
+        report.scenes += len(scenes)
+        for place in range(0, len(scenes), _AT_ONCE):
+            for name in _OF_SCENE:
+                lake.store.delete(name, _among("scene_id", scenes[place : place + _AT_ONCE]))
+        for name in _OF_LOG:
+            lake.store.delete(name, mine)
+        lake.store.delete("ledger", mine)
+        # What said that a whole source is here must go too, or it would not be read again.
+        told = ", ".join(f"'{sha}'" for sha in sources if sha)
+        if told:
+            whole = f"kind = 'ingested' AND log_id IS NULL AND source_sha256 IN ({told})"
+            lake.store.delete("ledger", whole)
+    report.maps = _remove_maps(lake, maps)
+    return report
+
+
+def _refuse_if_needed(lake: Lake, log_ids: Collection[int]) -> None:
+    scenes: set[int] = set()
+    ordered = sorted(log_ids)
+    for begin in range(0, len(ordered), _AT_ONCE):
+        mine = _among("log_id", ordered[begin : begin + _AT_ONCE])
+        scenes.update(lake.read("scenes", ["scene_id"], mine)["scene_id"].to_pylist())
+    for name, column, what in (
+        ("cases", "scene_id", "cases of suites"),
+        ("generated", "parent_scene_id", "generated scenes"),
+    ):
+        resting = sum(i in scenes for i in lake.read(name, [column])[column].to_pylist())
+        if resting:
+            raise LakeError(
+                lake.uri,
+                f"keeps these logs: {resting} {what} rest on their scenes.",
+                hint="Ingest the corrected source with --replace, or use another lake.",
+            )
+
+
+def _remove_maps(lake: Lake, map_ids: Collection[int]) -> int:
+    """Maps of these that no log is on any more."""
+    used = set(lake.read("logs", ["map_id"])["map_id"].to_pylist())
+    gone = sorted(set(map_ids) - used)
+    for begin in range(0, len(gone), _AT_ONCE):
+        for name in MAP_TABLES:
+            lake.store.delete(name, _among("map_id", gone[begin : begin + _AT_ONCE]))
+    return len(gone)
+
+
+def _among(column: str, ids: Collection[int]) -> str:
+    return f"{column} IN ({', '.join(map(str, ids))})"
