@@ -40,7 +40,7 @@ ROWS = (1024, 2**20)
 """The fewest and most rows that files are joined to, whatever their bytes."""
 
 BATCH_BYTES = 8 * 2**20  # [bytes, as compressed] rows that are joined in memory at once
-THREADS = 2
+THREADS = 1  # of several, files are put where their thread ends, and rows change their order
 
 _LEFT_BEHIND = (f"{ABOUT}{PART}", "journal.json")
 
@@ -93,6 +93,7 @@ def compact(
         tell(f"joining {name}")
         with store.writing(), store.editing(name) as data:
             if data is not None:
+                store.index_table(name, data, whole=True)  # else it keeps files apart
                 merge(data, LARGE_BYTES)
                 store.index_table(name, data)
     tell("removing what was joined")

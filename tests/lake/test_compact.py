@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lake import Lake
+from lake.compact import bytes_of, merge
 from schemas.errors import LakeError
 from schemas.tables import TABLES
 from tests.builders import make_crossing_log, make_straight_log
@@ -164,3 +165,18 @@ def test_progress_is_told(lake):
     told = []
     lake.compact(progress=told.append)
     assert "joining agents" in told
+
+
+def test_rows_keep_their_order(tmp_path):
+    lake = Lake.create(tmp_path / "lake")
+    rows = [
+        {"entry_id": n, "uri": "", "record": "", "kind": "dropped", "reason": "", "count": 1, "run_id": 1}
+        for n in range(40_000)
+    ]  # fmt: skip
+    for begin in range(0, len(rows), 4000):
+        lake.append("ledger", rows[begin : begin + 4000])
+    # With several threads, one in three times another order came out.
+    with lake.store.writing(), lake.store.editing("ledger") as data:
+        merge(data, bytes_of(data) // 4)
+    assert len(lake.table("ledger").get_fragments()) > 2
+    assert lake.read("ledger")["entry_id"].to_pylist() == list(range(40_000))
