@@ -121,6 +121,11 @@ def ingest(
         if any(report.rows.values()):
             print_table({"table": k, "new rows": v} for k, v in report.rows.items() if v)
         _tell_rejected(report.rejected)
+        if report.unread:
+            tell(
+                f"{count(report.unread, 'other file')} of no format that is read: "
+                "`scenelake ledger --kind dropped` tells which."
+            )
     if report.rejected and on_error is OnError.STOP:
         raise typer.Exit(1)
 

@@ -5,8 +5,9 @@ source that came in whole is not read again; one that came in partly is complete
 were refused are tried again each time. Batches of some 64 logs are committed over all tables in
 one step, so that an interrupted ingest leaves whole batches behind, and the next run completes it.
 
-What a folder holds beside the sources that a reader recognises (images, notes, archives) is not
-looked at and not told; a file that is named itself and that no reader recognises is refused.
+What a folder holds beside the sources that a reader recognises is told in the ledger by its kind,
+texts, programs and sensor captures excepted; a file that is named itself and that no reader recognises
+is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -41,6 +42,7 @@ from formats import registry
 from formats.files import open_binary
 from formats.registry import Rejected
 from formats.remote import address
+from formats.tree import matching
 from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
 from lake.known import Known
@@ -94,6 +96,7 @@ class IngestReport:
         logs: How many logs came in.
         scenes: How many scenes they hold.
         unchanged: How many logs were here already.
+        unread: Files in the folders that no reader takes; the ledger tells which.
         rejected: What did not come in, and why.
         rows: How many rows each table gained.
     """
@@ -101,6 +104,7 @@ class IngestReport:
     logs: int = 0
     scenes: int = 0
     unchanged: int = 0
+    unread: int = 0
     rejected: list[Refusal] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
 
@@ -565,6 +569,8 @@ def _read_all(
     progress: Progress | None,
 ) -> None:
     work = _work(paths, mirrors, format)
+    if format is None:
+        _tell_left_over(desk, paths, mirrors, work)
     done = 0
 
     def refuse(error: BadInput, source: _Source | None) -> None:
@@ -706,6 +712,47 @@ def _work(
         work += [pair for pair in here if pair not in found]
         found.update(dict.fromkeys(here))
     return work
+
+
+_NO_LOGS = frozenset({
+    "", ".bin", ".cfg", ".css", ".htm", ".html", ".ini", ".ipynb", ".jpeg", ".jpg", ".js", ".log",
+    ".md", ".pcd", ".pdf", ".png", ".py", ".rst", ".sh", ".sha256", ".svg", ".toml", ".txt", ".yaml",
+    ".yml",
+})  # fmt: skip
+"""Suffixes of what lies beside logs and is none: captures that sources point at, texts, programs."""
+
+
+def _tell_left_over(
+    desk: _Desk,
+    paths: Sequence[str],
+    mirrors: Mirrors,
+    work: Sequence[tuple[str, Path] | BadInput],
+) -> None:
+    """A ledger row for each kind of file in the folders that no reader takes."""
+    pairs = [found for found in work if not isinstance(found, BadInput)]
+    folders = {source for _, source in pairs if source.is_dir()}
+    taken: set[Path] = set()
+    for name, source in pairs:
+        with suppress(BadInput):  # a source that cannot be read is told when it is its turn
+            taken.update(_reader(name).files(source))
+    for named in paths:
+        with suppress(BadInput):
+            place = mirrors.local(named)
+            kinds: dict[str, list[Path]] = {}
+            for file in matching(place, "*") if place.is_dir() else ():
+                suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
+                if suffix not in _NO_LOGS and file not in taken and not folders & {*file.parents}:
+                    kinds.setdefault(suffix, []).append(file)
+            for suffix, files in sorted(kinds.items()):
+                desk.report.unread += len(files)
+                desk.tell(
+                    {
+                        "uri": mirrors.name(place), "source_sha256": None, "format": None,
+                        "kind": "dropped", "count": len(files),
+                        "reason": f"no reader takes these files ({suffix}), such as "
+                        f"{files[0].relative_to(place)}",
+                    }
+                )  # fmt: skip
 
 
 def _items_of(

@@ -59,7 +59,7 @@ def test_formats_are_listed_with_what_they_can(lake: Path) -> None:
     listed = {entry["name"]: entry for entry in answer("formats", lake=lake)}
     assert listed["waymo_motion"]["read"]
     assert listed["openscenario"]["write"]
-    assert not listed["openscenario"]["read"]
+    assert not listed["picture"]["read"]
 
 
 def test_sql_answers_in_every_form(lake: Path, tmp_path: Path) -> None:

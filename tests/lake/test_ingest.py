@@ -464,3 +464,16 @@ def test_real_logs_come_in(lake):
     assert time.monotonic() - began < 60
     assert lake.verify() == []
     assert lake.ingest(paths).unchanged == 2
+
+
+def test_files_that_no_reader_takes_are_told_by_their_kind(lake, tmp_path):
+    make_file(tmp_path / "in", "f", "a")
+    for name in ("x.parquet", "y.parquet", "z.db", "README.md", "photo.jpg"):
+        (tmp_path / "in" / name).write_bytes(b"nothing that anyone knows")
+    report = lake.ingest([tmp_path / "in"])
+    assert (report.logs, report.unread, report.rejected) == (1, 3, [])
+    told = lake.sql("SELECT reason, count::INT AS n FROM ledger WHERE kind = 'dropped' ORDER BY 1")
+    assert [row["n"] for row in told.to_pylist() if "no reader" in row["reason"]] == [1, 2]
+    before = lake.versions()
+    assert lake.ingest([tmp_path / "in"]).unchanged == 1
+    assert lake.versions() == before
