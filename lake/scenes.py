@@ -7,7 +7,7 @@ gives a last window that ends with the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,19 +102,21 @@ def spans(local: LocalLog) -> list[Span]:
     if not len(seen):
         return []
     begin, alone = int(seen.min()), local.log.part == 0 and not local.log.more
-    made = default_spans(name, begin, int(seen.max()), alone=alone)
-    # Windows beside those with observations may see them too, by jitter; no other need be tried.
+    # Windows beside those with observations may see them too, by jitter; no other need be tried:
+    # a clock that leaps by years would make a hundred million.
     place = np.unique((seen - begin) // (WINDOW_STEPS * DT_NS))
-    tried = {int(n) for k in (-1, 0, 1) for n in place + k}
-    return [
-        span
-        for span in made
-        if (span.t0_ns - begin) % (WINDOW_STEPS * DT_NS)
-        or (span.t0_ns - begin) // (WINDOW_STEPS * DT_NS) in tried
-    ]
+    tried = sorted({int(n) + k for n in place for k in (-1, 0, 1)})
+    return default_spans(name, begin, int(seen.max()), alone=alone, windows=tried)
 
 
-def default_spans(name: str, begin_ns: int, end_ns: int, *, alone: bool = True) -> list[Span]:
+def default_spans(
+    name: str,
+    begin_ns: int,
+    end_ns: int,
+    *,
+    alone: bool = True,
+    windows: Sequence[int] | None = None,
+) -> list[Span]:
     """How a log is cut whose source names no scenes.
 
     Args:
@@ -122,11 +124,14 @@ def default_spans(name: str, begin_ns: int, end_ns: int, *, alone: bool = True) 
         begin_ns: First observation [ns].
         end_ns: Last observation [ns].
         alone: Whether this is all of the log, and not one part of several.
+        windows: Numbers of those in which anyone may be seen, ascending; all by default.
     """
     steps = steps_between(begin_ns, end_ns)
     if alone and (steps - 1) * DT <= WHOLE_S:
         return [Span.ours(name, begin_ns, steps)]
-    starts = list(range(0, steps - WINDOW_STEPS + 1, WINDOW_STEPS))
+    whole = range(steps // WINDOW_STEPS)
+    chosen = whole if windows is None else [n for n in windows if n in whole]
+    starts = [n * WINDOW_STEPS for n in chosen]
     if steps % WINDOW_STEPS >= REMAINDER_STEPS:
         starts.append(max(steps - WINDOW_STEPS, 0))
     zero = begin_ns if alone else 0
