@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,11 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 PASSING = ("run_id", "entry_id", "started_unix_ns", "finished_unix_ns")
 """Columns that differ between two lakes of the same content."""
+
+_OF_LANCE = re.compile(
+    r"\w+\.lance/(_versions/(\d+\.manifest|latest_version_hint\.json)|_transactions/[^/]+\.txn"
+    r"|_indices/[^/]+/[^/]+\.lance|_deletions/[^/]+\.(arrow|bin))"
+)
 
 Row = tuple[str, tuple[int, ...]]
 
@@ -407,13 +413,10 @@ def strange_files(lake: Lake) -> list[str]:
             for fragment in data.get_fragments()
             for file in fragment.data_files()
         }
-    files = lake.store.place.sizes()
+    kept = tuple(name.removesuffix(".lance") + "/" for name in known)  # payloads stand beside
     return [
-        name for name in files
-        if name not in known
-        and "/_versions/" not in name and "/_transactions/" not in name
-        and "/_indices/" not in name and "/_deletions/" not in name
-        and not any(name.startswith(kept.removesuffix(".lance") + "/") for kept in known)
+        name for name in lake.store.place.sizes()
+        if name not in known and not name.startswith(kept) and not _OF_LANCE.fullmatch(name)
     ]  # fmt: skip
 
 
