@@ -178,7 +178,12 @@ def _each(
     if lost:
         reason = f"{section} without a usable line (under two points, or not finite)"
         notes.append(Note(kind="dropped", reason=reason, count=lost))
-    return [feature for feature in made if feature is not None]
+    usable = [feature for feature in made if feature is not None]
+    first = {feature.source_id: feature for feature in reversed(usable)}
+    if len(first) < len(usable):
+        reason = f"{section} with an id that another bears already"
+        notes.append(Note(kind="dropped", reason=reason, count=len(usable) - len(first)))
+    return [feature for feature in usable if first[feature.source_id] is feature]
 
 
 def _lane(item: Mapping[str, Any], *, lift: bool) -> MapFeature | None:

@@ -578,6 +578,7 @@ def _box_of(poses: Poses, centre: Array) -> tuple[Array, Array, Array]:
     turned = rotation_from_quaternion(poses.quaternion[good]) @ centre
     xyz[good] = poses.translation[good] + turned
     yaw[good] = yaw_from_quaternion(poses.quaternion[good])
+    good &= np.isfinite(xyz).all(axis=1)
     return xyz, yaw, good
 
 
@@ -652,6 +653,7 @@ def _agents(
     xyz, yaw = np.full((len(order), 3), np.nan), np.full(len(order), np.nan)
     at = cuboids.translation[order][good]
     xyz[good] = np.einsum("nij,nj->ni", rotation[good], at) + translation[good]
+    good &= np.isfinite(xyz).all(axis=1)
     box = rotation[good] @ rotation_from_quaternion(turned[good])
     yaw[good] = np.arctan2(box[:, 1, 0], box[:, 0, 0])
     words, classes = _classes(cuboids, tracks, extras, notes)

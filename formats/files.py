@@ -146,8 +146,11 @@ def plain_name(path: Path) -> str:
 def present(path: Path) -> Path | None:
     """The file, or its packed twin ``<name>.gz``, whichever is there; None if neither is."""
     for candidate in (path, path.with_name(path.name + GZIP_SUFFIX)):
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:  # not permitted, or a name longer than names can be
+            continue
     return None
 
 

@@ -146,6 +146,8 @@ def _log(source: Path, name: str, texts: dict[str, Path | None]) -> Log:
             raise UnreadableFile(poses, reason, hint="Fetch the file again.")
         scale = mercator_scale(float(values[0, OXTS_COLUMN["lat"]]))
         drive = _Drive(*imu_poses(values, scale), values)
+        if not np.isfinite(drive.xyz).all():
+            raise UnreadableFile(poses, "has places that are nowhere on Earth")
     else:
         tally.add("missing", "no poses of the vehicle (oxts)")
     told = [] if labels is None else list(read_labels(labels, tally, tracked=True))

@@ -420,7 +420,7 @@ def _sections(lanes: Any, length: float, tally: Tally) -> list[Section]:
     elements = sorted(lanes.iterchildren("laneSection"), key=lambda e: number(e, "s"))
     begins = [max(number(element, "s"), 0.0) for element in elements]
     made = []
-    for element, begin, end in zip(elements, begins, [*begins[1:], length], strict=True):
+    for element, begin, end in zip(elements, begins, [*begins[1:], length], strict=False):
         found: dict[int, Lane] = {}
         for lane in element.iterfind("*/lane"):
             one = _lane(lane, begin, tally)

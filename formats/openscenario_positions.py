@@ -21,6 +21,7 @@ from formats.openscenario_values import Catalogs, Scope, Unclear
 from geometry.angles import wrap
 from geometry.polylines import arc_length, at, headings
 
+MOST_ROADS = 1000  # that a relative position may lead over
 BEYOND_M = 0.5  # that a station may lie past its road's end and still mean the end
 
 
@@ -175,13 +176,17 @@ class Positions:
         self, road: Road, s: float, lane: int, along: bool
     ) -> tuple[float, Road, int, bool]:
         """A station past a road's end on the road that follows, if exactly one does."""
-        while self.roads is not None and (s > road.length + BEYOND_M or s < -BEYOND_M):
+        for _ in range(MOST_ROADS):
+            if self.roads is None or -BEYOND_M <= s <= road.length + BEYOND_M:
+                break
             contact = END if s > road.length else START
             link = road.after if contact == END else road.before
             if link is None or link.kind != "road" or link.target not in self.roads.roads:
                 break
             beyond = s - road.length if contact == END else -s
             section = road.sections[-1 if contact == END else 0]
+            if lane not in section.lanes:
+                break
             lanes = section.lanes[lane].after if contact == END else section.lanes[lane].before
             if len(lanes) != 1:
                 break
@@ -399,11 +404,8 @@ def _lane_number(text: str) -> int:
 def _beside(lane: int, left: int, *, along: bool) -> int:
     """The lane some lanes to the left of one in its driving direction; there is no lane 0."""
     step = 1 if (left > 0) == along else -1
-    for _ in range(abs(left)):
-        lane += step
-        if lane == 0:
-            lane += step
-    return lane
+    end = lane + step * abs(left)
+    return end + step if lane and lane * end <= 0 else end
 
 
 def _lane_at(road: Road, section: Section, s: float, t: float) -> int:

@@ -29,6 +29,7 @@ from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import RoadMap
 
+WIDEST_M = 1000.0
 LANE_WIDTH_M = 3.2  # where the file tells none: SUMO's default
 FOOT = frozenset({"pedestrian", "wheelchair"})
 RAILS = frozenset({"tram", "rail", "rail_urban", "rail_electric", "rail_fast", "subway",
@@ -189,6 +190,9 @@ class _Reading:
                 self.tally.add("dropped", f"shapes of function {function} without a line")
                 continue
             width = float(lane.get("width", LANE_WIDTH_M))
+            if not 0.0 <= width < WIDEST_M:
+                self.tally.add("guessed", f"lanes of a width that is none: {LANE_WIDTH_M} m")
+                width = LANE_WIDTH_M
             if function == "crossing":
                 self._crossing(edge, lane, shape, width)
             elif function == "walkingarea":

@@ -140,3 +140,7 @@ def test_no_json_falls_over(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UnreadableFile, match="is not JSON"):
         read_json(path)
+
+
+def test_a_name_too_long_to_be_one_is_not_there(tmp_path: Path) -> None:
+    assert files.present(tmp_path / ("x" * 300)) is None

@@ -274,6 +274,16 @@ def test_a_bad_sequence_is_rejected(tmp_path: Path) -> None:
     assert isinstance(two, Log)
 
 
+def test_a_line_of_poses_that_is_not_finite_costs_the_sequence(tmp_path: Path) -> None:
+    folder = write_tracking(tmp_path)
+    path = folder / "oxts" / "0000.txt"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([first, " ".join(["nan", *rest[0].split()[1:]]), *rest[1:]]))
+    (rejected,) = kitti_tracking.read(folder)
+    assert isinstance(rejected, Rejected)
+    assert "not finite in GNSS/IMU line 2" in rejected.reason
+
+
 # ── Raw ──────────────────────────────────────────────────────────────────────────────────────────
 
 

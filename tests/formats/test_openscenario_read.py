@@ -324,6 +324,17 @@ def test_places_that_make_no_sense(tmp_path: Path, position: str, reason: str) -
         list(openscenario_read.read(source))
 
 
+@pytest.mark.parametrize(
+    "told", ['dLane="9223372036854775807" ds="0"', 'dLane="1" ds="1e300"', 'dLane="7" ds="200"']
+)
+def test_lanes_and_stations_beyond_all_roads_end(tmp_path: Path, told: str) -> None:
+    other = f'<RelativeLanePosition entityRef="Ego" {told}/>'
+    own = '<LanePosition roadId="1" laneId="-1" s="50"/>'
+    source = written(tmp_path, init=[placed("Ego", own), placed("Lead", other)], story="")
+    log = read_one(source)
+    assert "Lead" not in log.agents.source_track_id
+
+
 def test_no_time_is_read_into_triggers_on_others(tmp_path: Path) -> None:
     """A trajectory that starts when someone is near has no times of its own."""
     late = STORY.replace(at_time(2.0), "<StartTrigger><ConditionGroup><Condition><ByEntityCondition/>"
