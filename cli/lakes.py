@@ -184,7 +184,9 @@ def ledger(
 
     The `ledger` table has that too.
     """
-    where = "" if kind is None else " WHERE kind = '" + kind.replace("'", "''") + "'"
+    from lake.literals import literal
+
+    where = "" if kind is None else f" WHERE kind = {literal(kind)}"
     rows = open_lake(context).sql(f"SELECT * FROM ledger_open{where}")
     if json:
         print_json(rows.to_pylist())

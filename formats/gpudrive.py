@@ -25,7 +25,7 @@ from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
 from formats.tree import matching
-from formats.waymo import LIGHTS
+from formats.waymo import LAYERS, LIGHTS
 from geometry.angles import wrap
 from geometry.arrays import Array
 from schemas.labels import AgentClass, LaneType, MapLayer
@@ -46,15 +46,6 @@ CLASSES = {
     "cyclist": AgentClass.CYCLIST,
     "other": AgentClass.OTHER,
     "unset": AgentClass.UNKNOWN,
-}
-LAYERS = {
-    "lane": MapLayer.LANE,
-    "road_line": MapLayer.ROAD_LINE,
-    "road_edge": MapLayer.ROAD_EDGE,
-    "stop_sign": MapLayer.STOP_SIGN,
-    "crosswalk": MapLayer.CROSSWALK,
-    "speed_bump": MapLayer.SPEED_BUMP,
-    "driveway": MapLayer.DRIVEWAY,
 }
 MAP_CODES = {
     0: "TYPE_UNDEFINED", 1: "TYPE_FREEWAY", 2: "TYPE_SURFACE_STREET", 3: "TYPE_BIKE_LANE",

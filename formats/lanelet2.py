@@ -30,6 +30,7 @@ from jaxtyping import Float
 from lxml import etree
 
 from formats.files import plain_name, read_bytes, recognised
+from formats.map_alone import map_alone
 from formats.map_draft import MapDraft
 from formats.registry import Rejected
 from formats.speeds import metres_per_second
@@ -39,10 +40,9 @@ from geometry.arrays import Array
 from geometry.polylines import arc_length, at, offset_line, without_repeats
 from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
-from schemas.records import Log, Note, Observations, RoadMap
+from schemas.records import Log, Note, RoadMap
 
 DATASET = "lanelet2"
-RATE_HZ = 1.0  # of a log that is a map alone
 NEAR_ZERO_DEG = 0.5  # maps this near to (0, 0) are drawn from an origin there (INTERACTION)
 SAME_PLACE_M = 1e-3
 RECORDINGS = ("annotation", "recorded_trackfiles", "train", "val", "test", "data")
@@ -149,14 +149,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         UnreadableFile: As :func:`load`.
     """
     loaded = load(source)
-    yield Log(
+    yield map_alone(
+        source,
         dataset=DATASET,
-        source_log_id=f"{source.parent.name}/{loaded.map.source_map_id}",
-        source_uri=str(source),
-        rate_hz=RATE_HZ,
-        ego=None,
-        agents=Observations.none(),
-        map=loaded.map,
+        name=f"{source.parent.name}/{loaded.map.source_map_id}",
+        road_map=loaded.map,
         epsg=loaded.epsg,
         notes=loaded.notes,
         extra=loaded.extra,

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from formats.files import plain_name, recognised
+from formats.map_alone import map_alone
 from formats.map_draft import MapDraft
 from formats.opendrive_curves import sampled
 from formats.opendrive_roads import (
@@ -41,10 +42,9 @@ from formats.xml_file import begins_with
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile
 from schemas.labels import EdgeKind, LaneType, MapLayer
-from schemas.records import Log, Note, Observations, RoadMap
+from schemas.records import Log, Note, RoadMap
 
 DATASET = "opendrive"
-RATE_HZ = 1.0  # of a log that is a map alone
 NO_WIDTH_M = 0.01  # lanes that are nowhere wider are not there
 SHORTEST_M = 1e-3  # sections below have no lanes worth the name
 CIRCLE = np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)
@@ -109,14 +109,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         UnreadableFile: As :func:`load`.
     """
     loaded = load(source)
-    yield Log(
+    yield map_alone(
+        source,
         dataset=DATASET,
-        source_log_id=f"{source.parent.name}/{loaded.map.source_map_id}",
-        source_uri=str(source),
-        rate_hz=RATE_HZ,
-        ego=None,
-        agents=Observations.none(),
-        map=loaded.map,
+        name=f"{source.parent.name}/{loaded.map.source_map_id}",
+        road_map=loaded.map,
         epsg=loaded.epsg,
         notes=loaded.notes,
         extra=loaded.extra,

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from lxml import etree
 
 from formats.files import plain_name, present, recognised
+from formats.map_alone import map_alone
 from formats.registry import Rejected
 from formats.sumo_net import Link, Network, elements, read_net
 from formats.tally import Tally
@@ -35,13 +36,12 @@ from geometry.angles import unit, wrap
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile
 from schemas.labels import AgentClass, LightState
-from schemas.records import LightStates, Log, Observations, RoadMap
+from schemas.records import LightStates, Log, RoadMap
 
 DATASET = "sumo"
 PART_NS = 60_000_000_000
 END_OF_TIME_NS = 2**62  # [ns] a hundred years and more: no step of a run
 PART_ROWS = 250_000  # rows above which an output is told in parts
-MAP_RATE_HZ = 1.0  # of a log that is a map alone
 
 LEFT_OUT = ("pos", "lane", "edge", "signals", "acceleration", "accelerationLat", "distance",
             "posLat", "odometer", "speedLat", "leaderID", "leaderSpeed", "leaderGap")  # fmt: skip
@@ -221,14 +221,11 @@ def _map_alone(source: Path) -> Log:
     if not net.map.features:
         raise UnreadableFile(source, "is a network of nothing")
     tally.add("missing", "the file is a map alone: nobody drives on it")
-    return Log(
+    return map_alone(
+        source,
         dataset=DATASET,
-        source_log_id=_name(source),
-        source_uri=str(source),
-        rate_hz=MAP_RATE_HZ,
-        ego=None,
-        agents=Observations.none(),
-        map=net.map,
+        name=_name(source),
+        road_map=net.map,
         epsg=net.epsg,
         notes=tally.notes(),
         extra=net.extra(),

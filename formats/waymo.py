@@ -8,18 +8,22 @@ reader.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from formats import tree
 from formats.files import plain_name
-from formats.tfrecord import first_message
+from formats.registry import Rejected
+from formats.tfrecord import first_message, read_records
 from formats.wire import fields
-from schemas.labels import AgentClass, Daylight, LightState, Weather
+from schemas.errors import BadRecord
+from schemas.labels import AgentClass, Daylight, LightState, MapLayer, Weather
+from schemas.records import Log
 
 Kind = Literal["scenario", "example", "frame", "foreign", "broken"]
 
@@ -31,6 +35,17 @@ EGO_SIZE = (5.286, 2.332, 2.33)
 AXLE_TO_CENTRE = 1.457
 """From the vehicle frame's origin (rear axle, on the ground) forward to the middle of the box: half
 way between the lidars in the front and in the rear bumper, at 4.07 and −1.155 m [m]."""
+
+LAYERS = {
+    "lane": MapLayer.LANE,
+    "road_line": MapLayer.ROAD_LINE,
+    "road_edge": MapLayer.ROAD_EDGE,
+    "stop_sign": MapLayer.STOP_SIGN,
+    "crosswalk": MapLayer.CROSSWALK,
+    "speed_bump": MapLayer.SPEED_BUMP,
+    "driveway": MapLayer.DRIVEWAY,
+}
+"""Kinds of map features, in the order of their fields in the message."""
 
 CLASSES = {
     "TYPE_UNSET": AgentClass.UNKNOWN,
@@ -124,6 +139,29 @@ def begins_as_frame(head: bytes) -> bool:
     """Whether a message begins with a ``Context``, whose first field is its printable name."""
     name = _first_leaf(head, 2)
     return bool(name) and name is not None and all(0x20 < byte < 0x7F for byte in name)
+
+
+def logs_of(
+    source: Path, log_of: Callable[[bytes, str], Log], *, what: str
+) -> Iterator[Log | Rejected]:
+    """The log of each record of a file; those that are damaged or no such message are rejected.
+
+    Args:
+        source: The TFRecord.
+        log_of: Makes a log of a record's bytes and name.
+        what: The message that records should be, for those that are not.
+    """
+    for record in read_records(source):
+        if isinstance(record, BadRecord):
+            yield Rejected(record=record.record, reason=record.reason)
+            continue
+        name = f"record {record.number}"
+        try:
+            yield log_of(record.data, name)
+        except DecodeError:
+            yield Rejected(record=name, reason=f"is not {what}")
+        except BadRecord as error:
+            yield Rejected(record=name, reason=error.reason)
 
 
 def split_of(path: Path) -> str | None:

@@ -16,6 +16,7 @@ import shapely
 from jaxtyping import Float
 
 from formats.names import distinct
+from formats.waymo import LAYERS
 from formats.waymo_protos import enum_words
 from geometry.arrays import Array
 from schemas.labels import EdgeKind, LaneType, MapLayer
@@ -30,16 +31,6 @@ LANE_TYPES = {
     "TYPE_SURFACE_STREET": LaneType.VEHICLE,
     "TYPE_BIKE_LANE": LaneType.BIKE,
 }
-LAYERS = {
-    "lane": MapLayer.LANE,
-    "road_line": MapLayer.ROAD_LINE,
-    "road_edge": MapLayer.ROAD_EDGE,
-    "stop_sign": MapLayer.STOP_SIGN,
-    "crosswalk": MapLayer.CROSSWALK,
-    "speed_bump": MapLayer.SPEED_BUMP,
-    "driveway": MapLayer.DRIVEWAY,
-}
-"""In the order of their fields."""
 SHAPE_FIELD = {
     "lane": "polyline", "road_line": "polyline", "road_edge": "polyline",
     "crosswalk": "polygon", "speed_bump": "polygon", "driveway": "polygon",

@@ -18,18 +18,16 @@ from typing import Any
 
 import numpy as np
 import shapely
-from google.protobuf.message import DecodeError
 from jaxtyping import Float
 
 from formats.files import plain_name
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
-from formats.tfrecord import read_records, write_records
-from formats.waymo import CLASSES, LIGHTS, split_of, text, tfrecords
+from formats.tfrecord import write_records
+from formats.waymo import CLASSES, LAYERS, LIGHTS, logs_of, split_of, text, tfrecords
 from formats.waymo_map import (
     LANE_TYPES,
-    LAYERS,
     METRES_PER_SECOND_IN_MPH,
     SHAPE_FIELD,
     nearest_on,
@@ -83,17 +81,11 @@ def files(source: Path) -> Iterator[Path]:
 
 def read(source: Path) -> Iterator[Log | Rejected]:
     """Every scenario of a file; records that are damaged or no scenario are rejected."""
-    for record in read_records(source):
-        if isinstance(record, BadRecord):
-            yield Rejected(record=record.record, reason=record.reason)
-            continue
-        name = f"record {record.number}"
-        try:
-            yield _log(scenario_class().FromString(record.data), source, name)
-        except DecodeError:
-            yield Rejected(record=name, reason="is not a Waymo Scenario message")
-        except BadRecord as error:
-            yield Rejected(record=name, reason=error.reason)
+    yield from logs_of(
+        source,
+        lambda data, name: _log(scenario_class().FromString(data), source, name),
+        what="a Waymo Scenario message",
+    )
 
 
 def write_logs(logs: Iterable[Log], path: Path) -> list[Note]:

@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from jaxtyping import Float, Int
 
 from formats.files import plain_name
 from formats.grid import Grid
 from formats.names import distinct
 from formats.registry import Rejected
-from formats.tfrecord import read_records
-from formats.waymo import CLASSES, LICENSE, LIGHTS, split_of, tfrecords
+from formats.waymo import CLASSES, LICENSE, LIGHTS, logs_of, split_of, tfrecords
 from formats.waymo_map import LANE_TYPES
 from formats.waymo_protos import enum_words, message_class
 from geometry.arrays import Array
@@ -80,17 +78,11 @@ def files(source: Path) -> Iterator[Path]:
 
 def read(source: Path) -> Iterator[Log | Rejected]:
     """Every scenario of a file; records that are damaged or no such example are rejected."""
-    for record in read_records(source):
-        if isinstance(record, BadRecord):
-            yield Rejected(record=record.record, reason=record.reason)
-            continue
-        name = f"record {record.number}"
-        try:
-            yield _log(_Example(record.data, source, name))
-        except DecodeError:
-            yield Rejected(record=name, reason="is not a tf.Example message")
-        except BadRecord as error:
-            yield Rejected(record=name, reason=error.reason)
+    yield from logs_of(
+        source,
+        lambda data, name: _log(_Example(data, source, name)),
+        what="a tf.Example message",
+    )
 
 
 class _Example:

@@ -730,29 +730,41 @@ def _tell_left_over(
 ) -> None:
     """A ledger row for each kind of file in the folders that no reader takes."""
     pairs = [found for found in work if not isinstance(found, BadInput)]
-    folders = {source for _, source in pairs if source.is_dir()}
-    taken: set[Path] = set()
-    for name, source in pairs:
-        with suppress(BadInput):  # a source that cannot be read is told when it is its turn
-            taken.update(_reader(name).files(source))
+    sources = {source for _, source in pairs}
+    strange: dict[Path, list[Path]] = {}
     for named in paths:
-        with suppress(BadInput):
+        with suppress(BadInput):  # what is not there is told when it is its turn
             place = mirrors.local(named)
-            kinds: dict[str, list[Path]] = {}
-            for file in matching(place, "*") if place.is_dir() else ():
-                suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
-                if suffix not in _NO_LOGS and file not in taken and not folders & {*file.parents}:
-                    kinds.setdefault(suffix, []).append(file)
-            for suffix, files in sorted(kinds.items()):
-                desk.report.unread += len(files)
-                desk.tell(
-                    {
-                        "uri": mirrors.name(place), "source_sha256": None, "format": None,
-                        "kind": "dropped", "count": len(files),
-                        "reason": f"no reader takes these files ({suffix}), such as "
-                        f"{files[0].relative_to(place)}",
-                    }
-                )  # fmt: skip
+            strange[place] = [
+                file
+                for file in (matching(place, "*") if place.is_dir() else ())
+                if _suffix(file) not in _NO_LOGS and not sources & {file, *file.parents}
+            ]
+    if not any(strange.values()):
+        return
+    beside: set[Path] = set()
+    for name, source in pairs:
+        with suppress(BadInput):
+            beside.update(_reader(name).files(source))
+    for place, files in strange.items():
+        kinds: dict[str, list[Path]] = {}
+        for file in files:
+            if file not in beside:
+                kinds.setdefault(_suffix(file), []).append(file)
+        for suffix, alike in sorted(kinds.items()):
+            desk.report.unread += len(alike)
+            desk.tell(
+                {
+                    "uri": mirrors.name(place), "source_sha256": None, "format": None,
+                    "kind": "dropped", "count": len(alike),
+                    "reason": f"no reader takes these files ({suffix}), such as "
+                    f"{alike[0].relative_to(place)}",
+                }
+            )  # fmt: skip
+
+
+def _suffix(file: Path) -> str:
+    return Path(file.name.removesuffix(".gz")).suffix.lower()
 
 
 def _items_of(

@@ -28,6 +28,7 @@ from lake.compact import KEEP_S, CompactReport
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json
+from lake.literals import literal
 from lake.manifest import ABOUT, Manifest, Snapshot
 from lake.place import PART, Overtaken, Place, place_of
 from lake.sql import run_sql, run_sql_batches
@@ -351,8 +352,7 @@ class Lake:
         asked = str(text).strip()
         if asked.isdecimal() and int(asked) < 2**63 and self.scene_ids(f"scene_id = {asked}"):
             return int(asked)
-        quoted = asked.replace("'", "''")
-        found = self.scene_ids(f"name = '{quoted}'")
+        found = self.scene_ids(f"name = {literal(asked)}")
         if len(found) == 1:
             return found[0]
         if found:

@@ -19,6 +19,7 @@ from jaxtyping import Int, UInt8
 
 from formats.media import CODECS, Points, decode_image, decode_points, read_payload
 from geometry.arrays import Array
+from lake.literals import literal
 from schemas.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -155,9 +156,8 @@ def nearest_frames(
     tolerance_ns: int,
 ) -> list[Capture | None]:
     """Of each moment of a log the capture of a channel that is nearest in time, if near enough."""
-    quoted = channel.replace("'", "''")
     logs = ", ".join(map(str, sorted(set(log_ids.tolist())))) or "0"
-    there = captures(lake, f"channel = '{quoted}' AND log_id IN ({logs})")
+    there = captures(lake, f"channel = {literal(channel)} AND log_id IN ({logs})")
     found: list[Capture | None] = [None] * len(log_ids)
     by_log: dict[int, list[Capture]] = {}
     for capture in there:

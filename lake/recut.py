@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lake.clock import DT_NS
 from lake.convert import dense_table, scenes_table
+from lake.literals import literal
 from lake.rebuild import StoredLog
 from lake.scenes import Span, cut_spans, default_spans, span_of_window, steps_between
 from lake.splits import assign
@@ -197,8 +198,7 @@ def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutt
             Span.ours(f"{name}@{s * DT_NS / 1e9:.1f}s", begin + s * DT_NS, min(length, steps))
             for s in starts
         ]
-    quoted = cutting.event.replace("'", "''")
-    mine = f"log_id = {row['log_id']} AND name = '{quoted}'"
+    mine = f"log_id = {row['log_id']} AND name = {literal(cutting.event)}"
     moments = sorted(set(lake.read("events", ["t0_ns"], mine)["t0_ns"].to_pylist()))
     before, after = round(cutting.before_s * 1e9), round(cutting.after_s * 1e9)
     made: dict[str, Span] = {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from formats import registry
 from formats.openscenario import Drive, write_scene
+from lake.literals import literal
 from schemas.errors import ExportRefused, MissingData
 
 if TYPE_CHECKING:
@@ -80,9 +81,8 @@ def _cases(lake: Lake, suite: str) -> dict[int, Drive]:
     suites = lake.read("suites", columns=["suite"]).column("suite").to_pylist()
     if suite not in suites:
         return {}
-    name = suite.replace("'", "''")
     columns = ["scene_id", "start_step", "horizon_steps", "goal_x", "goal_y", "provenance"]
-    rows = lake.read("cases", columns=columns, where=f"suite = '{name}'").to_pylist()
+    rows = lake.read("cases", columns=columns, where=f"suite = {literal(suite)}").to_pylist()
     if not rows:
         raise MissingData(f"The suite {suite} has no cases.", hint="Build it anew.")
     return {

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lake import Lake
+from lake.literals import literal
 from schemas.case import AGENTS_MODES, DONE, AgentsMode, Case, Measured, Result
 from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
 from schemas.scene import Scene
@@ -292,7 +293,7 @@ def report(lake: Lake, name: str | int) -> RunReport:
     by_id = text.isdecimal() and int(text) < 2**63
     rows = lake.read("results", None, f"run_id = {text}") if by_id else None
     if rows is None or rows.num_rows == 0:
-        runs = lake.read("results", ["run_id", "suite"], f"suite = '{_quoted(text)}'")
+        runs = lake.read("results", ["run_id", "suite"], f"suite = {literal(text)}")
         known = lake.read("suites", ["suite"])["suite"].to_pylist()
         if runs.num_rows == 0 and text in known:
             raise MissingData(
@@ -309,7 +310,7 @@ def report(lake: Lake, name: str | int) -> RunReport:
     run_id, suite = int(results[0]["run_id"]), results[0]["suite"]
     made_by = lake.read("runs", None, f"run_id = {run_id}").to_pylist()
     summary = json.loads(made_by[0]["summary"]) if made_by else {}
-    cases = {c.case_id: c for c in _cases(lake, f"suite = '{_quoted(suite)}'")}
+    cases = {c.case_id: c for c in _cases(lake, f"suite = {literal(suite)}")}
     return _report(
         [_result(row, cases.get(int(row["case_id"]))) for row in results],
         run_id=run_id,
@@ -376,7 +377,7 @@ def cases_of(lake: Lake, name: str) -> list[Case]:
     Raises:
         UnknownName: There is no such suite.
     """
-    cases = _cases(lake, f"suite = '{_quoted(name)}'")
+    cases = _cases(lake, f"suite = {literal(name)}")
     if not cases:
         raise UnknownName("suite", name, lake.read("suites", ["suite"])["suite"].to_pylist())
     return cases
@@ -384,10 +385,6 @@ def cases_of(lake: Lake, name: str) -> list[Case]:
 
 def _cases(lake: Lake, where: str) -> list[Case]:
     return [Case.from_row(row) for row in lake.read("cases", None, where).to_pylist()]
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def _choose(
@@ -407,7 +404,7 @@ def _choose(
         for tag in tags:
             if tag not in known:
                 raise UnknownName("tag of these scenes", tag, sorted(known))
-        names = ", ".join(f"'{_quoted(tag)}'" for tag in tags)
+        names = ", ".join(literal(tag) for tag in tags)
         conditions.append(
             f"scene_id in (select scene_id from events where truth = 'true' and name in ({names}))"
         )
