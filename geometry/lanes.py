@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference, unit
 from geometry.arrays import Array
-from geometry.polylines import arc_length, at, headings
+from geometry.bundles import Bundle
+from geometry.polylines import headings
 
 SPACING_M = 1.0
 HEADING_WEIGHT = 2.0  # [m/rad] half a right angle costs as much as 1.6 m of offset
@@ -50,22 +51,14 @@ class LaneIndex:
         """
         from scipy.spatial import cKDTree  # half a second to import
 
-        xy, s, lane = [], [], []
-        for index, line in enumerate(lines):
-            length = arc_length(line)[-1]
-            if len(line) < 2 or length <= 0.0:
-                continue
-            stations = np.linspace(0.0, length, max(int(np.ceil(length / SPACING_M)) + 1, 2))
-            xy.append(at(np.asarray(line[:, :2], dtype=np.float64), stations))
-            s.append(stations)
-            lane.append(index)
-        self._empty = not xy
+        bundle = Bundle.of([line[:, :2] for line in lines])
+        count = np.maximum(np.ceil(bundle.length / SPACING_M).astype(np.int64) + 1, 2)
+        self._lane, self._s = bundle.evenly(np.where(bundle.length > 0.0, count, 0))
+        self._empty = not len(self._lane)
         if not self._empty:
-            counts = [len(stations) for stations in s]
-            self._xy, self._s = np.concatenate(xy), np.concatenate(s)
-            self._lane = np.repeat(lane, counts)
+            self._xy = bundle.at(self._lane, self._s)
             self._yaw = headings(self._xy)
-            last = np.cumsum(counts) - 1
+            last = np.flatnonzero(np.diff(self._lane, append=-1))
             self._yaw[last] = self._yaw[last - 1]  # what leads to the next line is no heading
             self._way = unit(self._yaw)
             self._tree = cKDTree(self._xy)

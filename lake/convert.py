@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from geometry.arrays import Array
-from geometry.polylines import arc_length
+from geometry.bundles import Bundle
 from lake.dense import PACKING, pack_pieces, pack_signals, pack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json as as_json
 from lake.localise import LocalLog
 from lake.pieces import road_pieces
-from lake.roadmap import turn_of
+from lake.roadmap import turns_of
 from lake.scenes import spans
 from schemas.labels import (
     AREAS,
@@ -288,9 +288,10 @@ def map_features_table(local: LocalLog) -> pa.Table:
     features = local.roads.map.features
     if not features:
         return TABLES["map_features"].schema.empty_table()
-    low = np.array([f.points[:, :2].min(axis=0) for f in features])
-    high = np.array([f.points[:, :2].max(axis=0) for f in features])
-    shapes, lengths = _shapes(features)
+    lines = Bundle.of([f.points for f in features])
+    low = np.minimum.reduceat(lines.points[:, :2], lines.first)
+    high = np.maximum.reduceat(lines.points[:, :2], lines.first)
+    shapes, lengths = _shapes(features, lines)
     lane = [f.layer == MapLayer.LANE for f in features]
     return as_table(
         "map_features",
@@ -312,8 +313,8 @@ def map_features_table(local: LocalLog) -> pa.Table:
             "speed_limit": [f.speed_limit for f in features],
             "in_intersection": [f.in_intersection for f in features],
             "turn": [
-                turn_of(f.points.astype(np.float64)) if is_lane else None
-                for f, is_lane in zip(features, lane, strict=True)
+                turn if is_lane else None
+                for turn, is_lane in zip(turns_of(lines), lane, strict=True)
             ],
             "has_z": [f.has_z for f in features],
         },
@@ -532,13 +533,12 @@ def _path_length(local: LocalLog, begin: int, end: int) -> float:
     return float(steps[joined].sum())
 
 
-def _shapes(features: Sequence[MapFeature]) -> tuple[Array, Array]:
+def _shapes(features: Sequence[MapFeature], lines: Bundle) -> tuple[Array, Array]:
     """WKB of each feature, and the length of the line or round the area [m]."""
     import shapely
 
-    sizes = np.array([len(f.points) for f in features])
+    sizes, xy = lines.sizes, lines.points[:, :2]
     area = np.array([f.layer in AREAS for f in features], dtype=bool)
-    xy = np.concatenate([f.points[:, :2] for f in features]).astype(np.float64)
     made = np.empty(len(features), dtype=object)
     rings = area & (sizes >= 3)
     for which, make in (
@@ -552,9 +552,7 @@ def _shapes(features: Sequence[MapFeature]) -> tuple[Array, Array]:
             some = {} if make is shapely.points else {"indices": places[chosen]}
             made[which] = make(xy[chosen], **some)
     made[rings] = shapely.polygons(made[rings])
-    lengths = np.array(shapely.length(made))
-    for k in np.flatnonzero(~area).tolist():
-        lengths[k] = arc_length(features[k].points)[-1]
+    lengths = np.where(area, shapely.length(made), lines.length)
     return shapely.to_wkb(made), lengths.astype(np.float32)
 
 

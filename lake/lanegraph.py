@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from geometry.angles import difference
 from geometry.arrays import Array
+from geometry.bundles import Bundle
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature
 
@@ -107,20 +108,14 @@ class Lanes:
         feature_id: Of each lane.
         whom: Of each lane, as ``FOR_WHOM``.
         has_z: Of each lane, whether heights mean anything.
-        xyz: Points of all lanes, one lane after the other, without repeats [m].
-        first: Of each lane, the index of its first point.
-        last: Likewise of its last.
-        way: Distance along all lanes, as if each began where the one before ends [m].
+        centre: Centre lines without repeated points [m].
         lines: Of each lane, the shapely line in plan.
     """
 
     feature_id: Int[Array, " lanes"]
     whom: Int[Array, " lanes"]
     has_z: Bool[Array, " lanes"]
-    xyz: Float[Array, "points 3"]
-    first: Int[Array, " lanes"]
-    last: Int[Array, " lanes"]
-    way: Float[Array, " points"]
+    centre: Bundle
     lines: Shaped[Array, " lanes"]
 
     @classmethod
@@ -129,28 +124,16 @@ class Lanes:
         import shapely
 
         lanes = [f for f in features if f.layer == MapLayer.LANE and len(f.points) > 1]
-        counts = np.array([len(f.points) for f in lanes], dtype=np.int64)
-        xyz = np.concatenate([np.zeros((0, 3)), *(f.points for f in lanes)]).astype(np.float64)
-        lane = np.repeat(np.arange(len(lanes)), counts)
-        step = np.hypot(*np.diff(xyz[:, :2], axis=0, prepend=xyz[:1, :2]).T)
-        begins = np.diff(lane, prepend=-1) != 0
-        kept = begins | (step > 1e-3)
-        usable = np.bincount(lane[kept], minlength=len(lanes)) > 1
-        kept &= usable[lane]
-        xyz, lane, begins = xyz[kept], lane[kept], begins[kept]
-        # Dropping repeats makes the steps that remain longer, so they are taken anew.
-        step = np.hypot(*np.diff(xyz[:, :2], axis=0, prepend=xyz[:1, :2]).T)
-        first = np.flatnonzero(begins)
+        centre = Bundle.of([f.points for f in lanes]).without_repeats()
+        usable = centre.sizes > 1
+        centre = centre.only(usable)
         lanes = [f for f, good in zip(lanes, usable, strict=True) if good]
         return cls(
             feature_id=np.array([f.feature_id for f in lanes], dtype=np.int64),
             whom=np.array([FOR_WHOM[f.lane_type] for f in lanes], dtype=np.int64),
             has_z=np.array([f.has_z for f in lanes], dtype=bool),
-            xyz=xyz,
-            first=first,
-            last=np.append(first[1:], len(xyz))[: len(first)] - 1,
-            way=np.cumsum(np.where(begins, 0.0, step)),
-            lines=np.asarray(shapely.linestrings(xyz[:, :2], indices=np.cumsum(begins) - 1)),
+            centre=centre,
+            lines=np.asarray(shapely.linestrings(centre.points[:, :2], indices=centre.line)),
         )
 
     def __len__(self) -> int:
@@ -159,23 +142,13 @@ class Lanes:
     @property
     def length(self) -> Float[Array, " lanes"]:
         """Of each lane [m]."""
-        return self.way[self.last] - self.way[self.first]
-
-    def at(self, lane: Int[Array, " many"], s: Float[Array, " many"]) -> Float[Array, "many 3"]:
-        """Points at distances along lanes; beyond their ends, the end points [m]."""
-        place = self.way[self.first[lane]] + np.clip(s, 0.0, self.length[lane])
-        after = np.searchsorted(self.way, place, side="right")
-        after = np.clip(after, self.first[lane] + 1, self.last[lane])
-        step = self.way[after] - self.way[after - 1]
-        share = np.clip((place - self.way[after - 1]) / np.maximum(step, 1e-9), 0.0, 1.0)
-        start = self.xyz[after - 1]
-        return np.asarray(start + share[:, None] * (self.xyz[after] - start))
+        return self.centre.length
 
     def yaw(
         self, lane: Int[Array, " many"], s: Float[Array, " many"], *, reach: float
     ) -> Float[Array, " many"]:
         """Direction of lanes over ``reach`` metres to either side of a place along them [rad]."""
-        step = (self.at(lane, s + reach) - self.at(lane, s - reach))[:, :2]
+        step = (self.centre.at(lane, s + reach) - self.centre.at(lane, s - reach))[:, :2]
         return np.asarray(np.arctan2(step[:, 1], step[:, 0]))
 
 
@@ -188,7 +161,7 @@ def successors(lanes: Lanes) -> Int[Array, "pairs 2"]:
     every = np.arange(len(lanes))
     begin_yaw = lanes.yaw(every, np.zeros(len(lanes)), reach=END_STRETCH_M)
     end_yaw = lanes.yaw(every, lanes.length, reach=END_STRETCH_M)
-    begins, ends = lanes.xyz[lanes.first], lanes.xyz[lanes.last]
+    begins, ends = lanes.centre.points[lanes.centre.first], lanes.centre.points[lanes.centre.last]
     near = cKDTree(ends[:, :2]).sparse_distance_matrix(
         cKDTree(begins[:, :2]), JOIN_M, output_type="coo_matrix"
     )
@@ -232,7 +205,7 @@ def neighbours(lanes: Lanes, succession: Int[Array, "links 2"]) -> Int[Array, "p
     lane = np.repeat(np.arange(len(lanes)), count)
     rank = np.arange(len(lane)) - np.repeat(np.cumsum(count) - count, count)
     s = (rank + 0.5) * (lanes.length / count)[lane]
-    xyz = lanes.at(lane, s)
+    xyz = lanes.centre.at(lane, s)
     yaw = lanes.yaw(lane, s, reach=SAMPLE_M / 2.0)
     left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1)
     low, high = BESIDE_M
@@ -345,7 +318,7 @@ def stop_signs_of_lanes(signs: Sequence[MapFeature], lanes: Lanes) -> Int[Array,
 
     if not signs or not len(lanes):
         return _none()
-    begins = lanes.xyz[lanes.first]
+    begins = lanes.centre.points[lanes.centre.first]
     place = np.array([f.points[0] for f in signs], dtype=np.float64)
     near = cKDTree(place[:, :2]).sparse_distance_matrix(
         cKDTree(begins[:, :2]), SIGN_M, output_type="coo_matrix"
@@ -406,7 +379,7 @@ def _crossing(lanes: Lanes) -> Int[Array, "pairs 2"]:
     for side in (a, b):
         s = shapely.line_locate_point(lanes.lines[side], points)
         yaw.append(lanes.yaw(side, s, reach=0.5))
-        z.append(lanes.at(side, s)[:, 2])
+        z.append(lanes.centre.at(side, s)[:, 2])
     angle = np.abs(difference(yaw[0], yaw[1]))
     crosses = np.minimum(angle, np.pi - angle) > CROSSING_ANGLE
     crosses &= ~(lanes.has_z[a] & lanes.has_z[b] & (np.abs(z[0] - z[1]) > STOREY_M))
@@ -418,13 +391,13 @@ def _within(lanes: Lanes) -> tuple[Array, Int[Array, " some"]]:
     import shapely
 
     every = np.arange(len(lanes))
-    lane = np.repeat(every, lanes.last - lanes.first + 1)
-    s = lanes.way - lanes.way[lanes.first[lane]]
-    xy = lanes.xyz[:, :2].copy()
-    xy[lanes.first] = lanes.at(every, np.full(len(lanes), END_M))[:, :2]
-    xy[lanes.last] = lanes.at(every, lanes.length - END_M)[:, :2]
+    lane = np.repeat(every, lanes.centre.last - lanes.centre.first + 1)
+    s = lanes.centre.way - lanes.centre.way[lanes.centre.first[lane]]
+    xy = lanes.centre.points[:, :2].copy()
+    xy[lanes.centre.first] = lanes.centre.at(every, np.full(len(lanes), END_M))[:, :2]
+    xy[lanes.centre.last] = lanes.centre.at(every, lanes.length - END_M)[:, :2]
     kept = (s > END_M) & (s < lanes.length[lane] - END_M)
-    kept[lanes.first] = kept[lanes.last] = True
+    kept[lanes.centre.first] = kept[lanes.centre.last] = True
     kept &= (lanes.length > 2.0 * END_M)[lane]
     which, line = np.unique(lane[kept], return_inverse=True)
     return np.asarray(shapely.linestrings(xy[kept], indices=line)), which
@@ -434,8 +407,8 @@ def _merging(lanes: Lanes, linked: Int[Array, "links 2"]) -> Int[Array, "pairs 2
     """Pairs of lanes that share a successor, or whose lines end together in one direction."""
     from scipy.spatial import cKDTree
 
-    ends = lanes.xyz[lanes.last]
-    step = (ends - lanes.xyz[lanes.last - 1])[:, :2]
+    ends = lanes.centre.points[lanes.centre.last]
+    step = (ends - lanes.centre.points[lanes.centre.last - 1])[:, :2]
     yaw = np.arctan2(step[:, 1], step[:, 0])
     met = cKDTree(ends).query_pairs(END_M, output_type="ndarray").astype(np.int64)
     met = met[np.abs(difference(yaw[met[:, 0]], yaw[met[:, 1]])) < MERGE_ANGLE]
@@ -460,7 +433,7 @@ def _on_one_storey(
         return _none()
     middle = np.array([f.points.mean(axis=0) for f in things], dtype=np.float64)[thing]
     s = shapely.line_locate_point(lanes.lines[lane], shapely.points(middle[:, :2]))
-    apart = np.abs(lanes.at(lane, s)[:, 2] - middle[:, 2]) > STOREY_M
+    apart = np.abs(lanes.centre.at(lane, s)[:, 2] - middle[:, 2]) > STOREY_M
     has_z = np.array([f.has_z for f in things], dtype=bool)[thing] & lanes.has_z[lane]
     kept = ~(has_z & apart)
     ids = np.array([f.feature_id for f in things], dtype=np.int64)

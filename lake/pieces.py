@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from geometry.arrays import Array
+from geometry.bundles import Bundle
 from schemas.labels import AREAS
 from schemas.records import RoadMap
 from schemas.scene import PIECE_POINTS, RoadPieces
@@ -48,27 +49,11 @@ def cut_lines(
     """
     if not lines:
         return np.zeros((0, PIECE_POINTS, 3), dtype=np.float32), np.zeros(0, dtype=np.int64)
-    sizes = np.array([len(line) for line in lines])
-    begin = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    xyz = np.concatenate([np.asarray(line, dtype=np.float64) for line in lines])
-    step = np.linalg.norm(np.diff(xyz[:, :2], axis=0, prepend=xyz[:1, :2]), axis=1)
-    step[begin] = 0.0
-    # One long arc length over all lines: those of a line lie between its begin and its end.
-    along = np.cumsum(step)
-    start, end = along[begin], along[begin + sizes - 1]
-    count = np.maximum(np.ceil((end - start) / LONGEST_M - 1e-9), 1).astype(np.int64)
+    bundle = Bundle.of(lines)
+    length = bundle.length
+    count = np.maximum(np.ceil(length / LONGEST_M - 1e-9), 1).astype(np.int64)
     line = np.repeat(np.arange(len(lines)), count)
     number = np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count)
     share = (number[:, None] + np.linspace(0.0, 1.0, PIECE_POINTS)) / count[line][:, None]
-    at = start[line][:, None] + share * (end - start)[line][:, None]
-    # The segment that holds each point, within the point's own line.
-    first, last = begin[line][:, None], (begin + sizes - 1)[line][:, None]
-    left = np.clip(
-        np.searchsorted(along, at, side="right") - 1, first, np.maximum(last - 1, first)
-    )
-    right = np.minimum(left + 1, last)
-    span = along[right] - along[left]
-    weight = np.where(span > 0.0, (at - along[left]) / np.where(span > 0.0, span, 1.0), 0.0)
-    weight = np.clip(weight, 0.0, 1.0)[..., None]
-    made = xyz[left] + weight * (xyz[right] - xyz[left])
-    return made.astype(np.float32), line
+    every = np.broadcast_to(line[:, None], share.shape)
+    return bundle.at(every, share * length[line][:, None]).astype(np.float32), line

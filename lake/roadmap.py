@@ -9,6 +9,7 @@ said, and the graph is found anew.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from geometry.polylines import headings, without_repeats
+from geometry.bundles import Bundle
 from lake.ids import stable_id
 from lake.lanegraph import derived_edges
 from schemas.labels import EdgeKind
@@ -55,16 +56,16 @@ def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
 
     The height is that of the features that have one, else 0.
     """
-    points = [feature.points for feature in road_map.features if len(feature.points)]
-    if not points:
+    features = [feature for feature in road_map.features if len(feature.points)]
+    if not features:
         return None
-    xyz = np.concatenate(points)
+    xyz = np.concatenate([feature.points for feature in features])
     flat = xyz[np.isfinite(xyz[:, :2]).all(axis=1), :2]
     if not len(flat):
         return None
     flat = _near_median(flat)
-    heights = [f.points[:, 2] for f in road_map.features if f.has_z and len(f.points)]
-    z = np.concatenate(heights) if heights else np.zeros(0)
+    sizes = [len(feature.points) for feature in features]
+    z = xyz[np.repeat([feature.has_z for feature in features], sizes), 2]
     z = _near_median(z[np.isfinite(z), None])
     centre = [
         (flat[:, 0].min() + flat[:, 0].max()) / 2.0,
@@ -76,7 +77,7 @@ def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
 
 def _near_median(points: Float[Array, "points dims"]) -> Float[Array, "some dims"]:
     """Those within ``REACH_M`` of the median, so that a stray one moves nothing."""
-    if not len(points):
+    if not len(points) or (np.ptp(points, axis=0) <= REACH_M).all():
         return points
     near = (np.abs(points - np.median(points, axis=0)) <= REACH_M).all(axis=1)
     return points[near] if near.any() else points
@@ -110,18 +111,17 @@ def localise_map(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
 
 
 def _localised(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
+    features = road_map.features
+    lines, lost = _local_lines(features, origin)
     kept: list[MapFeature] = []
     new_id: dict[int, int] = {}
-    bad_points = bad_lines = 0
-    for feature in road_map.features:
-        points, lost = _local_line(feature.points, origin, has_z=feature.has_z)
-        bad_points += lost
-        if not len(points):
-            bad_lines += 1
+    bad_points = 0
+    for index, feature in enumerate(features):
+        points, left, right = lines[3 * index : 3 * index + 3]
+        if points is None:
+            bad_points += lost[3 * index]
             continue
-        left, lost_left = _local_boundary(feature.left, origin, has_z=feature.has_z)
-        right, lost_right = _local_boundary(feature.right, origin, has_z=feature.has_z)
-        bad_points += lost_left + lost_right
+        bad_points += sum(lost[3 * index : 3 * index + 3])
         new_id[feature.feature_id] = len(kept)
         limit = feature.speed_limit
         kept.append(
@@ -134,6 +134,7 @@ def _localised(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
                 speed_limit=None if limit is None or not np.isfinite(limit) else _f32(limit),
             )
         )
+    bad_lines = len(features) - len(kept)
     edges, lost_edges = _renumbered(_stated(road_map), new_id)
     ours = derived_edges(kept, edges)
     every = np.concatenate([edges, ours])
@@ -158,18 +159,16 @@ def _localised(road_map: RoadMap, origin: Float[Array, 3]) -> LocalMap:
     )
 
 
-def turn_of(line: Float[Array, "points dims"]) -> str | None:
-    """``left``, ``right``, ``straight`` or ``u_turn``, by how far a lane bends from end to end."""
-    line = without_repeats(line)
-    if len(line) < 2:
-        return None
-    yaw = np.unwrap(headings(line))
-    bend = float(yaw[-1] - yaw[0])
-    if abs(bend) >= U_TURN_ANGLE:
-        return "u_turn"
-    if abs(bend) < TURN_ANGLE:
-        return "straight"
-    return "left" if bend > 0.0 else "right"
+def turns_of(lines: Bundle) -> list[str | None]:
+    """``left``, ``right``, ``straight`` or ``u_turn`` of each lane, by how far it bends in all.
+
+    None of a lane that has no length.
+    """
+    lines = lines.without_repeats()
+    bend = lines.turned
+    which = [lines.sizes < 2, np.abs(bend) >= U_TURN_ANGLE, np.abs(bend) < TURN_ANGLE, bend > 0.0]
+    word = np.array([None, "u_turn", "straight", "left", "right"], dtype=object)
+    return word[np.select(which, range(4), default=4)].tolist()
 
 
 def _f32(value: float) -> float:
@@ -177,22 +176,36 @@ def _f32(value: float) -> float:
     return float(np.float32(value))
 
 
-def _local_line(points: Array, origin: Array, *, has_z: bool) -> tuple[Array, int]:
-    local = np.asarray(points, dtype=np.float64).reshape(-1, 3) - origin
-    if not has_z:
-        local[:, 2] = 0.0
+def _local_lines(
+    features: Sequence[MapFeature], origin: Float[Array, 3]
+) -> tuple[list[Array | None], list[int]]:
+    """Points, left and right boundary of each feature, one after the other, in the log's frame.
+
+    Returns:
+        The lines, float32; None where there is none, or none of its points is of use. And of each
+        line, how many of its points are not.
+    """
+    if not features:
+        return [], []
+    given = [
+        _NO_LINE if line is None else np.asarray(line, dtype=np.float64).reshape(-1, 3)
+        for feature in features
+        for line in (feature.points, feature.left, feature.right)
+    ]
+    sizes = np.fromiter(map(len, given), dtype=np.int64, count=len(given))
+    line = np.repeat(np.arange(len(given)), sizes)
+    local = np.concatenate(given) - origin
+    local[~np.array([feature.has_z for feature in features])[line // 3], 2] = 0.0
     with np.errstate(invalid="ignore"):
-        usable = np.isfinite(local).all(axis=1) & (np.abs(local) <= REACH_M).all(axis=1)
-    return local[usable].astype(np.float32), int((~usable).sum())
+        usable = (np.isfinite(local) & (np.abs(local) <= REACH_M)).all(axis=1)
+    flat = local[usable].astype(np.float32)
+    ends = np.cumsum(np.bincount(line[usable], minlength=len(given)))
+    cuts = itertools.pairwise([0, *ends.tolist()])
+    lost = np.bincount(line[~usable], minlength=len(given))
+    return [flat[a:b] if a < b else None for a, b in cuts], lost.tolist()
 
 
-def _local_boundary(
-    points: Array | None, origin: Array, *, has_z: bool
-) -> tuple[Array | None, int]:
-    if points is None or not len(points):
-        return None, 0
-    line, lost = _local_line(points, origin, has_z=has_z)
-    return (line if len(line) else None), lost
+_NO_LINE = np.zeros((0, 3))
 
 
 def _renumbered(edges: Array, new_id: dict[int, int]) -> tuple[Array, int]:
@@ -221,8 +234,13 @@ def _content_id(
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(np.asarray(origin, dtype="<f8").tobytes())
+    lines = [line for f in features for line in (f.points, f.left, f.right) if line is not None]
+    flat = np.concatenate(lines).astype(np.float64)
+    grid = np.floor(flat / QUANTUM_M + 0.637).astype("<i8").tobytes()
+    told: list[bytes] = []
+    at = 0
     for feature in features:
-        digest.update(
+        told.append(
             repr(
                 (
                     feature.source_id, int(feature.layer), int(feature.lane_type),
@@ -233,11 +251,11 @@ def _content_id(
         )  # fmt: skip
         for line in (feature.points, feature.left, feature.right):
             if line is None:
-                digest.update(b"-")
+                told.append(b"-")
             else:
-                grid = np.floor(line.astype(np.float64) / QUANTUM_M + 0.637).astype("<i8")
-                digest.update(f"{len(grid)}:".encode())
-                digest.update(grid.tobytes())
+                told += [f"{len(line)}:".encode(), grid[at : at + 24 * len(line)]]
+                at += 24 * len(line)
+    digest.update(b"".join(told))
     edges = edges[edges[:, 1] != EdgeKind.CONFLICT]
     digest.update(edges.astype("<i8").tobytes())
     return stable_id("map", digest.digest())

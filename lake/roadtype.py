@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from geometry.angles import difference
 from geometry.arrays import Array
+from geometry.bundles import Bundle
 from geometry.polylines import arc_length, headings, project, without_repeats
 from schemas.labels import VEHICLES, EdgeKind, LaneType, MapLayer, RoadType
 from schemas.records import MapFeature, RoadMap
@@ -71,11 +72,9 @@ def road_type(tracks: Tracks, road_map: RoadMap, signals: Signals, *, has_ego: b
 @lru_cache(maxsize=1)
 def _lanes_of(road_map: RoadMap) -> tuple[dict[int, MapFeature], _Graph]:
     """The lanes of a map and their graph, which all scenes of a log share."""
-    lanes = {
-        f.feature_id: f
-        for f in road_map.features
-        if f.layer == MapLayer.LANE and len(without_repeats(f.points)) > 1
-    }
+    every = [f for f in road_map.features if f.layer == MapLayer.LANE and len(f.points)]
+    sizes = Bundle.of([f.points for f in every]).without_repeats().sizes
+    lanes = {f.feature_id: f for f, size in zip(every, sizes.tolist(), strict=True) if size > 1}
     return lanes, _Graph(road_map, lanes)
 
 
@@ -140,20 +139,28 @@ def _bend_near(lane: MapFeature, path: Array) -> float:
     return float(np.ptp(yaw)) if len(yaw) else 0.0
 
 
+_BACK: dict[EdgeKind, EdgeKind | None] = {
+    EdgeKind.SUCCESSOR: EdgeKind.PREDECESSOR, EdgeKind.PREDECESSOR: EdgeKind.SUCCESSOR,
+    EdgeKind.LEFT: None, EdgeKind.RIGHT: None, EdgeKind.CONFLICT: None,
+}  # fmt: skip
+"""Edges that are looked at, and what each is from its other end."""
+
+
 class _Graph:
     """Successions, neighbours and conflicts of the lanes of one map."""
 
     def __init__(self, road_map: RoadMap, lanes: Mapping[int, MapFeature]) -> None:
         self._lanes = lanes
         self._to: dict[EdgeKind, dict[int, set[int]]] = {kind: {} for kind in EdgeKind}
-        for a, number, b in road_map.edges.tolist():
-            if a in lanes and b in lanes:
-                kind = EdgeKind(number)
+        edges = np.asarray(road_map.edges, dtype=np.int64).reshape(-1, 3)
+        known = np.isin(edges[:, [0, 2]], np.fromiter(lanes, dtype=np.int64)).all(axis=1)
+        for kind, back in _BACK.items():
+            rows = edges[known & (edges[:, 1] == kind)]
+            for a, _, b in rows.tolist():
                 self._to[kind].setdefault(a, set()).add(b)
-                if kind == EdgeKind.SUCCESSOR:
-                    self._to[EdgeKind.PREDECESSOR].setdefault(b, set()).add(a)
-                elif kind == EdgeKind.PREDECESSOR:
-                    self._to[EdgeKind.SUCCESSOR].setdefault(b, set()).add(a)
+            if back is not None:
+                for a, _, b in rows.tolist():
+                    self._to[back].setdefault(b, set()).add(a)
 
     def after(self, lane: int) -> Iterable[int]:
         return self._to[EdgeKind.SUCCESSOR].get(lane, ())

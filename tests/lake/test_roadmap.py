@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lake.roadmap import localise_map, map_origin, turn_of
+from geometry.bundles import Bundle
+from lake.roadmap import localise_map, map_origin, turns_of
 from schemas.labels import EdgeKind
 from schemas.records import RoadMap
 from tests.builders import CORNER, crossing_map, lane, straight, straight_map
@@ -120,11 +121,11 @@ def test_broken_features_are_dropped_and_told():
 def test_turns(bend, turn):
     yaw = np.linspace(0.0, np.radians(bend), 40)
     line = np.cumsum(np.stack([np.cos(yaw), np.sin(yaw), 0 * yaw], axis=1), axis=0)
-    assert turn_of(line) == turn
+    assert turns_of(Bundle.of([line, line[:1]])) == [turn, None]
 
 
 def test_a_point_has_no_turn():
-    assert turn_of(np.zeros((1, 3))) is None
+    assert turns_of(Bundle.of([np.zeros((1, 3))])) == [None]
 
 
 @pytest.mark.parametrize("stray", [np.nan, np.inf, 1e30, 3e5])
