@@ -140,3 +140,50 @@ def coverage(
     )
     if len(report.gaps) > limit:
         tell(f"{len(report.gaps) - limit} more; raise --limit or use SQL on `gaps`.")
+
+
+@app.command()
+def find(
+    context: typer.Context,
+    query: Annotated[
+        str, typer.Argument(help="Such as: cut_in(a, ego) then hard_brake(ego) within 3 s")
+    ],
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Matches to tell.")] = 100,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Tell how the query is understood and run; run nothing."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Where a situation occurs, asked for in the query language (docs/query.md)."""
+    from mining.query.find import explain as plan
+    from mining.query.find import find as run
+
+    lake = open_lake(context)
+    if explain:
+        text = plan(lake, query)
+        print_json({"query": query, "plan": text}) if json else print_line(text)
+        return
+    report = run(lake, query, limit=limit)
+    if json:
+        print_json(report)
+        return
+    tell(
+        f"{report.query}\n{count(report.total, 'match', 'matches')} in "
+        f"{count(report.scenes, 'scene')} of {report.searched:,}."
+    )
+    print_table(
+        {
+            "scene_id": str(m.scene_id),
+            "scene": m.name,
+            "from": f"{m.t0_s:.1f} s",
+            "to": f"{m.t1_s:.1f} s",
+            **({"truth": m.truth} if any(o.truth != "true" for o in report.matches) else {}),
+            "who": ", ".join(f"{name} {'?' if i is None else i}" for name, i in m.actors.items()),
+            "evidence": ", ".join(
+                f"{name} {facts['value']:.2f}" for name, facts in m.evidence.items()
+                if facts.get("value") is not None
+            ),
+        }
+        for m in report.matches
+    )  # fmt: skip

@@ -55,14 +55,7 @@ def vectors(lake: Lake, *, model: str | None = None, source: str | None = None) 
         MissingData: There are no vectors at all.
         UnknownName: There are none of this model.
     """
-    counts = lake.sql("select model, count(*) n from embeddings group by 1 order by n desc, model")
-    known = counts["model"].to_pylist()
-    if not known:
-        raise MissingData("No scene has a vector yet.", hint="Run `scenelake encode`.")
-    if model is None:
-        model = known[0]
-    elif model not in known:
-        raise UnknownName("model with vectors in this lake", model, known)
+    model = model_of(lake, model)
     rows = lake.read("embeddings", columns=["scene_id", "vector"], where=f"model = '{model}'")
     where = None if source is None else f"source = '{source}'"
     scenes = lake.read("scenes", columns=["scene_id", "log_id"], where=where)
@@ -77,6 +70,22 @@ def vectors(lake: Lake, *, model: str | None = None, source: str | None = None) 
         log_id=np.array([log_of[int(s)] for s in scene_id], dtype=np.int64),
         unit=_matrix(rows["vector"])[order].astype(np.float64),
     )
+
+
+def model_of(lake: Lake, model: str | None = None) -> str:
+    """The model that is asked for, or that which most scenes have a vector of.
+
+    Raises:
+        MissingData: There are no vectors at all.
+        UnknownName: There are none of this model.
+    """
+    counts = lake.sql("select model, count(*) n from embeddings group by 1 order by n desc, model")
+    known = counts["model"].to_pylist()
+    if not known:
+        raise MissingData("No scene has a vector yet.", hint="Run `scenelake encode`.")
+    if model is not None and model not in known:
+        raise UnknownName("model with vectors in this lake", model, known)
+    return known[0] if model is None else model
 
 
 def _matrix(column: pa.ChunkedArray) -> Array:

@@ -1,0 +1,441 @@
+"""Mistakes that are told before a query runs, each with its place and what to do.
+
+Checked are the names of predicates, facts, classes and words; how many actors a predicate takes and
+who they can be; units, and that numbers have one; who an expression is about, where it leaves that
+open; and what cannot be: sequences of what holds all along, someone who stands and speeds at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import NoReturn
+
+from mining.predicates import PREDICATES
+from mining.query.classes import ALIASES, CLASSES, ONLY_OF, word_of
+from mining.query.facts import FACTS, FactKind
+from mining.query.mistakes import BadExpression
+from mining.query.tree import (
+    EGO,
+    NOWHERE,
+    SOMEONE,
+    Actor,
+    And,
+    Call,
+    Compare,
+    Count,
+    Fact,
+    Lasting,
+    Node,
+    Not,
+    Or,
+    Place,
+    Query,
+    Sequence,
+    Similar,
+)
+from mining.query.units import SI, WRITTEN, alike
+from schemas.labels import AgentClass
+
+APART: tuple[frozenset[str], ...] = (
+    frozenset({"stopped", "low_speed", "medium_speed", "high_speed"}),
+    frozenset({"braking", "accelerating"}), frozenset({"hard_brake", "harsh_accel"}),
+    frozenset({"hard_brake", "accelerating"}), frozenset({"braking", "harsh_accel"}),
+    frozenset({"stopped", "reversing"}), frozenset({"turning_left", "turning_right"}),
+    frozenset({"protected_turn", "unprotected_turn"}),
+)  # fmt: skip
+"""Predicates that cannot hold of one actor at one time."""
+
+
+def checked(query: Query) -> Query:
+    """The query with its numbers in SI units and every actor's class wherever they stand.
+
+    Raises:
+        BadExpression: It cannot be asked, with the place and what to do.
+    """
+    check = _Check(query.text)
+    node = check.node(query.node)
+    check.scopes(node)
+    check.possible(node)
+    return replace(query, node=check.with_classes(node))
+
+
+def bound(node: Node) -> frozenset[str]:
+    """Variables whose value an expression tells: those of what holds, not of what does not."""
+    match node:
+        case Call(actors=actors):
+            return frozenset(a.name for a in actors if a.is_variable)
+        case And(parts=parts):
+            return frozenset().union(*map(bound, parts))
+        case Or(parts=parts):
+            return frozenset.intersection(*map(bound, parts))
+        case Sequence(first=first, second=second):
+            return bound(first) | bound(second)
+        case Lasting(part=part):
+            return bound(part)
+    return frozenset()
+
+
+def named(node: Node) -> frozenset[str]:
+    """All variables anywhere within."""
+    found = {a.name for n in node.walk() if isinstance(n, Call) for a in n.actors if a.is_variable}
+    return frozenset(found)
+
+
+def is_throughout(node: Node) -> bool:
+    """Whether it holds for all of a scene or not at all."""
+    match node:
+        case Fact() | Similar():
+            return True
+        case Count(at_once=at_once, within_s=within):
+            return not at_once and within is None
+        case Call(name=name):
+            return not PREDICATES[name].roles if name in PREDICATES else False
+        case Not(part=part) | Lasting(part=part):
+            return is_throughout(part)
+        case And(parts=parts) | Or(parts=parts):
+            return all(map(is_throughout, parts))
+    return False
+
+
+@dataclass(slots=True)
+class _Check:
+    text: str
+    classes: dict[str, tuple[str, Place]] = field(default_factory=dict)
+
+    def wrong(self, place: Place, reason: str, *, hint: str = "") -> NoReturn:
+        raise BadExpression(self.text, place, reason, hint=hint)
+
+    def node(self, node: Node) -> Node:
+        """The node, all within it looked at, its numbers in SI units."""
+        match node:
+            case Call():
+                return self.call(node)
+            case Fact():
+                return self.fact(node)
+            case Similar():
+                return replace(
+                    node, compare=self.number(node.compare, "", f"similar to {node.scene}")
+                )
+            case Not(part=part):
+                return replace(node, part=self.node(part))
+            case And(parts=parts):
+                return And(*map(self.node, parts), place=node.place)
+            case Or(parts=parts):
+                return Or(*map(self.node, parts), place=node.place)
+            case Sequence():
+                return self.sequence(node)
+            case Lasting(part=part):
+                if not 0.0 < node.seconds < math.inf:
+                    self.wrong(node.place, f"Nothing lasts {node.seconds:g} s")
+                return replace(node, part=self.node(part))
+            case Count():
+                return self.count(node)
+        raise AssertionError(node)
+
+    def call(self, node: Call) -> Call:
+        known = PREDICATES.get(node.name)
+        if known is None:
+            self.unknown_predicate(node)
+        roles = known.roles
+        if len(node.actors) > len(roles):
+            whom = " and ".join(roles) or "nobody: it is about the scene"
+            self.wrong(
+                node.actors[len(roles)].place,
+                f"`{node.name}` takes {_many(len(roles), 'actor')}, not {len(node.actors)}",
+                hint=f"It is about {whom}. {_sentence(known.doc)}",
+            )
+        if roles and not node.actors:
+            self.wrong(
+                node.place, f"`{node.name}` does not say of whom",
+                hint=f"Such as `{node.name}({', '.join(('ego', 'a')[: len(roles)])})`; "
+                "`_` is anyone.",
+            )  # fmt: skip
+        names = Counter(a.name for a in node.actors if a.name != SOMEONE)
+        for actor, only in zip(node.actors, ONLY_OF.get(node.name, ()), strict=False):
+            self.actor(actor)
+            meant = CLASSES.get(actor.cls or "")
+            if only is not None and meant is not None and not meant & only:
+                self.wrong(
+                    actor.place, f"`{node.name}` is never true of a {actor.cls}",
+                    hint=f"It is about a {word_of(only)}.",
+                )  # fmt: skip
+            if only is not None and actor.name == EGO and AgentClass.VEHICLE not in only:
+                self.wrong(
+                    actor.place, f"`{node.name}` is never true of the ego, a vehicle",
+                    hint=f"It is about a {word_of(only)}: `{node.name}({word_of(only)} a)`.",
+                )  # fmt: skip
+        for actor in node.actors:
+            self.actor(actor)
+            if names[actor.name] > 1:
+                self.wrong(
+                    node.place, f"`{node.name}` is of two actors, and `{actor.name}` is one",
+                    hint="Different names are different actors; `_` is anyone.",
+                )  # fmt: skip
+        if node.compare is None:
+            return node
+        if known.unit == "":
+            self.wrong(
+                node.compare.place, f"`{node.name}` has no value to compare", hint="Leave it out."
+            )
+        unit = "" if known.unit == "1" else known.unit
+        return replace(node, compare=self.number(node.compare, unit, node.name))
+
+    def unknown_predicate(self, node: Call) -> NoReturn:
+        if node.name in FACTS:
+            self.wrong(
+                node.place, f"`{node.name}` is a fact about the scene, no predicate",
+                hint=f"Write `{_example(node.name, FACTS[node.name])}`.",
+            )  # fmt: skip
+        near = difflib.get_close_matches(node.name.lower(), PREDICATES, n=3)
+        within = [name for name in PREDICATES if node.name.lower() in name] if not near else []
+        guess = ", ".join(f"`{name}`" for name in [*near, *within][:3])
+        place = node.place and (node.place[0], node.place[0] + len(node.name))
+        self.wrong(
+            place, f"No predicate is called `{node.name}`",
+            hint=f"Did you mean {guess}?" if guess else "docs/predicates.md lists all.",
+        )  # fmt: skip
+
+    def actor(self, actor: Actor) -> None:
+        if actor.cls is None:
+            return
+        if actor.cls not in CLASSES:
+            right = ALIASES.get(actor.cls) or next(
+                iter(difflib.get_close_matches(actor.cls, CLASSES, n=1)), None
+            )
+            self.wrong(
+                actor.place, f"No class of road users is called `{actor.cls}`",
+                hint=f"Did you mean `{right}`?" if right else f"Classes: {', '.join(CLASSES)}.",
+            )  # fmt: skip
+        if actor.name == EGO:
+            self.wrong(actor.place, "The ego is a vehicle already", hint="Write `ego` alone.")
+        if actor.name == SOMEONE:
+            return
+        before, _ = self.classes.setdefault(actor.name, (actor.cls, actor.place))
+        if before != actor.cls:
+            self.wrong(
+                actor.place, f"`{actor.name}` is a {before} before, and a {actor.cls} here",
+                hint="Different actors need different names.",
+            )  # fmt: skip
+
+    def fact(self, node: Fact) -> Fact:
+        known = FACTS.get(node.name)
+        place = node.place and (node.place[0], node.place[0] + len(node.name))
+        if known is None:
+            if node.name in PREDICATES:
+                roles = PREDICATES[node.name].roles
+                self.wrong(
+                    place, f"`{node.name}` does not say of whom",
+                    hint=f"Such as `{node.name}({', '.join(('ego', 'a')[: len(roles)])})`.",
+                )  # fmt: skip
+            near = difflib.get_close_matches(node.name, FACTS, n=1)
+            self.wrong(
+                place, f"No fact about a scene is called `{node.name}`",
+                hint=f"Did you mean `{near[0]}`?" if near else f"Facts: {', '.join(FACTS)}.",
+            )  # fmt: skip
+        if (known.unit is None) == (node.compare is not None):
+            self.wrong(
+                node.place,
+                f"`{node.name}` is {'a word' if known.unit is None else 'a number'}",
+                hint=f"Write `{_example(node.name, known)}`.",
+            )
+        if known.words is not None:
+            for word in node.words:
+                if word not in known.words:
+                    near = difflib.get_close_matches(word, known.words, n=1)
+                    self.wrong(
+                        node.place, f"`{node.name}` is never `{word}`",
+                        hint=(f"Did you mean `{near[0]}`? " if near else "")
+                        + f"It is one of {', '.join(known.words)}.",
+                    )  # fmt: skip
+        if node.compare is None:
+            return node
+        return replace(node, compare=self.number(node.compare, known.unit or "", node.name))
+
+    def number(self, compare: Compare, unit: str, what: str) -> Compare:
+        """The comparison in the unit that values are stored in."""
+        if not math.isfinite(compare.number):
+            self.wrong(compare.place, f"{compare.number} is no number to compare with")
+        if not compare.unit:
+            if unit and compare.place != NOWHERE:
+                others = [u for u in alike(unit) if u not in (unit, WRITTEN.get(unit))][:3]
+                self.wrong(
+                    compare.place, f"{compare.number:g} of what? `{what}` is in {unit}",
+                    hint=f"Write {compare.number:g} {WRITTEN.get(unit, unit)}"
+                    + (f", or in {', '.join(others)}." if others else "."),
+                )  # fmt: skip
+            return replace(compare, unit=WRITTEN.get(unit, unit))
+        si, factor = SI.get(compare.unit, ("", 0.0))
+        if factor == 0.0 or (si != unit and not (si == "1" and unit == "")):
+            told = f"is in {unit}" if unit else "is a number without a unit"
+            near = f"Write {compare.number:g}{' ' + WRITTEN.get(unit, unit) if unit else ''}."
+            self.wrong(compare.place, f"`{compare.unit}` does not fit: `{what}` {told}", hint=near)
+        return replace(compare, number=compare.number * factor, unit=WRITTEN.get(unit, unit))
+
+    def sequence(self, node: Sequence) -> Sequence:
+        if node.within_s is not None and not 0.0 < node.within_s < math.inf:
+            self.wrong(
+                node.place, f"Nothing can follow within {node.within_s:g} s",
+                hint="A time above zero, such as `within 3 s`.",
+            )  # fmt: skip
+        made = replace(node, first=self.node(node.first), second=self.node(node.second))
+        for part in made.children():
+            if is_throughout(part):
+                self.wrong(
+                    part.place, f"This holds for a whole scene, so nothing comes {_AFTER[node.order]} it",
+                    hint="Join it to the rest by `and`.",
+                )  # fmt: skip
+        return made
+
+    def count(self, node: Count) -> Count:
+        number, op = node.compare.number, node.compare.op
+        if node.compare.unit or not float(number).is_integer():
+            self.wrong(node.compare.place, "One counts in whole numbers", hint="Such as `>= 3`.")
+        least = {">=": number, ">": number + 1, "=": number}.get(op, 0.0)
+        if number < 0 or (op == "<" and number == 0) or (op == ">=" and number == 0):
+            always = op in (">", ">=", "!=")
+            self.wrong(
+                node.compare.place, f"A count is {'always' if always else 'never'} {op} {number:g}",
+                hint="Such as `>= 1`, or `= 0` for none.",
+            )  # fmt: skip
+        if (node.at_once or node.within_s is not None) and op not in (">", ">="):
+            how = "at once" if node.at_once else "within a time"
+            self.wrong(
+                node.compare.place, f"A count {how} is asked with `>=` or `>`",
+                hint=f"`not count(…) >= {number + 1:g} …` says that it stays below.",
+            )  # fmt: skip
+        if node.within_s is not None and not 0.0 < node.within_s < math.inf:
+            self.wrong(node.place, f"Nothing happens within {node.within_s:g} s")
+        part = self.node(node.part)
+        if node.of is not None:
+            self.actor(node.of)
+            if not node.of.is_variable or node.of.name not in bound(part):
+                self.wrong(
+                    node.of.place, f"`{node.of.name}` is not one whom the expression tells",
+                    hint="Count a variable of it: `count(v where near(v, ego)) >= 3`.",
+                )  # fmt: skip
+        if is_throughout(part) and least > 1:
+            self.wrong(part.place, "This holds once in a scene or not at all")
+        return replace(node, part=part)
+
+    def scopes(self, node: Node, outside: frozenset[str] = frozenset()) -> None:
+        """Whether it is clear of whom each part is.
+
+        Args:
+            node: Looked at.
+            outside: Variables that are told by what stands round it.
+        """
+        match node:
+            case And(parts=parts):
+                told = outside | bound(node)
+                for one, other in combinations(parts, 2):
+                    for name in sorted((named(one) & named(other)) - told):
+                        self.wrong(
+                            self.where(other, name),
+                            f"`{name}` is only told of by what is denied or counted, so these two "
+                            f"need not be the same",
+                            hint=f"Say first who `{name}` is, as in `near({name}, ego) and …`, or "
+                            "take two names.",
+                        )
+                for place, part in enumerate(parts):
+                    others = [bound(p) for k, p in enumerate(parts) if k != place]
+                    self.scopes(part, outside.union(*others))
+            case Or(parts=parts):
+                everywhere = bound(node)
+                for part in parts:
+                    for name in sorted((bound(part) - everywhere) & outside):
+                        self.wrong(
+                            self.where(part, name),
+                            f"`{name}` is told of in one branch of `or` only, and named outside",
+                            hint="Name it in every branch, or ask two queries.",
+                        )
+                    self.scopes(part, outside)
+            case Sequence(first=first, second=second):
+                self.scopes(first, outside | bound(second))
+                self.scopes(second, outside | bound(first))
+            case _:
+                for child in node.children():
+                    self.scopes(child, outside)
+
+    def possible(self, node: Node) -> None:
+        """Whether anything can be so."""
+        for part in node.walk():
+            together: Iterable[Node] = ()
+            if isinstance(part, And):
+                together = part.parts
+            elif isinstance(part, Sequence) and part.order in ("during", "overlaps"):
+                together = part.children()
+            calls = [p for p in together if isinstance(p, Call) and p.actors]
+            for one, other in combinations(calls, 2):
+                same = one.actors[0].name == other.actors[0].name != SOMEONE
+                pair = {one.name, other.name}
+                if same and len(pair) == 2 and any(pair <= group for group in APART):
+                    who = one.actors[0].name
+                    self.wrong(
+                        other.place, f"`{one.name}` and `{other.name}` of `{who}` are never true at once",
+                        hint=f"One after the other: `{one} then {other}`.",
+                    )  # fmt: skip
+            facts: dict[str, Fact] = {}
+            for told in together:
+                if isinstance(told, Fact) and told.words:
+                    before = facts.setdefault(told.name, told)
+                    if not set(before.words) & set(told.words):
+                        self.wrong(
+                            told.place, f"`{told.name}` is one word, and cannot be both",
+                            hint=f"Write `{told.name} in ({', '.join((*before.words, *told.words))})`.",
+                        )  # fmt: skip
+
+    def with_classes(self, node: Node) -> Node:
+        """Every actor with the class that the query gives them anywhere."""
+        match node:
+            case Call(actors=actors):
+                return replace(node, actors=tuple(map(self.classed, actors)))
+            case And(parts=parts) | Or(parts=parts):
+                return type(node)(*map(self.with_classes, parts), place=node.place)
+            case Sequence(first=first, second=second):
+                return replace(
+                    node, first=self.with_classes(first), second=self.with_classes(second)
+                )
+            case Not(part=part) | Lasting(part=part):
+                return replace(node, part=self.with_classes(part))
+            case Count(part=part, of=of):
+                whom = None if of is None else self.classed(of)
+                return replace(node, part=self.with_classes(part), of=whom)
+        return node
+
+    def classed(self, actor: Actor) -> Actor:
+        known = self.classes.get(actor.name) if actor.is_variable else None
+        return actor if known is None else replace(actor, cls=known[0])
+
+    def where(self, node: Node, name: str) -> Place:
+        """Where a variable stands within a part."""
+        for part in node.walk():
+            if isinstance(part, Call):
+                for actor in part.actors:
+                    if actor.name == name:
+                        return actor.place
+        return node.place
+
+
+_AFTER: Mapping[str, str] = {
+    "then": "after", "before": "after", "during": "within", "overlaps": "beside",
+}  # fmt: skip
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}" if number else f"no {what}"
+
+
+def _sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".") + "."
+
+
+def _example(name: str, kind: FactKind) -> str:
+    if kind.unit is None:
+        return f"{name} is {(kind.words or ('NAME',))[-1]}"
+    number = "0.95" if name == "rarity" else "5"
+    return f"{name} >= {number}{' ' + kind.unit if kind.unit else ''}"

@@ -1,0 +1,550 @@
+r"""A query as one DuckDB statement over the tables of a lake.
+
+Every expression becomes a relation ``(scene_id, a column for each variable, t0, t1)``: for whom, and
+from when until when [ns], the end left out. Truth is kept as two such relations, what *surely* holds
+and what *possibly* does; in between lies what cannot be known. Kleene's logic then is set algebra::
+
+    surely (a and b)   = surely a   ∩ surely b         possibly alike
+    surely (a or b)    = surely a   ∪ surely b         possibly alike
+    surely (not a)     = the scene − possibly a        possibly (not a) = the scene − surely a
+
+so that only the half that a query asks for is ever worked out. In what is possible an actor may be
+null: somebody, it is not known who. It fits anybody.
+
+=============  ================================================================================
+node           relation
+=============  ================================================================================
+``Call``       rows of ``events`` of that name, with the classes of ``tracks``
+``Fact``       the whole of the scenes of ``scenes`` (and ``logs``, ``clusters``) that fit
+``Similar``    the whole of the scenes whose row of ``embeddings`` fits
+``And``        joined on scene and variables, intervals intersected; what is denied is cut out
+``Or``         all of either, runs of time that meet joined (gaps and islands)
+``Sequence``   joined with a condition on begins and ends
+``Count``      grouped by scene and the variables that are told outside; ``at once`` by adding up
+               begins and ends along time
+=============  ================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Literal, TypeAlias
+
+from lake.literals import literal
+from mining.predicates import PREDICATES
+from mining.query.check import bound, named
+from mining.query.classes import CLASSES, SYMMETRIC
+from mining.query.facts import FACTS
+from mining.query.tree import (
+    EGO,
+    SOMEONE,
+    Actor,
+    And,
+    Call,
+    Compare,
+    Count,
+    Fact,
+    Lasting,
+    Node,
+    Not,
+    Or,
+    Query,
+    Sequence,
+    Similar,
+)
+from schemas.scene import DT
+
+Side: TypeAlias = Literal["surely", "possibly"]
+STEP_NS = round(DT * 1e9)
+"""A step stands for so long: an event that is told for one step lasts as long [ns]."""
+
+EGO_ID = 0
+_OTHER: Mapping[Side, Side] = {"surely": "possibly", "possibly": "surely"}
+_ROLES = ("actor_id", "other_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A statement, and how its answer reads.
+
+    Attributes:
+        sql: The statement; one row a match: ``scene_id, log_id, name, t0_ns, t1_ns`` (end included),
+            ``truth`` and a column for each variable.
+        columns: The column of each variable.
+        calls: The predicates that what matches must be, for the evidence.
+    """
+
+    sql: str
+    columns: Mapping[str, str]
+    calls: tuple[Call, ...]
+
+
+def plan_of(query: Query, *, vectors: Mapping[str, tuple[int, str]] | None = None) -> Plan:
+    """The statement of a checked query.
+
+    Args:
+        query: From :func:`mining.query.check.checked`.
+        vectors: Of each scene that others shall be similar to, its id and the model whose vectors
+            are compared.
+    """
+    node = _normal(query.node)
+    work = _Work(
+        columns={name: f"v{k}" for k, name in enumerate(sorted(named(node)))},
+        names_ego=any(a.name == EGO for n in node.walk() if isinstance(n, Call) for a in n.actors),
+        vectors=vectors or {},
+    )
+    side: Side = "possibly" if query.unknown_as_true else "surely"
+    found = work.relation(node, side)
+    truth = "'true'"
+    if query.unknown_as_true:
+        sure = work.relation(node, "surely")
+        same = "".join(f" AND y.{v} = m.{v}" for v in found.variables if v in sure.variables)
+        truth = (
+            f"CASE WHEN EXISTS (SELECT 1 FROM {sure.name} y WHERE y.scene_id = m.scene_id{same} "
+            "AND y.t0 < m.t1 AND m.t0 < y.t1) THEN 'true' ELSE 'unknown' END"
+        )
+    partition = ", ".join(["scene_id", *found.variables, "t0"])
+    told = "".join(f", m.{v}" for v in found.variables)
+    steps = ",\n".join(f"{name} AS (\n{body}\n)" for name, body in work.steps.items())
+    sql = f"""WITH {steps},
+matches AS (
+  SELECT * FROM {found.name} QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY t1) = 1
+)
+SELECT m.scene_id, s.log_id, s.name, m.t0 - s.t0_ns AS t0_ns, m.t1 - {STEP_NS} - s.t0_ns AS t1_ns,
+  {truth} AS truth{told}
+FROM matches m JOIN scenes s USING (scene_id)"""
+    known = {v: k for k, v in work.columns.items()}
+    return Plan(
+        sql=sql,
+        columns={known[v]: v for v in found.variables},
+        calls=tuple(_asserted(node)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """A named step: its columns beside ``scene_id, t0, t1``, and whether intervals may touch."""
+
+    name: str
+    variables: tuple[str, ...]
+    disjoint: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """The statement as far as it is made."""
+
+    columns: Mapping[str, str]
+    names_ego: bool
+    vectors: Mapping[str, tuple[int, str]]
+    steps: dict[str, str] = field(default_factory=dict)
+    _made: dict[tuple[str, Side, frozenset[str]], _Relation] = field(default_factory=dict)
+
+    def relation(self, node: Node, side: Side, outside: frozenset[str] = frozenset()) -> _Relation:
+        """The relation of an expression.
+
+        Args:
+            node: The expression.
+            side: Which half of the truth.
+            outside: Variables that are told by what stands round it.
+        """
+        key = (repr(node), side, outside & named(node))
+        if key not in self._made:
+            self._made[key] = self._make(node, side, outside)
+        return self._made[key]
+
+    def _make(self, node: Node, side: Side, outside: frozenset[str]) -> _Relation:
+        match node:
+            case Call():
+                return self._call(node, side)
+            case Fact():
+                return self._fact(node, side)
+            case Similar():
+                return self._similar(node, side)
+            case Not(part=part):
+                return self._cut(self._spans(), self.relation(part, _OTHER[side], outside))
+            case And():
+                return self._and(node, side, outside)
+            case Or(parts=parts):
+                return self._or([self.relation(part, side, outside) for part in parts])
+            case Sequence():
+                return self._sequence(node, side, outside)
+            case Lasting():
+                return self._lasting(node, side, outside)
+            case Count():
+                return self._count(node, side, outside)
+        raise AssertionError(node)
+
+    def _step(
+        self, what: str, body: str, variables: Iterable[str], *, disjoint: bool = False
+    ) -> _Relation:
+        name = f"q{len(self.steps)}_{what}"
+        self.steps[name] = body
+        return _Relation(name, tuple(variables), disjoint)
+
+    def _spans(self) -> _Relation:
+        if "spans" not in self.steps:
+            self.steps["spans"] = (
+                f"  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1 FROM scenes"
+            )
+        return _Relation("spans", (), disjoint=True)
+
+    def _call(self, node: Call, side: Side) -> _Relation:
+        roles = PREDICATES[node.name].roles
+        actors = [*node.actors, *[Actor(SOMEONE)] * (len(roles) - len(node.actors))]
+        told = [(a, role) for a, role in zip(actors, _ROLES, strict=False) if a.is_variable]
+        variables = [self.columns[a.name] for a, _ in told]
+        body = self._rows(node, actors, told, side)
+        if side == "possibly":
+            body += f"\n  UNION ALL\n{self._doubts(node, actors, told)}"
+        made = self._step(f"{node.name}_{side}", body, variables, disjoint=side == "surely")
+        open_ = side == "possibly" or len(told) + sum(a.name == EGO for a in actors) < len(roles)
+        return self._joined_up(made) if open_ else made
+
+    def _rows(
+        self,
+        node: Call,
+        actors: Iterable[Actor],
+        told: Iterable[tuple[Actor, str]],
+        side: Side,
+    ) -> str:
+        """What holds; in what is possible also whose value is not known."""
+        columns = "".join(f", e.{role} AS {self.columns[a.name]}" for a, role in told)
+        told_so = f"name = {literal(node.name)} AND source = 'rule' AND truth = 'true'"
+        events = f"(SELECT * FROM events WHERE {told_so}"
+        if node.name in SYMMETRIC:
+            events += (
+                "\n    UNION ALL SELECT * REPLACE (other_id AS actor_id, actor_id AS other_id)"
+                f" FROM events WHERE {told_so}"
+            )
+        where = []
+        joins = ""
+        for k, (actor, role) in enumerate(zip(actors, _ROLES, strict=False)):
+            where += self._who(actor, f"e.{role}", may_be_null=False)
+            if actor.cls is not None:
+                words = [literal(c.word) for c in sorted(CLASSES[actor.cls])]
+                words += ["'unknown'"] if side == "possibly" else []
+                joins += (
+                    f"\n  JOIN tracks k{k} ON k{k}.log_id = e.log_id AND k{k}.track_id = e.{role}"
+                    f" AND k{k}.cls IN ({', '.join(words)})"
+                )
+        if node.compare is not None:
+            holds = f"e.value {_compare(node.compare)}"
+            where.append(holds if side == "surely" else f"({holds} OR e.value IS NULL)")
+        return (
+            f"  SELECT e.scene_id{columns}, e.t0_ns AS t0, e.t1_ns + {STEP_NS} AS t1\n"
+            f"  FROM {events}) e{joins}" + (f"\n  WHERE {' AND '.join(where)}" if where else "")
+        )
+
+    def _doubts(self, node: Call, actors: list[Actor], told: Iterable[tuple[Actor, str]]) -> str:
+        """What is not known: for those named in the evidence in any role, or else for anybody."""
+        roles = _ROLES[: len(actors)]
+        rows = []
+        for role in roles or ("",):
+            columns = "".join(
+                f", {'e.doubt' if mine == role else 'NULL::BIGINT'} AS {self.columns[a.name]}"
+                for a, mine in told
+            )
+            where = []
+            for actor, mine in zip(actors, roles, strict=True):
+                if mine == role:
+                    where += self._who(actor, "e.doubt", may_be_null=True)
+            rows.append(
+                f"  SELECT e.scene_id{columns}, e.t0, e.t1 FROM doubts_{node.name} e"
+                + (f" WHERE {' AND '.join(where)}" if where else "")
+            )
+        self.steps.setdefault(
+            f"doubts_{node.name}",
+            f"""  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1,
+    unnest(CASE WHEN actor_id IS NOT NULL THEN [actor_id]
+      WHEN json_array_length(evidence, '$.actors') > 0
+        THEN from_json(json_extract(evidence, '$.actors'), '["BIGINT"]')
+      ELSE [NULL::BIGINT] END) AS doubt
+  FROM events
+  WHERE name = {literal(node.name)} AND source = 'rule' AND truth = 'unknown'""",
+        )
+        return "\n  UNION ALL\n".join(rows)
+
+    def _who(self, actor: Actor, column: str, *, may_be_null: bool) -> list[str]:
+        """Whether the one in the column may be the actor; variables are not who is named `ego`."""
+        if actor.name == EGO:
+            condition = f"{column} = {EGO_ID}"
+        elif actor.is_variable and self.names_ego:
+            condition = f"{column} <> {EGO_ID}"
+        else:
+            return []
+        return [f"({condition} OR {column} IS NULL)" if may_be_null else condition]
+
+    def _fact(self, node: Fact, side: Side) -> _Relation:
+        kind = FACTS[node.name]
+        if node.compare is not None:
+            holds = f"{kind.sql} {_compare(node.compare)}"
+        else:
+            words = ", ".join(map(literal, node.words))
+            holds = f"nullif({kind.sql}, 'unknown') IN ({words})"
+        if side == "possibly":
+            holds = f"({holds}) IS NOT FALSE"
+        joins = ""
+        if kind.sql.startswith("l."):
+            joins += " JOIN logs l USING (log_id)"
+        if "c." in kind.sql:
+            joins += (
+                " LEFT JOIN (SELECT scene_id, any_value(rarity) AS rarity FROM clusters"
+                " GROUP BY scene_id) c USING (scene_id)"
+            )
+        body = (
+            f"  SELECT s.scene_id, s.t0_ns AS t0, s.t1_ns + {STEP_NS} AS t1\n"
+            f"  FROM scenes s{joins}\n  WHERE {holds}"
+        )
+        return self._step(node.name, body, (), disjoint=True)
+
+    def _similar(self, node: Similar, side: Side) -> _Relation:
+        spans = self._spans()
+        scene_id, model = self.vectors[node.scene]
+        mine = f"scene_id = {scene_id} AND model = {literal(model)}"
+        holds = f"v.cosine {_compare(node.compare)}"
+        body = f"""  SELECT s.scene_id, s.t0, s.t1 FROM {spans.name} s LEFT JOIN (
+    SELECT scene_id, array_inner_product(
+      vector, (SELECT any_value(vector) FROM embeddings WHERE {mine})) AS cosine
+    FROM embeddings WHERE model = {literal(model)}
+  ) v USING (scene_id)
+  WHERE s.scene_id <> {scene_id} AND {holds if side == "surely" else f"({holds}) IS NOT FALSE"}"""
+        return self._step("similar", body, (), disjoint=True)
+
+    def _and(self, node: And, side: Side, outside: frozenset[str]) -> _Relation:
+        def around(part: Node) -> frozenset[str]:
+            return outside.union(*(bound(p) for p in node.parts if p is not part))
+
+        holds = [part for part in node.parts if not isinstance(part, Not)]
+        denied = [part for part in node.parts if isinstance(part, Not)]
+        # Those who are told of first: what is counted, or holds throughout, is joined to them.
+        holds.sort(key=lambda part: not bound(part))
+        made = [self.relation(part, side, around(part)) for part in holds]
+        start = made[0] if made else self._spans()
+        whole = reduce(lambda one, two: self._meet(one, two, side), made[1:], start)
+        for part in denied:
+            whole = self._cut(whole, self.relation(part.part, _OTHER[side], around(part)))
+        return whole
+
+    def _meet(self, one: _Relation, two: _Relation, side: Side) -> _Relation:
+        """Who and when in both."""
+        variables, joined, told = _join(one, two, side)
+        body = (
+            f"  SELECT l.scene_id{told}, greatest(l.t0, r.t0) AS t0, least(l.t1, r.t1) AS t1\n"
+            f"  FROM {one.name} l JOIN {two.name} r ON {joined}"
+            " AND l.t0 < r.t1 AND r.t0 < l.t1"
+        )
+        return self._step("and", body, variables)
+
+    def _cut(self, whole: _Relation, out: _Relation) -> _Relation:
+        """What is left of intervals when others are cut out of them."""
+        shared = [v for v in whole.variables if v in out.variables]
+        same = "".join(f" AND (b.{v} = o.{v} OR b.{v} IS NULL OR o.{v} IS NULL)" for v in shared)
+        told = "".join(f", b.{v}" for v in whole.variables)
+        base = self._step(
+            "base", f"  SELECT *, row_number() OVER () AS rid FROM {whole.name}", whole.variables
+        )
+        holes = self._step(
+            "holes",
+            f"""  SELECT b.rid, greatest(o.t0, b.t0) AS h0, least(o.t1, b.t1) AS h1
+  FROM {base.name} b JOIN {out.name} o ON o.scene_id = b.scene_id{same}
+    AND o.t0 < b.t1 AND b.t0 < o.t1""",
+            (),
+        )
+        body = f"""  SELECT b.scene_id{told}, p.t0, p.t1 FROM {base.name} b JOIN (
+    SELECT h.rid, coalesce(max(h.h1) OVER (PARTITION BY h.rid ORDER BY h.h0, h.h1
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), b.t0) AS t0, h.h0 AS t1
+    FROM {holes.name} h JOIN {base.name} b USING (rid)
+    UNION ALL
+    SELECT b.rid, coalesce(max(h.h1), b.t0), b.t1
+    FROM {base.name} b LEFT JOIN {holes.name} h USING (rid) GROUP BY b.rid, b.t0, b.t1
+  ) p USING (rid)
+  WHERE p.t0 < p.t1"""
+        return self._step("without", body, whole.variables, disjoint=whole.disjoint)
+
+    def _or(self, parts: list[_Relation]) -> _Relation:
+        """Any of them; who is told of in some branches only is somebody."""
+        variables = [v for v in parts[0].variables if all(v in part.variables for part in parts)]
+        told = "".join(f", {v}" for v in variables)
+        rows = [f"  SELECT scene_id{told}, t0, t1 FROM {part.name}" for part in parts]
+        return self._joined_up(self._step("or", "\n  UNION ALL\n".join(rows), variables))
+
+    def _joined_up(self, made: _Relation) -> _Relation:
+        """Intervals of the same actors that meet, as one."""
+        if made.disjoint:
+            return made
+        told = "".join(f"{v}, " for v in made.variables)
+        by = f"PARTITION BY {', '.join(['scene_id', *made.variables])} ORDER BY t0, t1"
+        body = f"""  SELECT scene_id, {told}min(t0) AS t0, max(t1) AS t1 FROM (
+    SELECT *, sum(fresh) OVER ({by} ROWS UNBOUNDED PRECEDING) AS island FROM (
+      SELECT *, (t0 > coalesce(max(t1) OVER ({by}
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), t0 - 1))::INT AS fresh
+      FROM {made.name}))
+  GROUP BY scene_id, {told}island"""
+        return self._step("runs", body, made.variables, disjoint=True)
+
+    def _sequence(self, node: Sequence, side: Side, outside: frozenset[str]) -> _Relation:
+        one = self.relation(node.first, side, outside | bound(node.second))
+        two = self.relation(node.second, side, outside | bound(node.first))
+        if node.order == "overlaps":
+            return self._meet(one, two, side)
+        variables, joined, told = _join(one, two, side)
+        until = "greatest(l.t1, r.t1)"
+        match node.order:
+            case "then":
+                order = "r.t0 > l.t0"
+            case "before":
+                order = "r.t0 >= l.t1"
+            case _:
+                order, until = "l.t0 >= r.t0 AND l.t1 <= r.t1", "l.t1"
+        if node.within_s is not None:
+            order += f" AND r.t0 <= l.t1 + {round(node.within_s * 1e9)}"
+        body = (
+            f"  SELECT l.scene_id{told}, l.t0, {until} AS t1\n"
+            f"  FROM {one.name} l JOIN {two.name} r ON {joined} AND {order}"
+        )
+        return self._step(node.order, body, variables)
+
+    def _lasting(self, node: Lasting, side: Side, outside: frozenset[str]) -> _Relation:
+        part = self._joined_up(self.relation(node.part, side, outside))
+        body = f"  SELECT * FROM {part.name} WHERE t1 - t0 {node.op} {round(node.seconds * 1e9)}"
+        return self._step("lasting", body, part.variables, disjoint=True)
+
+    def _count(self, node: Count, side: Side, outside: frozenset[str]) -> _Relation:
+        """At least so many; other comparisons were written as this one, or its denial."""
+        part = self._joined_up(self.relation(node.part, side, outside))
+        least = round(node.compare.number)
+        whom = None if node.of is None else self.columns[node.of.name]
+        group = [
+            v for name, v in self.columns.items()
+            if name in outside and v in part.variables and v != whom
+        ]  # fmt: skip
+        if node.at_once:
+            return self._at_once(part, group, whom, least)
+        inner = [v for v in part.variables if v not in group]
+        who = "b." + whom if whom else f"({', '.join(f'b.{v}' for v in [*inner, 't0', 't1'])})"
+        enough = f"count(DISTINCT {who}) >= {least}"
+        if side == "possibly" and inner:
+            # Somebody, it is not known who: it may be any number of them.
+            enough += f" OR bool_or({' OR '.join(f'b.{v} IS NULL' for v in inner)})"
+        told = "".join(f", b.{v}" for v in group)
+        if node.within_s is None:
+            spans = self._spans()
+            body = f"""  SELECT b.scene_id{told}, any_value(s.t0) AS t0, any_value(s.t1) AS t1
+  FROM {part.name} b JOIN {spans.name} s USING (scene_id)
+  GROUP BY b.scene_id{told} HAVING {enough}"""
+            return self._step("count", body, group, disjoint=True)
+        same = "".join(f" AND a.{v} IS NOT DISTINCT FROM b.{v}" for v in group)
+        body = f"""  SELECT b.scene_id{told}, a.t0, max(b.t1) AS t1
+  FROM (SELECT DISTINCT {", ".join(["scene_id", *group, "t0"])} FROM {part.name}) a
+  JOIN {part.name} b ON a.scene_id = b.scene_id{same}
+    AND b.t0 BETWEEN a.t0 AND a.t0 + {round(node.within_s * 1e9)}
+  GROUP BY b.scene_id{told}, a.t0 HAVING {enough}"""
+        return self._step("count", body, group)
+
+    def _at_once(
+        self, part: _Relation, group: list[str], whom: str | None, least: int
+    ) -> _Relation:
+        """Begins count up, ends count down."""
+        if whom is not None:
+            kept = [*group, whom]
+            listed = ", ".join(["scene_id", *kept, "t0", "t1"])
+            part = self._joined_up(self._step("each", f"  SELECT {listed} FROM {part.name}", kept))
+        told = "".join(f"{v}, " for v in group)
+        by = ", ".join(["scene_id", *group])
+        body = f"""  SELECT scene_id, {told}t AS t0, until AS t1 FROM (
+    SELECT *, sum(change) OVER (PARTITION BY {by} ORDER BY t) AS number,
+      lead(t) OVER (PARTITION BY {by} ORDER BY t) AS until
+    FROM (
+      SELECT scene_id, {told}t, sum(change) AS change FROM (
+        SELECT scene_id, {told}t0 AS t, 1 AS change FROM {part.name}
+        UNION ALL SELECT scene_id, {told}t1, -1 FROM {part.name})
+      GROUP BY scene_id, {told}t))
+  WHERE number >= {least} AND until IS NOT NULL"""
+        return self._joined_up(self._step("at_once", body, group))
+
+
+def _join(one: _Relation, two: _Relation, side: Side) -> tuple[list[str], str, str]:
+    """Variables of both, the condition that they are the same actors, and how they are told."""
+    shared = [v for v in one.variables if v in two.variables]
+    mine = [v for v in one.variables if v not in shared]
+    theirs = [v for v in two.variables if v not in shared]
+    conditions = ["l.scene_id = r.scene_id"]
+    for v in shared:
+        same = f"l.{v} = r.{v}"
+        open_ = f"({same} OR l.{v} IS NULL OR r.{v} IS NULL)"
+        conditions.append(same if side == "surely" else open_)
+    for a in mine:
+        for b in theirs:
+            apart = f"l.{a} <> r.{b}"
+            conditions.append(apart if side == "surely" else f"({apart}) IS NOT FALSE")
+    told = "".join(
+        [
+            *(
+                f", {f'l.{v}' if side == 'surely' else f'coalesce(l.{v}, r.{v})'} AS {v}"
+                for v in shared
+            ),
+            *(f", l.{v}" for v in mine),
+            *(f", r.{v}" for v in theirs),
+        ]
+    )
+    return [*shared, *mine, *theirs], " AND ".join(conditions), told
+
+
+def _compare(compare: Compare) -> str:
+    op = "<>" if compare.op == "!=" else compare.op
+    return f"{op} {compare.number!r}::DOUBLE"
+
+
+def _normal(node: Node) -> Node:
+    """Counts as ``at least``: at most n is not more than n, exactly n is both."""
+    match node:
+        case Count(compare=compare):
+            part = replace(node, part=_normal(node.part))
+
+            def least(number: float) -> Node:
+                # At least none is always so.
+                return replace(part, compare=Compare(">=", number))
+
+            n = compare.number
+            match compare.op:
+                case ">=":
+                    return least(n)
+                case ">":
+                    return least(n + 1)
+                case "<":
+                    return Not(least(n))
+                case "<=":
+                    return Not(least(n + 1))
+                case "=":
+                    more = Not(least(n + 1))
+                    return And(least(n), more) if n > 0 else more
+                case _:
+                    above = least(n + 1)
+                    return Or(Not(least(n)), above) if n > 0 else above
+        case And(parts=parts):
+            made = [
+                inner
+                for part in map(_normal, parts)
+                for inner in (part.parts if isinstance(part, And) else (part,))
+            ]
+            return And(*made, place=node.place)
+        case Or(parts=parts):
+            return Or(*map(_normal, parts), place=node.place)
+        case Sequence(first=first, second=second):
+            return replace(node, first=_normal(first), second=_normal(second))
+        case Not(part=part) | Lasting(part=part):
+            return replace(node, part=_normal(part))
+    return node
+
+
+def _asserted(node: Node) -> list[Call]:
+    """Calls that stand for something that is so, not for what is denied."""
+    match node:
+        case Call():
+            return [node]
+        case Not():
+            return []
+    return [call for child in node.children() for call in _asserted(child)]

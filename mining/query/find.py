@@ -1,0 +1,307 @@
+"""Asks a query: of a lake, in one statement, or of scenes that are in none.
+
+The same query that finds a situation in a lake says of a generated scene whether it shows it, and of
+a drive in closed loop whether it passed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from lake import Lake
+from lake.convert import scenes_table
+from lake.sql import run_sql
+from mining.predicates import tag_scene
+from mining.query.check import checked
+from mining.query.compile import EGO_ID, Plan, plan_of
+from mining.query.mistakes import BadExpression
+from mining.query.parse import parse
+from mining.query.tree import EGO, Call, Node, Query, Similar
+from mining.tag import event_rows
+from mining.vectors import model_of
+from schemas.errors import MissingData, UnknownName
+from schemas.labels import AgentClass
+from schemas.scene import Scene
+from schemas.tables import TABLES
+
+AT_MOST = 1000
+"""Matches told with their evidence, where no other limit is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """For whom and when a query holds in a scene.
+
+    Attributes:
+        scene_id: The scene.
+        log_id: Its log.
+        name: The scene's name.
+        t0_s: Begin, since the scene began [s].
+        t1_s: End, included [s].
+        truth: ``true`` or ``unknown``.
+        actors: Track id of each variable, and of the ego if it is named; None: somebody.
+        evidence: Of each predicate the numbers that made it true, with its ``value``.
+    """
+
+    scene_id: int
+    log_id: int
+    name: str
+    t0_s: float
+    t1_s: float
+    truth: str
+    actors: Mapping[str, int | None]
+    evidence: Mapping[str, Any]
+
+    def answer(self) -> dict[str, Any]:
+        """As JSON tells it; ids are strings."""
+        return {
+            "scene_id": str(self.scene_id), "log_id": str(self.log_id), "name": self.name,
+            "t0_s": self.t0_s, "t1_s": self.t1_s, "truth": self.truth,
+            "actors": {k: None if v is None else str(v) for k, v in self.actors.items()},
+            "evidence": dict(self.evidence),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindReport:
+    """The answer of ``mine find``.
+
+    Attributes:
+        query: As it was understood.
+        total: How many matches there are, told or not.
+        scenes: In how many scenes.
+        searched: Of how many.
+        matches: By scene and time.
+    """
+
+    query: str
+    total: int
+    scenes: int
+    searched: int
+    matches: Sequence[Match]
+
+
+def find(lake: Lake, query: str | Query | Node, *, limit: int = AT_MOST) -> FindReport:
+    """Where a query holds in a lake.
+
+    Args:
+        lake: Whose scenes; they must be tagged.
+        query: Text, or made in Python.
+        limit: How many matches to tell; all are counted.
+
+    Raises:
+        BadExpression: The query cannot be asked.
+        UnknownName: There is no scene as it names.
+        MissingData: A predicate was never looked for here, or there are no vectors to compare.
+    """
+    lake = lake.at()
+    asked = understood(query)
+    _see_that_tagged(lake, asked)
+    plan = plan_of(asked, vectors=_vectors(lake, asked))
+    sql = (
+        f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
+        " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
+        f" ORDER BY truth, scene_id, t0_ns, t1_ns LIMIT {max(limit, 1)}"
+    )
+    rows = lake.sql(sql).to_pylist()
+    matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
+    return FindReport(
+        query=str(asked),
+        total=rows[0]["total"] if rows else 0,
+        scenes=rows[0]["in_scenes"] if rows else 0,
+        searched=lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py(),
+        matches=matches,
+    )
+
+
+def holds(query: str | Query | Node, scenes: Sequence[Scene]) -> list[list[Match]]:
+    """Where a query holds in each of some scenes, which need not be in a lake.
+
+    Raises:
+        BadExpression: The query cannot be asked.
+        MissingData: It asks for what only a lake knows: vectors and clusters.
+    """
+    asked = understood(query)
+    if not scenes:
+        return []
+    if any(isinstance(node, Similar) for node in asked.node.walk()):
+        raise MissingData(
+            "A scene that is in no lake has no vector to compare.",
+            hint="Leave `similar to` out, or put the scene into a lake and encode it.",
+        )
+    plan = plan_of(asked)
+    tables = tables_of_scenes(scenes, only=names_of(asked))
+    rows = run_sql(f"{plan.sql} ORDER BY truth, t0_ns", tables=tables).to_pylist()
+    begins = {scene.scene_id: scene.t0_ns for scene in scenes}
+    events = [
+        {**event, "scene_t0_ns": begins[event["scene_id"]]}
+        for event in tables["events"].to_pylist()
+        if event["truth"] == "true"
+    ]
+    found: dict[int, list[Match]] = {scene.scene_id: [] for scene in scenes}
+    for match in _matches(rows, plan, lambda _: events):
+        found[match.scene_id].append(match)
+    return [found[scene.scene_id] for scene in scenes]
+
+
+def explain(lake: Lake, query: str | Query | Node) -> str:
+    """How a query was understood, the statement that it became, and how DuckDB runs that."""
+    lake = lake.at()
+    asked = understood(query)
+    plan = plan_of(asked, vectors=_vectors(lake, asked))
+    steps = lake.sql(f"EXPLAIN {plan.sql}")
+    return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+
+
+def understood(query: str | Query | Node) -> Query:
+    """The query, read and checked.
+
+    Raises:
+        BadExpression: It cannot be asked.
+    """
+    if isinstance(query, str):
+        query = parse(query)
+    return checked(Query(query) if isinstance(query, Node) else query)
+
+
+def names_of(query: Query) -> list[str]:
+    """The predicates that a query uses."""
+    return list(dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)))
+
+
+def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[str, pa.Table]:
+    """The tables that a query reads, of scenes that are in no lake.
+
+    Args:
+        scenes: Each with an id of its own.
+        only: Predicates to look for.
+    """
+    names = list(only)
+    events = [
+        {**row, "run_id": 0}
+        for scene in scenes
+        for row in event_rows(scene, tag_scene(scene, names))
+    ]
+    tracks = {
+        (scene.log_id, int(track)): AgentClass(cls).word
+        for scene in scenes
+        for track, cls in zip(scene.tracks.track_id, scene.tracks.cls, strict=True)
+    }
+    kinds = [
+        {"log_id": log, "track_id": track, "cls": cls} for (log, track), cls in tracks.items()
+    ]
+    datasets = {scene.log_id: scene.dataset for scene in scenes}
+    logs = [{"log_id": log, "dataset": dataset} for log, dataset in datasets.items()]
+    return {
+        "scenes": scenes_table(scenes, 0, split_group=""),
+        "logs": pa.Table.from_pylist(logs, schema=TABLES["logs"].schema),
+        "events": pa.Table.from_pylist(events, schema=TABLES["events"].schema),
+        "tracks": pa.Table.from_pylist(kinds, schema=TABLES["tracks"].schema),
+    }
+
+
+def _matches(
+    rows: Sequence[Mapping[str, Any]], plan: Plan, events_of: Callable[[str], list[dict[str, Any]]]
+) -> list[Match]:
+    names = sorted({call.name for call in plan.calls})
+    by_scene: dict[int, list[Mapping[str, Any]]] = {}
+    if rows and names:
+        ids = sorted({row["scene_id"] for row in rows})
+        told = ", ".join(f"'{name}'" for name in names)
+        where = f"name IN ({told}) AND scene_id IN ({', '.join(map(str, ids))})"
+        for event in events_of(where):
+            by_scene.setdefault(event["scene_id"], []).append(event)
+    made = []
+    for row in rows:
+        actors = {name: row[column] for name, column in plan.columns.items()}
+        names_ego = any(a.name == EGO for call in plan.calls for a in call.actors)
+        made.append(
+            Match(
+                scene_id=row["scene_id"],
+                log_id=row["log_id"],
+                name=row["name"],
+                t0_s=round(row["t0_ns"] / 1e9, 3),
+                t1_s=round(row["t1_ns"] / 1e9, 3),
+                truth=row["truth"],
+                actors={**({EGO: EGO_ID} if names_ego else {}), **actors},
+                evidence=_evidence(row, plan, actors, by_scene.get(row["scene_id"], [])),
+            )
+        )
+    return made
+
+
+def _evidence(
+    row: Mapping[str, Any],
+    plan: Plan,
+    actors: Mapping[str, int | None],
+    events: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Of each predicate the event that lies in the match, or reaches into it, for its actors."""
+    told: dict[str, Any] = {}
+    for call in plan.calls:
+        wanted = [EGO_ID if a.name == EGO else actors.get(a.name) for a in call.actors]
+        for event in events:
+            begin = event["t0_ns"] - event["scene_t0_ns"]
+            fits = event["name"] == call.name and begin <= row["t1_ns"]
+            fits &= event["t1_ns"] - event["scene_t0_ns"] >= row["t0_ns"]
+            for who, role in zip(wanted, ("actor_id", "other_id"), strict=False):
+                fits &= who is None or event[role] == who
+            if fits:
+                facts = json.loads(event["evidence"]) if event["evidence"] else {}
+                told.setdefault(call.name, {"value": event["value"], **facts})
+    return told
+
+
+def _events(lake: Lake, where: str) -> list[dict[str, Any]]:
+    rows = lake.sql(
+        "SELECT e.scene_id, e.name, e.t0_ns, e.t1_ns, e.actor_id, e.other_id, e.value, e.evidence,"
+        " s.t0_ns AS scene_t0_ns FROM events e JOIN scenes s USING (scene_id)"
+        f" WHERE e.truth = 'true' AND e.source = 'rule' AND e.{where.replace('scene_id', 'e.scene_id')}"
+        " ORDER BY e.t0_ns"
+    )
+    return rows.to_pylist()
+
+
+def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
+    """Whose vector is meant by each scene that others shall be similar to."""
+    wanted = [node for node in query.node.walk() if isinstance(node, Similar)]
+    if not wanted:
+        return {}
+    model = model_of(lake)
+    found: dict[str, tuple[int, str]] = {}
+    for node in wanted:
+        try:
+            scene_id = lake.resolve_scene(node.scene)
+        except UnknownName as error:
+            raise BadExpression(
+                query.text, node.place, error.message.rstrip("."), hint=error.hint
+            ) from error
+        where = f"scene_id = {scene_id} AND model = '{model}'"
+        if not lake.read("embeddings", ["scene_id"], where).num_rows:
+            raise MissingData(
+                f"Scene {scene_id} has no vector of {model}.", hint="Run `scenelake encode`."
+            )
+        found[node.scene] = (scene_id, model)
+    return found
+
+
+def _see_that_tagged(lake: Lake, query: Query) -> None:
+    """What was never looked for is not absent.
+
+    Raises:
+        MissingData: No run of ``mine tag`` here looked for a predicate of the query.
+    """
+    looked: set[str] = set()
+    for row in lake.read("runs", ["params"], "command = 'mine tag'").to_pylist():
+        looked.update(json.loads(row["params"]).get("only") or ())
+    missing = [n for n in names_of(query) if n not in looked]
+    if missing:
+        raise MissingData(
+            f"Nobody has looked for {', '.join(f'`{name}`' for name in missing)} in this lake yet.",
+            hint=f"Run `scenelake mine tag --only {','.join(missing)}`, or without --only for all.",
+        )

@@ -1,0 +1,211 @@
+"""What a query means, worked out step by step for every choice of actors; slow, and plain.
+
+Time is in whole steps; an interval ``(t0, t1)`` leaves its end out. Nothing is shared with the SQL
+that it is compared with, but the nodes of a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+
+from mining.query.check import bound
+from mining.query.tree import (
+    EGO,
+    And,
+    Call,
+    Compare,
+    Count,
+    Fact,
+    Lasting,
+    Node,
+    Not,
+    Or,
+    Sequence,
+)
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A row of events: true of these actors, or in doubt (of ``actor``, or of anybody)."""
+
+    name: str
+    begin: int
+    end: int
+    actor: int | None = None
+    other: int | None = None
+    value: float | None = None
+    surely: bool = True
+
+
+@dataclass(frozen=True)
+class World:
+    """A scene: how long it is, who is there, what is told of it."""
+
+    steps: int
+    others: tuple[int, ...]
+    told: tuple[Told, ...]
+    roles: Mapping[str, int]
+    facts: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def answers(world: World, node: Node, *, surely: bool) -> set[tuple[tuple[int, ...], int, int]]:
+    """(who each bound variable is, in the order of their names; begin; end) of every match."""
+    said = [a.name for n in node.walk() if isinstance(n, Call) for a in n.actors]
+    if EGO not in said:  # only then may a variable be the ego
+        world = replace(world, others=(0, *world.others))
+    names = sorted(bound(node))
+    found = set()
+    for chosen in permutations(world.others, len(names)):
+        who = dict(zip(names, chosen, strict=True))
+        first: dict[int, int] = {}
+        for begin, end in intervals(world, node, who, surely=surely):
+            first[begin] = min(end, first.get(begin, end))
+        found |= {(chosen, begin, end) for begin, end in first.items()}
+    return found
+
+
+def intervals(world: World, node: Node, who: Mapping[str, int], *, surely: bool) -> list[Interval]:
+    """When it holds, for the actors chosen; variables that are not chosen are anyone."""
+    again = lambda part, now=surely: intervals(world, part, who, surely=now)  # noqa: E731
+    match node:
+        case Call():
+            return runs(
+                step for step in range(world.steps) if calls(world, node, who, step, surely)
+            )
+        case Fact(name=name, words=words):
+            value = world.facts.get(name)
+            holds = value in words if value is not None else not surely
+            return [(0, world.steps)] if holds else []
+        case Not(part=part):
+            covered = {s for a, b in chosen_of(world, part, who, not surely) for s in range(a, b)}
+            return runs(set(range(world.steps)) - covered)
+        case And(parts=parts):
+            now = [(0, world.steps)]
+            for part in parts:
+                now = [
+                    (max(a, c), min(b, d)) for a, b in now for c, d in again(part)
+                    if max(a, c) < min(b, d)
+                ]  # fmt: skip
+            return now
+        case Or(parts=parts):
+            return runs(
+                s
+                for part in parts
+                for a, b in chosen_of(world, part, who, surely)
+                for s in range(a, b)
+            )
+        case Lasting(part=part, op=op, seconds=seconds):
+            long = runs(s for a, b in again(part) for s in range(a, b))
+            return [
+                (a, b) for a, b in long
+                if (b - a >= seconds * 10 if op == ">=" else b - a <= seconds * 10)
+            ]  # fmt: skip
+        case Sequence(order=order, first=one, second=two, within_s=within):
+            limit = 10**9 if within is None else within * 10
+            made = []
+            for a, b in again(one):
+                for c, d in again(two):
+                    if order == "then" and a < c <= b + limit:
+                        made.append((a, max(b, d)))
+                    if order == "before" and b <= c <= b + limit:
+                        made.append((a, max(b, d)))
+                    if order == "during" and c <= a and b <= d:
+                        made.append((a, b))
+                    if order == "overlaps" and max(a, c) < min(b, d):
+                        made.append((max(a, c), min(b, d)))
+            return made
+        case Count():
+            return counted(world, node, who, surely)
+    raise AssertionError(node)
+
+
+def calls(world: World, node: Call, who: Mapping[str, int], step: int, surely: bool) -> bool:
+    """Whether a predicate holds at a step for the actors chosen."""
+    names = [a.name for a in node.actors] + ["_"] * (world.roles[node.name] - len(node.actors))
+    ids = [0 if name == EGO else who.get(name) for name in names]
+    for told in world.told:
+        if told.name != node.name or not told.begin <= step < told.end:
+            continue
+        if told.surely:
+            theirs = (told.actor, told.other)
+            fits = all(i is None or i == t for i, t in zip(ids, theirs, strict=False))
+            compared = (
+                node.compare is None or told.value is None or compares(told.value, node.compare)
+            )
+            compared &= told.value is not None or node.compare is None or not surely
+            if fits and compared:
+                return True
+        elif not surely and (told.actor is None or None in ids or told.actor in ids or not ids):
+            return True
+    return False
+
+
+def compares(value: float, compare: Compare) -> bool:
+    """Whether a value compares so."""
+    n = compare.number
+    return {"<": value < n, "<=": value <= n, ">": value > n, ">=": value >= n,
+            "=": value == n, "!=": value != n}[compare.op]  # fmt: skip
+
+
+def chosen_of(world: World, part: Node, who: Mapping[str, int], surely: bool) -> list[Interval]:
+    """When it holds for anyone whom the chosen actors leave open."""
+    free = sorted(bound(part) - set(who))
+    rest = [i for i in world.others if i not in who.values()]
+    return [
+        run
+        for chosen in permutations(rest, len(free))
+        for run in intervals(
+            world, part, {**who, **dict(zip(free, chosen, strict=True))}, surely=surely
+        )
+    ]
+
+
+def counted(world: World, node: Count, who: Mapping[str, int], surely: bool) -> list[Interval]:
+    """When, or whether, there are so many."""
+    op, n = node.compare.op, node.compare.number
+    if op in ("<", "<=", "=", "!="):
+        raise AssertionError("asked of whole scenes by `numbers`")
+    least = n + (op == ">")
+    free = sorted(bound(node.part) - set(who))
+    rest = [i for i in world.others if i not in who.values()]
+    rows: list[tuple[tuple[int, ...], Interval]] = []
+    for chosen in permutations(rest, len(free)):
+        env = {**who, **dict(zip(free, chosen, strict=True))}
+        steps = {
+            s for a, b in intervals(world, node.part, env, surely=surely) for s in range(a, b)
+        }
+        whom = chosen if node.of is None else (env[node.of.name],)
+        rows += [(whom, run) for run in runs(steps)]
+    key = (lambda row: row) if node.of is None else (lambda row: row[0])
+    if node.at_once:
+        if node.of is not None:
+            covered: dict[tuple[int, ...], set[int]] = {}
+            for whom, (a, b) in rows:
+                covered.setdefault(whom, set()).update(range(a, b))
+            rows = [(whom, run) for whom, steps in covered.items() for run in runs(steps)]
+        return runs(
+            s for s in range(world.steps) if sum(a <= s < b for _, (a, b) in rows) >= least
+        )
+    if node.within_s is not None:
+        made = []
+        for start in {a for _, (a, _) in rows}:
+            near = [row for row in rows if start <= row[1][0] <= start + node.within_s * 10]
+            if len({key(row) for row in near}) >= least:
+                made.append((start, max(row[1][1] for row in near)))
+        return made
+    return [(0, world.steps)] if len({key(row) for row in rows}) >= least else []
+
+
+def runs(steps: Iterable[int]) -> list[Interval]:
+    """Stretches of steps that follow each other."""
+    made: list[Interval] = []
+    for step in sorted(set(steps)):
+        if made and made[-1][1] == step:
+            made[-1] = (made[-1][0], step + 1)
+        else:
+            made.append((step, step + 1))
+    return made

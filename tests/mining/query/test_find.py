@@ -1,0 +1,155 @@
+"""Queries of a lake, and of scenes that are in none: the same answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from mining.query import actor, count, fact, find, holds, predicate
+from mining.query.find import explain
+from mining.query.mistakes import BadExpression
+from mining.tag import tag
+from schemas.errors import MissingData
+from schemas.labels import Daylight, Weather
+from tests.mining.test_tag import braking_log, lake_of
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    made = lake_of(
+        tmp_path_factory.mktemp("find") / "lake",
+        [
+            braking_log("hard in rain", weather=Weather.RAIN, daylight=Daylight.NIGHT),
+            braking_log("hard in the sun", weather=Weather.CLEAR),
+            braking_log("hard, who knows"),
+            braking_log("soft in rain", weather=Weather.RAIN, hard=False),
+        ],
+    )
+    tag(made)
+    return made
+
+
+def named(report) -> set[str]:
+    return {match.name for match in report.matches}
+
+
+def test_a_predicate_with_a_fact(lake):
+    report = find(lake, "hard_brake(ego) and weather is rain")
+    assert named(report) == {"hard in rain"}
+    assert (report.total, report.scenes, report.searched) == (1, 1, 4)
+    (match,) = report.matches
+    assert match.actors == {"ego": 0}
+    assert match.truth == "true"
+    # It brakes from 4 s to 6 s.
+    assert match.t0_s == pytest.approx(4.0, abs=0.3)
+    assert match.t1_s == pytest.approx(6.0, abs=0.3)
+    assert match.evidence["hard_brake"]["value"] == pytest.approx(-7.0, abs=0.5)
+
+
+def test_what_is_unknown_is_neither_true_nor_false(lake):
+    rain, dry = "hard_brake(ego) and weather is rain", "hard_brake(ego) and not weather is rain"
+    assert named(find(lake, rain)) == {"hard in rain"}
+    assert named(find(lake, dry)) == {"hard in the sun"}
+    maybe = find(lake, f"{rain} unknown as true")
+    assert {m.name: m.truth for m in maybe.matches} == {
+        "hard in rain": "true", "hard, who knows": "unknown",
+    }  # fmt: skip
+
+
+def test_values_compare_in_any_unit(lake):
+    hard = {"hard in rain", "hard in the sun", "hard, who knows"}
+    assert named(find(lake, "braking(ego) <= -0.5 g")) == hard
+    assert len(named(find(lake, "braking(ego) <= -1 m/s2"))) == 4
+    assert not find(lake, "braking(ego) <= -1 g").matches
+
+
+def test_python_makes_the_same_queries(lake):
+    a = actor("a", "vehicle")
+    made = (predicate("braking", "ego") < -3.0).then(predicate("following", a, "ego"))
+    text = "braking(ego) < -3 m/s2 then following(vehicle a, ego)"
+    assert find(lake, made).query == text == find(lake, text).query
+    rare = count(predicate("braking", "ego"), 1) & fact("daylight", "night")
+    assert named(find(lake, rare)) == {"hard in rain"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "hard_brake(ego)",
+        "braking(ego) then stopped(ego) within 2 s",
+        "braking(ego) for at least 1 s and not weather is snow",
+        "count(vehicle v where near(v, ego)) = 0",
+        "hard_brake(ego) or weather is clear unknown as true",
+        "following(car a, ego) unknown as true",
+    ],
+)
+def test_scenes_alone_are_told_what_a_lake_tells(lake, query):
+    scenes = list(lake.scenes())
+    alone = [match for found in holds(query, scenes) for match in found]
+    stored = find(lake, query).matches
+    key = lambda m: (m.scene_id, m.t0_s, m.t1_s, m.truth, str(m.actors))  # noqa: E731
+    assert sorted(map(key, alone)) == sorted(map(key, stored))
+
+
+def test_all_are_counted_and_few_are_told(lake):
+    report = find(lake, "braking(ego)", limit=2)
+    assert (report.total, report.scenes, len(report.matches)) == (4, 4, 2)
+
+
+def test_what_nobody_looked_for_is_not_absent(tmp_path):
+    lake = lake_of(tmp_path / "lake", [braking_log("one")])
+    with pytest.raises(MissingData, match="hard_brake"):
+        find(lake, "not hard_brake(ego)")
+    tag(lake, only=["hard_brake"])
+    assert find(lake, "hard_brake(ego)").total == 1
+    with pytest.raises(MissingData, match="`near`"):
+        find(lake, "hard_brake(ego) and near(a, ego)")
+
+
+def test_no_vectors_no_similarity(lake):
+    scene = lake.scene_ids()[0]
+    with pytest.raises(MissingData, match="vector"):
+        find(lake, f"similar to {scene}")
+    with pytest.raises(MissingData, match="in no lake"):
+        holds(f"similar to {scene}", list(lake.scenes()))
+
+
+def test_similar_scenes_in_the_same_statement(lake, tmp_path):
+    vectors = {
+        "hard in rain": [1.0, 0.0],
+        "soft in rain": [0.8, 0.6],
+        "hard in the sun": [0.0, 1.0],
+    }
+    scenes = {
+        r["name"]: r["scene_id"] for r in lake.read("scenes", ["name", "scene_id"]).to_pylist()
+    }
+    with lake.run("drawn") as run:
+        rows = [
+            {"scene_id": scenes[n], "model": "m", "vector": v + [0.0] * 62, "run_id": run.id}
+            for n, v in vectors.items()
+        ]
+        lake.append("embeddings", rows)
+    asked = f"similar to {scenes['hard in rain']} >= 0.7 and braking(ego)"
+    assert named(find(lake, asked)) == {"soft in rain"}
+    # Without a vector nothing is known.
+    unsure = find(lake, f"{asked} unknown as true")
+    assert {m.name: m.truth for m in unsure.matches} == {
+        "soft in rain": "true", "hard, who knows": "unknown",
+    }  # fmt: skip
+    assert named(find(lake, f"hard_brake(ego) and not {asked.split(' and')[0]}")) == {
+        "hard in rain", "hard in the sun",
+    }  # fmt: skip
+    with pytest.raises(BadExpression, match="No scene"):
+        find(lake, "similar to 17")
+
+
+def test_the_plan_is_told(lake):
+    told = explain(lake, "hard_brake(ego) and weather is rain")
+    assert "hard_brake(ego) and weather is rain" in told
+    assert "FROM events" in told
+    assert "HASH_JOIN" in told or "JOIN" in told
+
+
+def test_names_cannot_break_out(lake):
+    with pytest.raises(BadExpression):
+        find(lake, 'hard_brake(ego) and dataset is "x" or 1=1')
+    assert find(lake, "dataset is \"x' or 'a' = 'a\"").total == 0

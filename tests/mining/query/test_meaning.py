@@ -1,0 +1,209 @@
+"""Every query means in SQL what it means step by step: drawn worlds, drawn queries."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lake.sql import run_sql
+from mining.query.check import checked
+from mining.query.compile import STEP_NS, plan_of
+from mining.query.mistakes import BadExpression
+from mining.query.parse import parse
+from mining.query.tree import (
+    Actor,
+    And,
+    Call,
+    Compare,
+    Count,
+    Fact,
+    Lasting,
+    Not,
+    Or,
+    Query,
+    Sequence,
+)
+from schemas.tables import TABLES
+from tests.mining.query.oracle import Told, World, answers
+
+STEPS, OTHERS = 12, (1, 2, 3)
+ROLES = {"braking": 1, "stopped": 1, "following": 2, "near": 2, "cut_in": 2}
+BEGAN = 7 * STEP_NS  # the scene begins some time after its log
+
+
+def tables(world: World) -> dict[str, pa.Table]:
+    scene = {
+        "scene_id": 5, "log_id": 9, "name": "drawn", "source": "log", "dataset": "drawn",
+        "t0_ns": BEGAN, "t_anchor_ns": BEGAN, "t1_ns": BEGAN + (world.steps - 1) * STEP_NS,
+        "n_agents": len(world.others), "n_vru": 0, "n_lights": 0, "has_ego": True,
+        "has_map": True, "road_type": "straight", "weather": world.facts.get("weather"),
+        "split_group": "", "run_id": 0,
+    }  # fmt: skip
+    events = []
+    for number, told in enumerate(world.told):
+        row = {
+            "event_id": number, "log_id": 9, "scene_id": 5, "name": told.name, "source": "rule",
+            "t0_ns": BEGAN + told.begin * STEP_NS, "t1_ns": BEGAN + (told.end - 1) * STEP_NS,
+            "value": told.value, "truth": "true" if told.surely else "unknown", "run_id": 0,
+        }  # fmt: skip
+        if told.surely:
+            row |= {"actor_id": told.actor, "other_id": told.other, "evidence": "{}"}
+        else:
+            named = "[]" if told.actor is None else f"[{told.actor}]"
+            row["evidence"] = f'{{"reason": "drawn", "actors": {named}}}'
+        events.append(row)
+    tracks = [
+        {"log_id": 9, "track_id": i, "cls": "pedestrian" if i == 3 else "vehicle"}
+        for i in (0, *world.others)
+    ]
+    rows = {"scenes": [scene], "events": events, "tracks": tracks}
+    return {k: pa.Table.from_pylist(v, schema=TABLES[k].schema) for k, v in rows.items()}
+
+
+def asked(world: World, query: Query):
+    plan = plan_of(query)
+    rows = run_sql(plan.sql, tables=tables(world)).to_pylist()
+    names = sorted(plan.columns)
+    return {
+        (
+            tuple(row[plan.columns[name]] for name in names),
+            row["t0_ns"] // STEP_NS,
+            row["t1_ns"] // STEP_NS + 1,
+        )
+        for row in rows
+    }
+
+
+actors = st.sampled_from(["ego", "a", "b", "_"])
+
+
+@st.composite
+def events(draw, *, doubts: bool):
+    name = draw(st.sampled_from(list(ROLES)))
+    begin = draw(st.integers(0, STEPS - 1))
+    end = draw(st.integers(begin + 1, STEPS))
+    if doubts and draw(st.integers(0, 4)) == 0:
+        return Told(name, begin, end, draw(st.sampled_from([None, 0, 1])), surely=False)
+    who = draw(st.permutations((0, *OTHERS)))
+    value = draw(st.sampled_from([-3.0, -1.0, 2.0, None]))
+    other = who[1] if ROLES[name] == 2 else None
+    if name == "near":  # told once of two
+        who, other = sorted(who[:2]), max(who[:2])
+    return Told(name, begin, end, who[0], other, value)
+
+
+def apart(told: list[Told]) -> tuple[Told, ...]:
+    """Without those that overlap or touch another of the same name and actors, as tagging makes them."""
+    kept: list[Told] = []
+    for new in told:
+        same = [k for k in kept if (k.name, k.actor, k.other, k.surely)
+                == (new.name, new.actor, new.other, new.surely)]  # fmt: skip
+        if all(new.end < k.begin or k.end < new.begin for k in same):
+            kept.append(new)
+    return tuple(kept)
+
+
+def worlds(*, doubts: bool):
+    return st.builds(
+        lambda told, weather: World(STEPS, OTHERS, apart(told), ROLES, {"weather": weather}),
+        st.lists(events(doubts=doubts), max_size=14),
+        st.sampled_from(["rain", "clear", None]),
+    )
+
+
+@st.composite
+def calls(draw):
+    name = draw(st.sampled_from([n for n in ROLES if n != "near"]))
+    who = draw(st.lists(actors, min_size=1, max_size=ROLES[name], unique=True))
+    compare = draw(
+        st.none() | st.tuples(st.sampled_from(["<=", ">"]), st.sampled_from([-2.0, 0.0]))
+    )
+    return Call, name, tuple(who), compare
+
+
+def nodes():
+    """Queries as tuples (kind, parts …), of which `built` makes nodes."""
+    whole = st.sampled_from([(Fact, "rain"), (Fact, "clear")])
+    seconds = st.sampled_from([0.2, 0.5, 1.0])
+
+    def larger(inner):
+        return st.one_of(
+            st.tuples(st.just(Not), inner),
+            st.tuples(st.just(And), inner, inner | whole),
+            st.tuples(st.just(Or), inner, inner),
+            st.tuples(
+                st.just(Sequence), st.sampled_from(["then", "before"]), inner, inner,
+                st.none() | seconds,
+            ),
+            st.tuples(
+                st.just(Sequence), st.sampled_from(["during", "overlaps"]), inner, inner, st.none()
+            ),
+            st.tuples(st.just(Lasting), inner, st.sampled_from([">=", "<="]), seconds),
+            st.tuples(
+                st.just(Count), inner, st.sampled_from([">=", ">"]), st.integers(1, 3),
+                st.sampled_from(["", "at once", "within"]), st.sampled_from([None, "a", "b"]),
+            ),
+        )  # fmt: skip
+
+    return st.recursive(calls(), larger, max_leaves=5)
+
+
+def built(drawn):
+    kind, *parts = drawn
+    match kind, parts:
+        case (k, (name, who, compare)) if k is Call:
+            return Call(name, tuple(map(Actor, who)), compare and Compare(*compare))
+        case (k, (word,)) if k is Fact:
+            return Fact("weather", (word,))
+        case (k, (part, op, n, how, of)) if k is Count:
+            within = 0.4 if how == "within" else None
+            whom = None if of is None else Actor(of)
+            return Count(built(part), Compare(op, float(n)), whom, how == "at once", within)
+        case (k, (order, one, two, within)) if k is Sequence:
+            return Sequence(order, built(one), built(two), within)
+        case (k, (part, op, seconds)) if k is Lasting:
+            return Lasting(built(part), op, seconds)
+    return kind(*map(built, parts))
+
+
+@given(worlds(doubts=False), nodes())
+def test_what_surely_holds(world, node):
+    query = sound(built(node))
+    assert asked(world, query) == answers(world, query.node, surely=True)
+
+
+@given(worlds(doubts=True), nodes())
+def test_what_surely_holds_amid_doubts(world, node):
+    query = sound(built(node))
+    assert asked(world, query) == answers(world, query.node, surely=True)
+
+
+@given(nodes())
+def test_what_is_printed_is_read_back(node):
+    query = sound(built(node))
+    assert checked(parse(str(query))).node == query.node
+
+
+def sound(node) -> Query:
+    """The query, or another draw if it cannot be asked."""
+    try:
+        return checked(Query(node))
+    except BadExpression:
+        assume(False)
+        raise
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+@pytest.mark.parametrize("op", ["<", "<=", "=", "!=", ">=", ">"])
+def test_counts_compare(op, n):
+    told = tuple(Told("braking", at, at + 1, 1, value=-1.0) for at in (2, 6))
+    query = f"count(braking(_)) {op} {n}"
+    holds = {"<": n > 2, "<=": n >= 2, "=": n == 2, "!=": n != 2, ">=": n <= 2, ">": n < 2}[op]
+    try:
+        found = asked(World(STEPS, OTHERS, told, ROLES), checked(parse(query)))
+    except BadExpression:
+        assert n == 0
+        return
+    assert found == ({((), 0, STEPS)} if holds else set())
