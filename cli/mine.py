@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,16 +23,25 @@ def tag(
     only: Annotated[
         str | None, typer.Option(help="Only these predicates, separated by commas.")
     ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Saved rules to tag instead, TOML (docs/query.md).")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     json: Json = False,
 ) -> None:
-    """Run the predicates; what holds when, for whom, goes into `events`."""
+    """Run the predicates, or saved rules; what holds when, for whom, goes into `events`."""
+    from mining.query.rules import read_rules, rules_of, some_of
+    from mining.query.tagging import tag_rules
     from mining.tag import tag as run
 
     lake = open_lake(context)
     names = [name.strip() for name in only.split(",")] if only else None
-    with progress("Tag", quiet=json) as tick:
-        report = run(lake, only=names, jobs=jobs, progress=tick)
+    if rules is not None:
+        told = read_rules(rules, rules_of(lake))
+        report = tag_rules(lake, some_of(told, names))
+    else:
+        with progress("Tag", quiet=json) as tick:
+            report = run(lake, only=names, jobs=jobs, progress=tick)
     if json:
         print_json(report)
         return
@@ -148,6 +158,9 @@ def find(
     query: Annotated[
         str, typer.Argument(help="Such as: cut_in(a, ego) then hard_brake(ego) within 3 s")
     ],
+    rules: Annotated[
+        Path | None, typer.Option(help="Saved rules that the query may call, TOML.")
+    ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Matches to tell.")] = 100,
     explain: Annotated[
         bool,
@@ -158,13 +171,15 @@ def find(
     """Where a situation occurs, asked for in the query language (docs/query.md)."""
     from mining.query.find import explain as plan
     from mining.query.find import find as run
+    from mining.query.rules import read_rules, rules_of
 
     lake = open_lake(context)
+    told = None if rules is None else read_rules(rules, rules_of(lake))
     if explain:
-        text = plan(lake, query)
+        text = plan(lake, query, rules=told)
         print_json({"query": query, "plan": text}) if json else print_line(text)
         return
-    report = run(lake, query, limit=limit)
+    report = run(lake, query, limit=limit, rules=told)
     if json:
         print_json(report)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import NoReturn
@@ -19,6 +19,7 @@ from mining.predicates import PREDICATES
 from mining.query.classes import ALIASES, CLASSES, ONLY_OF, word_of
 from mining.query.facts import FACTS, FactKind
 from mining.query.mistakes import BadExpression
+from mining.query.rule import Rule
 from mining.query.tree import (
     EGO,
     NOWHERE,
@@ -35,6 +36,7 @@ from mining.query.tree import (
     Or,
     Place,
     Query,
+    Saved,
     Sequence,
     Similar,
 )
@@ -51,13 +53,17 @@ APART: tuple[frozenset[str], ...] = (
 """Predicates that cannot hold of one actor at one time."""
 
 
-def checked(query: Query) -> Query:
+def checked(query: Query, rules: Mapping[str, Rule] | None = None) -> Query:
     """The query with its numbers in SI units and every actor's class wherever they stand.
+
+    Args:
+        query: As read, or made in Python.
+        rules: Saved rules that it may call; their queries are checked ones.
 
     Raises:
         BadExpression: It cannot be asked, with the place and what to do.
     """
-    check = _Check(query.text)
+    check = _Check(query.text, rules or {})
     node = check.node(query.node)
     check.scopes(node)
     check.possible(node)
@@ -77,6 +83,8 @@ def bound(node: Node) -> frozenset[str]:
             return bound(first) | bound(second)
         case Lasting(part=part):
             return bound(part)
+        case Saved(part=part, own=own):
+            return bound(part) - frozenset(own)
     return frozenset()
 
 
@@ -95,7 +103,7 @@ def is_throughout(node: Node) -> bool:
             return not at_once and within is None
         case Call(name=name):
             return not PREDICATES[name].roles if name in PREDICATES else False
-        case Not(part=part) | Lasting(part=part):
+        case Not(part=part) | Lasting(part=part) | Saved(part=part):
             return is_throughout(part)
         case And(parts=parts) | Or(parts=parts):
             return all(map(is_throughout, parts))
@@ -105,6 +113,8 @@ def is_throughout(node: Node) -> bool:
 @dataclass(slots=True)
 class _Check:
     text: str
+    rules: Mapping[str, Rule]
+    calls: int = 0
     classes: dict[str, tuple[str, Place]] = field(default_factory=dict)
 
     def wrong(self, place: Place, reason: str, *, hint: str = "") -> NoReturn:
@@ -113,6 +123,10 @@ class _Check:
     def node(self, node: Node) -> Node:
         """The node, all within it looked at, its numbers in SI units."""
         match node:
+            case Call(name=name) if name in self.rules and name not in PREDICATES:
+                return self.saved(node, self.rules[name])
+            case Saved():
+                return node
             case Call():
                 return self.call(node)
             case Fact():
@@ -185,14 +199,54 @@ class _Check:
         unit = "" if known.unit == "1" else known.unit
         return replace(node, compare=self.number(node.compare, unit, node.name))
 
+    def saved(self, node: Call, rule: Rule) -> Saved:
+        """A rule's expression, about the actors of the call."""
+        if len(node.actors) > len(rule.actors):
+            self.wrong(
+                node.actors[len(rule.actors)].place,
+                f"`{node.name}` takes {_many(len(rule.actors), 'actor')}, not {len(node.actors)}",
+                hint=rule.doc,
+            )
+        if rule.actors and not node.actors:
+            self.wrong(
+                node.place, f"`{node.name}` does not say of whom",
+                hint=f"Such as `{node.name}({', '.join(('ego', 'a')[: len(rule.actors)])})`.",
+            )  # fmt: skip
+        if node.compare is not None:
+            self.wrong(node.compare.place, f"`{node.name}` is a rule and has no value to compare")
+        self.calls += 1
+        own: list[str] = []
+        named_now = dict(zip(rule.actors, node.actors, strict=False))
+
+        def told(actor: Actor) -> Actor:
+            if not actor.is_variable:
+                return actor
+            called = named_now.get(actor.name)
+            if called is None or called.name == SOMEONE:
+                name = f"{actor.name}.{self.calls}"  # no query can write it
+                own.append(name)
+                return Actor(name, actor.cls if called is None else called.cls or actor.cls)
+            if called.name == EGO:
+                return Actor(EGO, None, called.place)
+            return Actor(called.name, called.cls or actor.cls, called.place)
+
+        part = _with_actors(rule.node, told)
+        for actor in node.actors:
+            self.actor(actor)
+        for name in (a.name for n in part.walk() if isinstance(n, Call) for a in n.actors):
+            if name != SOMEONE and sum(a.name == name for a in node.actors) > 1:
+                self.wrong(node.place, f"`{node.name}` is of two actors, and `{name}` is one")
+        return Saved(node, part, tuple(dict.fromkeys(own)), place=node.place)
+
     def unknown_predicate(self, node: Call) -> NoReturn:
         if node.name in FACTS:
             self.wrong(
                 node.place, f"`{node.name}` is a fact about the scene, no predicate",
                 hint=f"Write `{_example(node.name, FACTS[node.name])}`.",
             )  # fmt: skip
-        near = difflib.get_close_matches(node.name.lower(), PREDICATES, n=3)
-        within = [name for name in PREDICATES if node.name.lower() in name] if not near else []
+        known = [*PREDICATES, *self.rules]
+        near = difflib.get_close_matches(node.name.lower(), known, n=3)
+        within = [name for name in known if node.name.lower() in name] if not near else []
         guess = ", ".join(f"`{name}`" for name in [*near, *within][:3])
         place = node.place and (node.place[0], node.place[0] + len(node.name))
         self.wrong(
@@ -391,21 +445,7 @@ class _Check:
 
     def with_classes(self, node: Node) -> Node:
         """Every actor with the class that the query gives them anywhere."""
-        match node:
-            case Call(actors=actors):
-                return replace(node, actors=tuple(map(self.classed, actors)))
-            case And(parts=parts) | Or(parts=parts):
-                return type(node)(*map(self.with_classes, parts), place=node.place)
-            case Sequence(first=first, second=second):
-                return replace(
-                    node, first=self.with_classes(first), second=self.with_classes(second)
-                )
-            case Not(part=part) | Lasting(part=part):
-                return replace(node, part=self.with_classes(part))
-            case Count(part=part, of=of):
-                whom = None if of is None else self.classed(of)
-                return replace(node, part=self.with_classes(part), of=whom)
-        return node
+        return _with_actors(node, self.classed)
 
     def classed(self, actor: Actor) -> Actor:
         known = self.classes.get(actor.name) if actor.is_variable else None
@@ -419,6 +459,29 @@ class _Check:
                     if actor.name == name:
                         return actor.place
         return node.place
+
+
+def _with_actors(node: Node, told: Callable[[Actor], Actor]) -> Node:
+    """The node with other actors."""
+    match node:
+        case Call(actors=actors):
+            return replace(node, actors=tuple(map(told, actors)))
+        case And(parts=parts) | Or(parts=parts):
+            return type(node)(*(_with_actors(p, told) for p in parts), place=node.place)
+        case Sequence(first=first, second=second):
+            return replace(
+                node, first=_with_actors(first, told), second=_with_actors(second, told)
+            )
+        case Not(part=part) | Lasting(part=part):
+            return replace(node, part=_with_actors(part, told))
+        case Saved(part=part, own=own):
+            mine = tuple(told(Actor(name)).name for name in own)
+            return replace(node, part=_with_actors(part, told), own=mine)
+        case Count(part=part, of=of):
+            return replace(
+                node, part=_with_actors(part, told), of=None if of is None else told(of)
+            )
+    return node
 
 
 _AFTER: Mapping[str, str] = {

@@ -19,6 +19,7 @@ node           relation
 ``Similar``    the whole of the scenes whose row of ``embeddings`` fits
 ``And``        joined on scene and variables, intervals intersected; what is denied is cut out
 ``Or``         all of either, runs of time that meet joined (gaps and islands)
+``Saved``      as its expression, without the rule's own variables
 ``Sequence``   joined with a condition on begins and ends
 ``Count``      grouped by scene and the variables that are told outside; ``at once`` by adding up
                begins and ends along time
@@ -51,6 +52,7 @@ from mining.query.tree import (
     Not,
     Or,
     Query,
+    Saved,
     Sequence,
     Similar,
 )
@@ -163,6 +165,8 @@ class _Work:
                 return self._fact(node, side)
             case Similar():
                 return self._similar(node, side)
+            case Saved():
+                return self._saved(node, side, outside)
             case Not(part=part):
                 return self._cut(self._spans(), self.relation(part, _OTHER[side], outside))
             case And():
@@ -199,9 +203,10 @@ class _Work:
         body = self._rows(node, actors, told, side)
         if side == "possibly":
             body += f"\n  UNION ALL\n{self._doubts(node, actors, told)}"
-        made = self._step(f"{node.name}_{side}", body, variables, disjoint=side == "surely")
-        open_ = side == "possibly" or len(told) + sum(a.name == EGO for a in actors) < len(roles)
-        return self._joined_up(made) if open_ else made
+        named_roles = len(told) + sum(a.name == EGO for a in actors)
+        closed = side == "surely" and named_roles == len(roles)
+        made = self._step(f"{node.name}_{side}", body, variables, disjoint=closed)
+        return self._joined_up(made)
 
     def _rows(
         self,
@@ -371,6 +376,16 @@ class _Work:
         rows = [f"  SELECT scene_id{told}, t0, t1 FROM {part.name}" for part in parts]
         return self._joined_up(self._step("or", "\n  UNION ALL\n".join(rows), variables))
 
+    def _saved(self, node: Saved, side: Side, outside: frozenset[str]) -> _Relation:
+        """The rule's own variables left out: they are somebody."""
+        part = self.relation(node.part, side, outside)
+        own = {self.columns[name] for name in node.own}
+        kept = [v for v in part.variables if v not in own]
+        if len(kept) == len(part.variables):
+            return part
+        listed = ", ".join(["scene_id", *kept, "t0", "t1"])
+        return self._joined_up(self._step("rule", f"  SELECT {listed} FROM {part.name}", kept))
+
     def _joined_up(self, made: _Relation) -> _Relation:
         """Intervals of the same actors that meet, as one."""
         if made.disjoint:
@@ -535,7 +550,7 @@ def _normal(node: Node) -> Node:
             return Or(*map(_normal, parts), place=node.place)
         case Sequence(first=first, second=second):
             return replace(node, first=_normal(first), second=_normal(second))
-        case Not(part=part) | Lasting(part=part):
+        case Not(part=part) | Lasting(part=part) | Saved(part=part):
             return replace(node, part=_normal(part))
     return node
 

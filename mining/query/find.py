@@ -21,6 +21,8 @@ from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
+from mining.query.rule import Rule
+from mining.query.rules import rules_of, shipped_rules
 from mining.query.tree import EGO, Call, Node, Query, Similar
 from mining.tag import event_rows
 from mining.vectors import model_of
@@ -86,12 +88,19 @@ class FindReport:
     matches: Sequence[Match]
 
 
-def find(lake: Lake, query: str | Query | Node, *, limit: int = AT_MOST) -> FindReport:
+def find(
+    lake: Lake,
+    query: str | Query | Node,
+    *,
+    limit: int = AT_MOST,
+    rules: Mapping[str, Rule] | None = None,
+) -> FindReport:
     """Where a query holds in a lake.
 
     Args:
         lake: Whose scenes; they must be tagged.
         query: Text, or made in Python.
+        rules: Saved rules that it may call, beside those that ship and those of this lake.
         limit: How many matches to tell; all are counted.
 
     Raises:
@@ -100,13 +109,14 @@ def find(lake: Lake, query: str | Query | Node, *, limit: int = AT_MOST) -> Find
         MissingData: A predicate was never looked for here, or there are no vectors to compare.
     """
     lake = lake.at()
-    asked = understood(query)
-    _see_that_tagged(lake, asked)
-    plan = plan_of(asked, vectors=_vectors(lake, asked))
+    asked = understood(query, {**rules_of(lake), **(rules or {})})
+    see_that_tagged(lake, asked)
+    plan = plan_of(asked, vectors=vectors_of(lake, asked))
     sql = (
         f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
         " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
-        f" ORDER BY truth, scene_id, t0_ns, t1_ns LIMIT {max(limit, 1)}"
+        f" ORDER BY {', '.join(['truth', 'scene_id', 't0_ns', 't1_ns', *plan.columns.values()])}"
+        f" LIMIT {max(limit, 1)}"
     )
     rows = lake.sql(sql).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
@@ -119,14 +129,24 @@ def find(lake: Lake, query: str | Query | Node, *, limit: int = AT_MOST) -> Find
     )
 
 
-def holds(query: str | Query | Node, scenes: Sequence[Scene]) -> list[list[Match]]:
+def holds(
+    query: str | Query | Node,
+    scenes: Sequence[Scene],
+    *,
+    rules: Mapping[str, Rule] | None = None,
+) -> list[list[Match]]:
     """Where a query holds in each of some scenes, which need not be in a lake.
+
+    Args:
+        query: Text, or made in Python.
+        scenes: Each with an id of its own.
+        rules: Saved rules that it may call, beside those that ship.
 
     Raises:
         BadExpression: The query cannot be asked.
         MissingData: It asks for what only a lake knows: vectors and clusters.
     """
-    asked = understood(query)
+    asked = understood(query, {**shipped_rules(), **(rules or {})})
     if not scenes:
         return []
     if any(isinstance(node, Similar) for node in asked.node.walk()):
@@ -149,24 +169,30 @@ def holds(query: str | Query | Node, scenes: Sequence[Scene]) -> list[list[Match
     return [found[scene.scene_id] for scene in scenes]
 
 
-def explain(lake: Lake, query: str | Query | Node) -> str:
+def explain(
+    lake: Lake, query: str | Query | Node, *, rules: Mapping[str, Rule] | None = None
+) -> str:
     """How a query was understood, the statement that it became, and how DuckDB runs that."""
     lake = lake.at()
-    asked = understood(query)
-    plan = plan_of(asked, vectors=_vectors(lake, asked))
+    asked = understood(query, {**rules_of(lake), **(rules or {})})
+    plan = plan_of(asked, vectors=vectors_of(lake, asked))
     steps = lake.sql(f"EXPLAIN {plan.sql}")
     return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
 
 
-def understood(query: str | Query | Node) -> Query:
+def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = None) -> Query:
     """The query, read and checked.
+
+    Args:
+        query: Text, or made in Python.
+        rules: Saved rules that it may call.
 
     Raises:
         BadExpression: It cannot be asked.
     """
     if isinstance(query, str):
         query = parse(query)
-    return checked(Query(query) if isinstance(query, Node) else query)
+    return checked(Query(query) if isinstance(query, Node) else query, rules)
 
 
 def names_of(query: Query) -> list[str]:
@@ -267,7 +293,7 @@ def _events(lake: Lake, where: str) -> list[dict[str, Any]]:
     return rows.to_pylist()
 
 
-def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
+def vectors_of(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
     """Whose vector is meant by each scene that others shall be similar to."""
     wanted = [node for node in query.node.walk() if isinstance(node, Similar)]
     if not wanted:
@@ -290,7 +316,7 @@ def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _see_that_tagged(lake: Lake, query: Query) -> None:
+def see_that_tagged(lake: Lake, query: Query) -> None:
     """What was never looked for is not absent.
 
     Raises:

@@ -12,6 +12,7 @@ node               holds
 ``Sequence``       from the begin of the first to the end of the second, as ``then`` and ``before``
                    order them; while the first does, for ``during``; while both do, ``overlaps``
 ``Lasting``        as the expression, where it lasts so long
+``Saved``          as the rule that is called, whose own variables are anybody
 ``Count``          throughout the scene, if the expression holds so often, or for so many
                    different actors; ``at once``: while it does; ``within``: from the first
                    occurrence to the last of those that are near enough in time
@@ -323,6 +324,28 @@ class Count(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Saved(Node):
+    """A call of a saved rule, with what it stands for.
+
+    Attributes:
+        call: As it is written.
+        part: The rule's expression, about the actors of the call.
+        own: Variables of the rule that the call does not name; no query can write them.
+    """
+
+    call: Call
+    part: Node
+    own: tuple[str, ...] = ()
+
+    def children(self) -> tuple[Node, ...]:
+        """The rule's expression."""
+        return (self.part,)
+
+    def __str__(self) -> str:
+        return str(self.call)
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A whole query.
 
@@ -340,7 +363,7 @@ class Query:
         return f"{self.node} unknown as true" if self.unknown_as_true else str(self.node)
 
 
-_ATOMS = (Call, Fact, Similar, Count)
+_ATOMS = (Call, Fact, Similar, Count, Saved)
 _TIGHT = (*_ATOMS, Not, Lasting)
 
 
