@@ -130,13 +130,17 @@ def rare(
 def coverage(
     context: typer.Context,
     wanted: Annotated[int, typer.Option(min=1, help="Scenes wanted in each cell.")] = 3,
+    tags: Annotated[
+        str | None, typer.Option(help="Of these predicates and saved rules, separated by commas.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Print at most so many gaps.")] = 30,
     json: Json = False,
 ) -> None:
     """Which tags, on which roads, in which conditions, have too few scenes."""
     from mining.coverage import coverage as run
 
-    report = run(open_lake(context), wanted=wanted)
+    names = [name.strip() for name in tags.split(",")] if tags else None
+    report = run(open_lake(context), wanted=wanted, tags=names)
     if json:
         print_json(report)
         return

@@ -31,6 +31,9 @@ def build(
     tags: Annotated[
         str | None, typer.Option(help="Only scenes with one of these tags, separated by commas.")
     ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Only scenes in which this holds (docs/query.md).")
+    ] = None,
     agents: Annotated[Agents, typer.Option(help="How others move.")] = Agents.LOG,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a suite of this name.")
@@ -43,7 +46,8 @@ def build(
 
     chosen = [tag.strip() for tag in tags.split(",")] if tags else None
     report = run(
-        open_lake(context), name, n=n, where=where, tags=chosen, agents=agents.value, seed=seed, replace=replace
+        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value, seed=seed,
+        replace=replace,
     )  # fmt: skip
     if json:
         print_json(report)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lake import Lake
-from mining.predicates import PREDICATES, chosen
+from mining.predicates import PREDICATES
+from mining.query.rules import rules_of
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import RoadType
 
@@ -160,13 +161,13 @@ def coverage(lake: Lake, *, wanted: int = WANTED, tags: Iterable[str] | None = N
     Args:
         lake: Whose ``scenes`` and ``events`` are counted.
         wanted: Scenes that each cell should have.
-        tags: Which behaviours; those of :data:`INTERESTS` by default.
+        tags: Which behaviours, predicates or saved rules; those of :data:`INTERESTS` by default.
 
     Raises:
         MissingData: The lake has no scenes, or was never tagged with these.
-        UnknownName: There is no such predicate.
+        UnknownName: There is no such predicate or rule.
     """
-    names = list(INTERESTS) if tags is None else [p.name for p in chosen(tags)]
+    names = list(INTERESTS) if tags is None else _known(lake, tags)
     measured = _measure(lake, names, wanted)
     gaps = sorted(
         (gap for gap in measured.values() if gap.missing),
@@ -220,12 +221,20 @@ def gap(lake: Lake, gap_id: str, *, wanted: int | None = None) -> Gap:
         for row in lake.read("gaps", ["gap_id", "wanted"]).to_pylist()
     }
     tag = gap_id.split(".", 1)[0]
-    names = [tag] if tag in PREDICATES else list(INTERESTS)
+    names = [tag] if tag in PREDICATES or tag in rules_of(lake) else list(INTERESTS)
     wanted = wanted or stored.get(gap_id) or next(iter(stored.values()), WANTED)
     measured = _measure(lake, names, wanted)
     if gap_id in measured:
         return measured[gap_id]
     raise UnknownName("gap", gap_id, [*stored, *(k for k in measured if k not in stored)])
+
+
+def _known(lake: Lake, tags: Iterable[str]) -> list[str]:
+    names, rules = list(dict.fromkeys(tags)), rules_of(lake)
+    for name in names:
+        if name not in PREDICATES and name not in rules:
+            raise UnknownName("predicate or rule", name, [*PREDICATES, *rules])
+    return names
 
 
 def unseen_mass(counts: Sequence[int]) -> float:

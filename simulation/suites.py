@@ -22,6 +22,8 @@ import numpy as np
 
 from lake import Lake
 from lake.literals import literal
+from mining.query import Query
+from mining.query.find import scenes_of
 from schemas.case import AGENTS_MODES, DONE, AgentsMode, Case, Measured, Result
 from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
 from schemas.scene import Scene
@@ -121,6 +123,7 @@ def build(
     n: int | None = None,
     where: str | None = None,
     tags: Sequence[str] | None = None,
+    query: str | Query | None = None,
     scene_ids: Sequence[int] | None = None,
     agents: AgentsMode = "log",
     criteria: Mapping[str, float] | None = None,
@@ -135,7 +138,8 @@ def build(
         name: Of the suite.
         n: How many cases at most, drawn at random from those that qualify.
         where: Condition on the columns of ``scenes``, SQL.
-        tags: Only scenes in which one of these predicates holds.
+        tags: Only scenes in which one of these predicates or rules holds.
+        query: Only scenes in which this holds, see :mod:`mining.query`.
         scene_ids: Only these.
         agents: How the others move: log, idm or constant_velocity.
         criteria: More criteria than the tags call for, or other bounds.
@@ -145,7 +149,7 @@ def build(
 
     Raises:
         BadSetting: There is a suite of that name, or a setting is not understood.
-        BadQuery: ``where`` does not run.
+        BadQuery: ``where`` does not run, or ``query`` cannot be asked.
         MissingData: No scene qualifies, or none of those that do can be driven.
     """
     if agents not in AGENTS_MODES:
@@ -159,7 +163,7 @@ def build(
             f"There is a suite called `{name}` already.",
             hint="Choose another name, or say that it shall be replaced.",
         )
-    chosen = _choose(lake, where=where, tags=tags, scene_ids=scene_ids)
+    chosen = _choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
     order = np.random.default_rng(seed).permutation(len(chosen)) if n else np.arange(len(chosen))
     events = _tags_of(lake, chosen)
     lineage = _lineage(lake, chosen)
@@ -193,6 +197,7 @@ def build(
         "n": n,
         "where": where,
         "tags": list(tags) if tags else None,
+        "query": None if query is None else str(query),
         "scene_ids": [str(i) for i in scene_ids] if scene_ids else None,
         "agents": agents,
         "criteria": dict(criteria) if criteria else None,
@@ -392,12 +397,16 @@ def _choose(
     *,
     where: str | None,
     tags: Sequence[str] | None,
+    query: str | Query | None,
     scene_ids: Sequence[int] | None,
 ) -> list[int]:
     """Ids of the scenes that qualify, in ascending order."""
     conditions = [f"({where})"] if where else []
     if scene_ids is not None:
         listed = ", ".join(str(int(i)) for i in scene_ids) or "null"
+        conditions.append(f"scene_id in ({listed})")
+    if query is not None:
+        listed = ", ".join(map(str, scenes_of(lake, query))) or "null"
         conditions.append(f"scene_id in ({listed})")
     if tags:
         known = {r["name"] for r in lake.read("events", ["name"]).to_pylist()}
@@ -411,7 +420,7 @@ def _choose(
     clause = f" where {' and '.join(conditions)}" if conditions else ""
     found = lake.sql(f"select scene_id from scenes{clause} order by scene_id")
     ids = [int(i) for i in found["scene_id"].to_pylist()]
-    if scene_ids is not None and where is None and not tags:
+    if scene_ids is not None and where is None and query is None and not tags:
         missing = sorted({int(i) for i in scene_ids} - set(ids))
         if missing:
             raise UnknownName("scene", str(missing[0]), map(str, lake.scene_ids()))

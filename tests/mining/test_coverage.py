@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from lake import Lake
 from mining.coverage import INTERESTS, Cell, coverage, gap, unseen_mass
 from mining.predicates import PREDICATES
+from mining.query.rules import read_rules
+from mining.query.tagging import tag_rules
 from mining.tag import tag
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import Daylight, RoadType, Weather
@@ -54,6 +56,17 @@ def test_gaps_are_written_and_replaced(lake: Lake) -> None:
     }  # fmt: skip
     (night,) = [row for row in rows if row["daylight"] == "night"]
     assert (night["count"], night["generated"], night["wanted"]) == (1, 0, 2)
+
+
+def test_a_saved_rule_is_a_behaviour_to_cover(lake: Lake, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "rules.toml"
+    path.write_text('[gentle]\nquery = "braking(who) and not hard_brake(who)"\nactors = ["who"]')
+    with pytest.raises(UnknownName, match="gentle"):
+        coverage(lake, tags=["gentle"])
+    tag_rules(lake, read_rules(path).values())
+    found = coverage(lake, wanted=1, tags=["gentle"])
+    assert "gentle.straight.unknown.unknown" not in {g.gap_id for g in found.gaps}
+    assert gap(lake, "gentle.straight.unknown.unknown").count == 1
 
 
 def test_what_cannot_happen_here_is_no_gap(lake: Lake) -> None:

@@ -1,13 +1,16 @@
 """Suites in a lake: built with reasons, run, reported, compared, replaced only when told to."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lake import Lake
+from mining.query.find import scenes_of
+from mining.tag import tag
 from schemas.case import Case
-from schemas.errors import BadSetting, MissingData, UnknownName
+from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
 from simulation import suites
 from tests.builders import make_crossing_log, make_straight_log
 
@@ -69,6 +72,24 @@ def test_results_do_not_depend_on_batches_or_processes(lake: Lake) -> None:
         for r in runs
     ]
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_a_query_chooses_scenes(tmp_path: Path) -> None:
+    made = Lake.create(tmp_path / "lake")
+    with made.run("test") as run:
+        made.add_logs([make_straight_log(), make_crossing_log()], run_id=run.id)
+    with pytest.raises(MissingData, match="`stopped`"):
+        suites.build(made, "all", query="not stopped(ego)")
+    tag(made)
+    everywhere = len(made.scene_ids())
+    still = scenes_of(made, "stopped(ego)")
+    built = suites.build(made, "moves", query="not stopped(ego)")
+    assert built.cases == len(scenes_of(made, "not stopped(ego)"))
+    assert built.cases >= everywhere - len(still)
+    selection = made.read("suites", ["selection"], "suite = 'moves'")["selection"][0].as_py()
+    assert json.loads(selection)["query"] == "not stopped(ego)"
+    with pytest.raises(BadQuery, match="cutin"):
+        suites.build(made, "typo", query="cutin(a, ego)")
 
 
 def test_tags_choose_scenes_and_criteria(lake: Lake) -> None:
