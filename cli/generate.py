@@ -19,6 +19,9 @@ def generate(
     ] = None,
     like: Annotated[str | None, typer.Option(help="Vary this scene: id or name.")] = None,
     tags: Annotated[str | None, typer.Option(help="Wanted tags, separated by commas.")] = None,
+    query: Annotated[
+        str | None, typer.Option(help="What must hold in them (docs/query.md).")
+    ] = None,
     adversary: Annotated[
         str | None, typer.Option(help="Kind of conflict with the ego, such as cut_in or crossing.")
     ] = None,
@@ -42,6 +45,7 @@ def generate(
         gap_id=gap,
         like=lake.resolve_scene(like) if like else None,
         tags=tuple(tag.strip() for tag in tags.split(",")) if tags else (),
+        query=query,
         adversary=adversary,
         aggressiveness=aggressiveness,
         gamma=gamma,

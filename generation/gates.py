@@ -7,9 +7,9 @@ The closed-loop gates (a reference planner solves it, constant velocity does not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from geometry.polylines import inside, project
 from schemas.labels import AgentClass, LaneType, MapLayer, Truth
 from schemas.records import RoadMap
 from schemas.scene import DT, Scene
+
+if TYPE_CHECKING:
+    from mining.query import Match
+    from mining.query.rule import Rule
 
 WHEELS = frozenset(
     {
@@ -245,6 +249,38 @@ class HasTags:
 
     def _takes_part(self, actor: int | None, other: int | None) -> bool:
         return (actor is None and other is None) or actor in self.altered or other in self.altered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shows:
+    """A query holds until after the start, for one of those who were altered if it names anybody.
+
+    Attributes:
+        query: As :mod:`mining.query` reads it.
+        rules: Saved rules that it may call.
+        altered: Track ids of which one must take part; empty: anyone.
+        name: Of the gate.
+    """
+
+    query: str
+    rules: Mapping[str, Rule]
+    altered: tuple[int, ...] = ()
+    name: str = "query"
+
+    def check(self, scenes: Sequence[Scene], start: int) -> Sequence[Verdict]:
+        """One verdict a scene; the value is how many matches count."""
+        from mining.query import holds
+
+        verdicts = []
+        for matches in holds(self.query, scenes, rules=self.rules):
+            count = sum(match.t1_s > start * DT and self._takes_part(match) for match in matches)
+            detail = "" if count else f"does not hold: {self.query}"
+            verdicts.append(Verdict(value=count, bound=1.0, passed=count > 0, detail=detail))
+        return verdicts
+
+    def _takes_part(self, match: Match) -> bool:
+        others = {i for i in match.actors.values() if i}  # all but the ego
+        return not self.altered or not others or bool(others & set(self.altered))
 
 
 def rows_of(scene: Scene, track_ids: Sequence[int]) -> Array:

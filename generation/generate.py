@@ -22,7 +22,7 @@ from generation.checkpoint import Generator, load_generator
 from generation.compose import Candidate
 from generation.draw import Draft, draw
 from generation.features import HORIZON, Pieces
-from generation.gates import Gate, HasTags, Verdict, off_map_share, own_gates
+from generation.gates import Gate, HasTags, Shows, Verdict, off_map_share, own_gates
 from generation.proposals import Proposal, Stage
 from generation.request import Request
 from lake import Lake
@@ -32,6 +32,11 @@ from lake.localise import localise
 from lake.scenes import cut
 from mining.coverage import gap as measure_gap
 from mining.predicates import PREDICATES
+from mining.query.find import names_of, understood
+from mining.query.rule import Rule
+from mining.query.rules import rules_of
+from mining.query.tagging import tag_rules
+from mining.query.tree import Actor, Call, Query
 from mining.tag import tag
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import Daylight, Weather
@@ -187,8 +192,9 @@ def generate(
     """
     generator = generator or load_generator()
     tags, conditions = _wanted(lake, request)
-    behaviours = _behaviours(request, tags)
+    behaviours = _behaviours(lake, request, tags)
     parents = _parents(lake, request, tags, conditions)
+    shown = _shown(lake, request, tags)
     before = measure_gap(lake, request.gap_id) if request.gap_id else None
     told = asdict(request) | {"tags": list(tags)}
     with lake.run("generate", params=told, seed=request.seed, model=generator.name) as run:
@@ -206,7 +212,7 @@ def generate(
                 break
             made += len(batch)
             judged = _drawn(generator, batch, request)
-            _judge(judged, tags, gates, run_id=run.id, first=made - len(batch))
+            _judge(judged, tags, shown, gates, run_id=run.id, first=made - len(batch))
             failures.update(one.parent.scene.scene_id for one in judged if one.failed)
             for one in judged:
                 if one.failed is None and len(accepted) >= request.n:
@@ -224,6 +230,9 @@ def generate(
         run_id = run.id
     if scenarios:
         tag(lake, scene_ids=[scenario.scene_id for scenario in scenarios])
+        kept = _tagged_rules(lake, [name for name in tags if name not in PREDICATES])
+        if kept:
+            tag_rules(lake, kept)
     change = None
     if before is not None and request.gap_id is not None:
         after = measure_gap(lake, request.gap_id)
@@ -240,9 +249,10 @@ def generate(
 
 def _wanted(lake: Lake, request: Request) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tags that must be true, and the cell's road type, weather and daylight."""
+    rules = rules_of(lake)
     for name in request.tags:
-        if name not in PREDICATES:
-            raise UnknownName("predicate", name, PREDICATES)
+        if name not in PREDICATES and name not in rules:
+            raise UnknownName("predicate or rule", name, [*PREDICATES, *rules])
     if request.gap_id is None:
         own: tuple[str, ...] = ()
         if not request.tags and request.adversary is not None:
@@ -255,11 +265,41 @@ def _wanted(lake: Lake, request: Request) -> tuple[tuple[str, ...], Mapping[str,
     )
 
 
-def _behaviours(request: Request, tags: Sequence[str]) -> list[Behaviour | None]:
+def _shown(lake: Lake, request: Request, tags: Sequence[str]) -> list[Shows]:
+    """Gates of the queries that must hold: the request's own, and those of rules among the tags.
+
+    Raises:
+        BadQuery: The request's query cannot be asked.
+    """
+    rules = rules_of(lake)
+    calls = [rules[name] for name in tags if name not in PREDICATES]
+    queries = [str(Call(rule.name, tuple(map(Actor, rule.actors)))) for rule in calls]
+    if request.query is not None:
+        understood(request.query, rules)
+        queries.append(request.query)
+    return [Shows(query=query, rules=rules) for query in queries]
+
+
+def _tagged_rules(lake: Lake, names: Sequence[str]) -> list[Rule]:
+    """The rules of those names."""
+    rules = rules_of(lake)
+    return [rules[name] for name in names]
+
+
+def _behaviours(lake: Lake, request: Request, tags: Sequence[str]) -> list[Behaviour | None]:
+    """Those that can make the first tag true, or the first predicate of a rule or query that any can."""
     if request.adversary is not None:
         return [BEHAVIOURS[request.adversary]]
-    found: list[Behaviour | None] = [b for t in tags[:1] for b in behaviours_for_tag(t)]
-    return found or [None]
+    rules = rules_of(lake)
+    first = tags[0] if tags else None
+    if first in rules:
+        names = names_of(Query(rules[first].node))
+    elif first is None and request.query is not None:
+        names = names_of(understood(request.query, rules))
+    else:
+        names = [] if first is None else [first]
+    made = (behaviours_for_tag(name) for name in names)
+    return list(next((found for found in made if found), [None]))
 
 
 def _parents(
@@ -438,8 +478,8 @@ def _drawn(generator: Generator, batch: Sequence[_Drafted], request: Request) ->
 
 
 def _judge(
-    judged: Sequence[_Judged], tags: Sequence[str], gates: Sequence[Gate], *, run_id: int,
-    first: int,
+    judged: Sequence[_Judged], tags: Sequence[str], shown: Sequence[Shows], gates: Sequence[Gate], *,
+    run_id: int, first: int,
 ) -> None:  # fmt: skip
     """Ask the gates in order; each candidate stops at the first that says no."""
     for number, one in enumerate(judged, start=first):
@@ -450,9 +490,12 @@ def _judge(
         if one.failed:
             continue
         _enter(one, run_id=run_id, number=number)
-        if tags:
-            tagged = HasTags(tags=tuple(tags), altered=one.candidate.altered)
-            one.ask(tagged, tagged.check([one.candidate.scene], one.candidate.start)[0])
+        own = tuple(name for name in tags if name in PREDICATES)
+        wanted: list[Gate] = [HasTags(tags=own, altered=one.candidate.altered)] if own else []
+        wanted += [replace(gate, altered=one.candidate.altered) for gate in shown]
+        for gate in wanted:
+            if one.failed is None:
+                one.ask(gate, gate.check([one.candidate.scene], one.candidate.start)[0])
     for gate in gates:
         left = [one for one in judged if one.failed is None]
         for start in sorted({one.candidate.start for one in left}):

@@ -15,7 +15,8 @@ class Request:
     Attributes:
         gap_id: A gap of ``gaps`` to fill: same road type and conditions, its tag true.
         like: A scene whose variations are wanted.
-        tags: Predicates that must be true, beside the gap's.
+        tags: Predicates, or saved rules, that must be true, beside the gap's.
+        query: What must hold after the start, see :mod:`mining.query`.
         adversary: A name of :data:`~generation.behaviours.BEHAVIOURS`; None: chosen by tag.
         aggressiveness: From 0, just enough to count, to 1.
         gamma: How far from the rule-made or logged beginning, from 0 (it itself) to 1 (noise).
@@ -31,6 +32,7 @@ class Request:
     gap_id: str | None = None
     like: int | None = None
     tags: tuple[str, ...] = ()
+    query: str | None = None
     adversary: str | None = None
     aggressiveness: float = 0.5
     gamma: float = 0.4

@@ -10,6 +10,7 @@ from generation.gates import (
     Kinematics,
     NoCollision,
     OnMap,
+    Shows,
     Surface,
     off_map_share,
     own_gates,
@@ -115,6 +116,19 @@ def test_collisions_are_counted_but_not_with_the_ego_later_on(make_scene, make_p
     assert NoCollision(altered=(1,)).check([into_ego], 10)[0].passed
     at_once = make_scene([make_path(0, 0, 10), make_path(3, 0.0, 10)])
     assert not NoCollision(altered=(1,)).check([at_once], 10)[0].passed
+
+
+def test_a_query_must_hold_after_the_start_and_of_the_altered(make_scene, make_path):
+    brakes = make_path(40, 0.0, 10)
+    v = np.clip(10.0 - 6.0 * np.clip(np.arange(101) * 0.1 - 3.0, 0, None), 0, None)
+    brakes[:, 0] = 40.0 + np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * 0.1)])
+    scene = make_scene([make_path(0, 0, 8), brakes])
+    stops = "hard_brake(a) then stopped(a) within 2 s"
+    assert Shows(query=stops, rules={}, altered=(1,)).check([scene], 10)[0].passed
+    assert not Shows(query=stops, rules={}, altered=(2,)).check([scene], 10)[0].passed
+    assert not Shows(query="hard_brake(a)", rules={}, altered=(1,)).check([scene], 60)[0].passed
+    verdict = Shows(query="hard_brake(ego)", rules={}).check([scene], 10)[0]
+    assert (verdict.passed, verdict.detail) == (False, "does not hold: hard_brake(ego)")
 
 
 def test_the_tag_must_be_true_after_the_start_and_of_the_altered(make_scene, make_path):
