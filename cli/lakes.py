@@ -175,7 +175,8 @@ def verify(context: typer.Context, json: Json = False) -> None:
 def ledger(
     context: typer.Context,
     kind: Annotated[
-        str | None, typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing, …")
+        str | None,
+        typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing or ingested."),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Print at most so many lines.")] = 50,
     json: Json = False,
@@ -185,7 +186,11 @@ def ledger(
     The `ledger` table has that too.
     """
     from lake.literals import literal
+    from schemas.errors import UnknownName
+    from schemas.tables import LEDGER_KINDS
 
+    if kind is not None and kind not in LEDGER_KINDS:
+        raise UnknownName("kind of ledger entry", kind, LEDGER_KINDS)
     where = "" if kind is None else f" WHERE kind = {literal(kind)}"
     rows = open_lake(context).sql(f"SELECT * FROM ledger_open{where}")
     if json:

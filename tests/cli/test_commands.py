@@ -103,6 +103,8 @@ def test_render_draws_by_name_or_id(lake: Path, tmp_path: Path) -> None:
         (["ingest", "no/such/place"], "UnreadableFile", "does not exist"),
         (["export", "12345", "--to", "opendrove"], "UnknownName", "opendrove"),
         (["suite", "run", "nightly"], "UnknownName", "nightly"),
+        (["ledger", "--kind", "droped"], "UnknownName", "Did you mean `dropped`?"),
+        (["recut", "whole", "--where", "dataset = 'x'"], "MissingData", "No log fits"),
     ],
 )
 def test_an_error_names_what_was_asked(
