@@ -13,6 +13,7 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
+    notes_of,
     plain,
     print_csv,
     print_json,
@@ -99,15 +100,20 @@ def ingest(
     except NoLake:
         check_paths(paths, format=format)  # a slip of the pen leaves no empty lake behind
         lake = Lake.open_or_create(place)
-    with progress("Ingest", quiet=json) as tick:
-        report = lake.ingest(
-            paths,
-            format=format,
-            jobs=jobs,
-            on_error="stop" if on_error is OnError.STOP else "skip",
-            replace=replace,
-            progress=lambda done, total, _: tick(done, total),
-        )
+    try:
+        with progress("Ingest", quiet=json) as tick:
+            report = lake.ingest(
+                paths,
+                format=format,
+                jobs=jobs,
+                on_error="stop" if on_error is OnError.STOP else "skip",
+                replace=replace,
+                progress=lambda done, total, _: tick(done, total),
+            )
+    except KeyboardInterrupt as stopped:
+        for note in notes_of(stopped):
+            tell(note)
+        raise
     if json:
         print_json(report)
     else:

@@ -10,6 +10,9 @@ time jumps by more than ``gap_ns``) and long logs into parts at multiples of 60 
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -145,9 +148,15 @@ def _sorted_on_disk(
             }
         ) as database:
             sql = f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}"
-            reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
-            for batch in reader:
-                yield pa.Table.from_batches([batch]).cast(schema)
+            try:
+                reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
+                for batch in reader:
+                    yield pa.Table.from_batches([batch]).cast(schema)
+            except (duckdb.Error, pa.ArrowException) as error:
+                # A sort that finds no room on disk says so in many ways.
+                if shutil.disk_usage(folder).free > IN_MEMORY_BYTES:
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
 
 
 def _pieces(
