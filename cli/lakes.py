@@ -164,18 +164,45 @@ def info(context: typer.Context, at: At = None, json: Json = False) -> None:
     )
 
 
-def verify(context: typer.Context, json: Json = False) -> None:
+def verify(
+    context: typer.Context,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Look at every scene, object, video and copied payload, not at samples of them.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check that the lake is sound; exit code 1 if it is not."""
-    findings = open_lake(context).verify()
-    errors = [finding for finding in findings if plain(finding)["severity"] == "error"]
+    findings = open_lake(context).verify(deep=deep)
+    errors = [finding for finding in findings if finding.severity == "error"]
     if json:
         print_json({"sound": not errors, "findings": findings})
-    elif findings:
-        print_table(plain(finding) for finding in findings)
     else:
-        tell("The lake is sound.")
+        # Lines, since a terminal's table would cut off the example.
+        for found in findings:
+            print_line(f"{found.severity}: {found.table or 'lake'}, {found.check}: {found.detail}")
+        _tell_verdict(len(errors), len(findings) - len(errors), deep=deep)
     if errors:
         raise typer.Exit(1)
+
+
+def _tell_verdict(errors: int, warnings: int, *, deep: bool) -> None:
+    if errors:
+        tell(
+            f"The lake is not sound: {count(errors, 'rule')} broken, {count(warnings, 'warning')}."
+        )
+        return
+    sampled = "" if deep else " What takes long was looked at in samples: `--deep` looks at all."
+    if not warnings:
+        tell(f"The lake is sound.{sampled}")
+        return
+    tell(
+        f"The lake is sound, with {count(warnings, 'warning')}: what sources told that is worth a "
+        f"look. No row contradicts another.{sampled}"
+    )
 
 
 def ledger(
