@@ -103,6 +103,7 @@ from formats.stretches import FLOW_ROWS, Stretch, in_order, stretches
 from formats.tally import Tally
 from formats.track_rows import MotionHeadings, observations
 from formats.tree import matching
+from formats.unpacked import parquet_bytes, refuse_bomb, text_bytes, text_columns
 from geometry.angles import unit, wrap
 from geometry.arrays import Array
 from schemas import config
@@ -487,15 +488,24 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
         stream = (
             pa.PythonFile(raw, mode="r") if file.suffix != ".gz" else pa.BufferReader(raw.read())
         )
+        size = stream.size()
         try:
-            table = parquet.ParquetFile(stream)
+            schema = parquet.read_schema(stream)
+            stream.seek(0)
+            texts = [name for name in text_columns(schema) if name in wanted]
+            table = parquet.ParquetFile(stream, read_dictionary=texts)
             missing = [name for name in wanted if name not in table.schema_arrow.names]
             if missing:
                 raise UnreadableFile(
                     file, f"lacks the columns {', '.join(missing)}",
                     hint=f"It has {', '.join(table.schema_arrow.names)}.",
                 )  # fmt: skip
-            yield from table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False)
+            unpacked = parquet_bytes(table.metadata, wanted)
+            refuse_bomb(file, unpacked, size=size)
+            for batch in table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False):
+                unpacked += sum(map(text_bytes, batch.columns))
+                refuse_bomb(file, unpacked, size=size)
+                yield batch.cast(pa.schema([schema.field(name) for name in batch.schema.names]))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not understood"
             raise UnreadableFile(

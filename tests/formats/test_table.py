@@ -335,6 +335,21 @@ def test_packed_tables(tmp_path: Path) -> None:
     assert len(logs_of(mapping(tmp_path, SIMPLE))[0].agents.t_ns) == STEPS
 
 
+@pytest.mark.parametrize("column", ["x", "id"])
+def test_a_table_that_would_fill_the_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Of one number, or one long name, repeated a million times."""
+    rows = 2**17
+    told: dict[str, Any] = {name: np.zeros(rows, dtype="f4") for name in ("t", "x", "y")}
+    told["id"] = ["a" * (1000 if column == "id" else 1)] * rows
+    monkeypatch.setattr("formats.unpacked.MAX_UNPACKED", 2**24 if column == "id" else 2**20)
+    write(tmp_path / "tracks.parquet", told)
+    assert (tmp_path / "tracks.parquet").stat().st_size < 2**15
+    with pytest.raises(UnreadableFile, match="unpacks to more than"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("csv", "parquet")))
+
+
 class TestEgoByName:
     def rows(self, folder: Path, ego: str) -> Path:
         one, two = straight(), straight() | {"id": ["b"] * STEPS}
