@@ -6,13 +6,17 @@ needs when it runs.
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
 from itertools import pairwise
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from cli import generate, lakes, learn, mine, suite, tour, upkeep
+from cli.output import notes_of
 
 app = typer.Typer(
     name="scenelake",
@@ -77,7 +81,11 @@ app.command("render")(generate.render)
 
 
 def main() -> None:
-    """Run the command; refused input is told in one message and ends with exit code 1."""
+    """Run the command; refused input is told in one message and ends with exit code 1.
+
+    A command that is told to end (SIGTERM) ends as by Ctrl-C: cleanly, and with 143 for 130.
+    """
+    terminated = _end_as_by_ctrl_c()
     try:
         code = app(standalone_mode=True)
     except SystemExit as end:
@@ -85,19 +93,38 @@ def main() -> None:
             sys.stderr.write(
                 "Stopped. What was committed is kept; the same command goes on from there.\n"
             )
+            if terminated():
+                sys.exit(128 + signal.SIGTERM)
         raise
     except Exception as error:
         from schemas.errors import ScenelakeError
 
         if isinstance(error, ScenelakeError):
-            _report(error.kind, error.message, error.hint)
+            _report(
+                error.kind, error.message, " ".join(filter(None, (*notes_of(error), error.hint)))
+            )
         elif isinstance(error, OSError):
             hint = "Check that the place exists, may be written, and has space left."
             _report("OSError", _story(error), hint)
         else:
             raise
-        sys.exit(1)
+        sys.exit(128 + signal.SIGTERM if terminated() else 1)
     sys.exit(code)
+
+
+def _end_as_by_ctrl_c() -> Callable[[], bool]:
+    """Let SIGTERM do what Ctrl-C does; the function that is returned says whether it came."""
+    came = False
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:  # whoever is impatient does not interrupt the cleaning up
+            came = True
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    return lambda: came
 
 
 def _story(error: OSError) -> str:

@@ -13,6 +13,7 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
+    notes_of,
     plain,
     print_csv,
     print_json,
@@ -99,15 +100,20 @@ def ingest(
     except NoLake:
         check_paths(paths, format=format)  # a slip of the pen leaves no empty lake behind
         lake = Lake.open_or_create(place)
-    with progress("Ingest", quiet=json) as tick:
-        report = lake.ingest(
-            paths,
-            format=format,
-            jobs=jobs,
-            on_error="stop" if on_error is OnError.STOP else "skip",
-            replace=replace,
-            progress=lambda done, total, _: tick(done, total),
-        )
+    try:
+        with progress("Ingest", quiet=json) as tick:
+            report = lake.ingest(
+                paths,
+                format=format,
+                jobs=jobs,
+                on_error="stop" if on_error is OnError.STOP else "skip",
+                replace=replace,
+                progress=lambda done, total, _: tick(done, total),
+            )
+    except KeyboardInterrupt as stopped:
+        for note in notes_of(stopped):
+            tell(note)
+        raise
     if json:
         print_json(report)
     else:
@@ -158,24 +164,52 @@ def info(context: typer.Context, at: At = None, json: Json = False) -> None:
     )
 
 
-def verify(context: typer.Context, json: Json = False) -> None:
+def verify(
+    context: typer.Context,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Look at every scene, object, video and copied payload, not at samples of them.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check that the lake is sound; exit code 1 if it is not."""
-    findings = open_lake(context).verify()
-    errors = [finding for finding in findings if plain(finding)["severity"] == "error"]
+    findings = open_lake(context).verify(deep=deep)
+    errors = [finding for finding in findings if finding.severity == "error"]
     if json:
         print_json({"sound": not errors, "findings": findings})
-    elif findings:
-        print_table(plain(finding) for finding in findings)
     else:
-        tell("The lake is sound.")
+        # Lines, since a terminal's table would cut off the example.
+        for found in findings:
+            print_line(f"{found.severity}: {found.table or 'lake'}, {found.check}: {found.detail}")
+        _tell_verdict(len(errors), len(findings) - len(errors), deep=deep)
     if errors:
         raise typer.Exit(1)
+
+
+def _tell_verdict(errors: int, warnings: int, *, deep: bool) -> None:
+    if errors:
+        tell(
+            f"The lake is not sound: {count(errors, 'rule')} broken, {count(warnings, 'warning')}."
+        )
+        return
+    sampled = "" if deep else " What takes long was looked at in samples: `--deep` looks at all."
+    if not warnings:
+        tell(f"The lake is sound.{sampled}")
+        return
+    tell(
+        f"The lake is sound, with {count(warnings, 'warning')}: what sources told that is worth a "
+        f"look. No row contradicts another.{sampled}"
+    )
 
 
 def ledger(
     context: typer.Context,
     kind: Annotated[
-        str | None, typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing, …")
+        str | None,
+        typer.Option(help="rejected, dropped, clipped, renamed, guessed, missing or ingested."),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Print at most so many lines.")] = 50,
     json: Json = False,
@@ -185,7 +219,11 @@ def ledger(
     The `ledger` table has that too.
     """
     from lake.literals import literal
+    from schemas.errors import UnknownName
+    from schemas.tables import LEDGER_KINDS
 
+    if kind is not None and kind not in LEDGER_KINDS:
+        raise UnknownName("kind of ledger entry", kind, LEDGER_KINDS)
     where = "" if kind is None else f" WHERE kind = {literal(kind)}"
     rows = open_lake(context).sql(f"SELECT * FROM ledger_open{where}")
     if json:

@@ -71,6 +71,11 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
+def notes_of(error: BaseException) -> list[str]:
+    """What those whom an error passed had to say about it."""
+    return list(getattr(error, "__notes__", ()))
+
+
 def tell(text: str) -> None:
     """One line of the story, on stderr."""
     sys.stderr.write(text + "\n")

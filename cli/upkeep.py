@@ -11,6 +11,7 @@ from cli.common import Json, open_lake
 from cli.output import count, plain, print_json, print_table, progress, tell
 
 if TYPE_CHECKING:
+    from lake.compact import CompactReport
     from lake.recut import Cutting
 
 
@@ -73,16 +74,41 @@ def compact(
             "--now", help="Remove old versions at once; whoever reads one right now may fail."
         ),
     ] = False,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="How long replaced versions are kept for readers [s]; an hour."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Join small files and remove what nothing needs; snapshots are kept."""
+    if now and keep is not None:
+        raise typer.BadParameter("--now and --keep exclude each other.")
+    from lake.compact import KEEP_S
+
     lake = open_lake(context)
-    tick = None if json else tell
-    report = lake.compact(keep_s=0.0, progress=tick) if now else lake.compact(progress=tick)
+    keep_s = 0.0 if now else KEEP_S if keep is None else keep
+    report = lake.compact(keep_s=keep_s, progress=None if json else tell)
     if json:
         print_json(report)
-    else:
-        print_table([{k: v for k, v in plain(report).items() if not isinstance(v, dict | list)}])
+        return
+    print_table([{k: v for k, v in plain(report).items() if not isinstance(v, dict | list)}])
+    _tell_kept(report)
+
+
+def _tell_kept(report: CompactReport) -> None:
+    """What was removed, what not, and why."""
+    tell(f"{count(report.versions_removed, 'old version')} of tables removed.")
+    if report.versions_pinned:
+        tell(f"{report.versions_pinned:,} stay because snapshots name them.")
+    young = report.versions_kept - report.versions_pinned
+    if young:
+        tell(
+            f"{young:,} stay, with their files, until they have been replaced for "
+            f"{report.keep_s / 60:.3g} minutes and as long as the longest commit took, for those "
+            "who may be reading them. Where nobody is, `scenelake compact --now` removes them."
+        )
 
 
 def recut(

@@ -18,12 +18,11 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
+from formats.unpacked import arrow_bytes, parquet_bytes, refuse_bomb, text_bytes, text_columns
 from schemas.errors import UnreadableFile
 
 GZIP_SUFFIX = ".gz"
 CHUNK_BYTES = 2**22
-MAX_UNPACKED = 2**28  # [bytes] that any packed file may grow to, and beyond that
-MAX_RATIO = 100  # times its size; logs are packed to a fifth or a twentieth
 
 _MISFITS = (
     ArithmeticError, AttributeError, LookupError, TypeError, ValueError, pa.ArrowException,
@@ -96,11 +95,9 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
     Raises:
         UnreadableFile: As :func:`read_bytes`, or the content is no such table, or lacks a column.
     """
-    from pyarrow import feather, parquet
-
-    load = parquet.read_table if plain_name(path).endswith(".parquet") else feather.read_table
+    load = _read_parquet if plain_name(path).endswith(".parquet") else _read_feather
     try:
-        table = load(pa.BufferReader(read_bytes(path)))
+        table = load(path, pa.py_buffer(read_bytes(path)))
         table.validate(full=True)  # damaged offsets would crash whoever follows them
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "not understood"
@@ -115,6 +112,33 @@ def read_table(path: Path, *, columns: Sequence[str] = ()) -> pa.Table:
             hint=f"It has {', '.join(table.column_names) or 'none'}.",
         )
     return table
+
+
+def _read_parquet(path: Path, data: pa.Buffer) -> pa.Table:
+    from pyarrow import parquet
+
+    schema = parquet.read_schema(pa.BufferReader(data))
+    file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=text_columns(schema))
+    fixed = parquet_bytes(file.metadata)
+    refuse_bomb(path, fixed, size=data.size)
+    table = file.read()
+    refuse_bomb(path, fixed + sum(map(text_bytes, table.columns)), size=data.size)
+    return table.cast(schema)
+
+
+def _read_feather(path: Path, data: pa.Buffer) -> pa.Table:
+    from pyarrow import feather
+
+    if data.slice(0, 6).to_pybytes() != b"ARROW1":  # the first version, which packs nothing
+        return feather.read_table(pa.BufferReader(data))
+    refuse_bomb(path, arrow_bytes(data), size=data.size)
+    reader = pa.ipc.open_file(pa.BufferReader(data))
+    batches, unpacked = [], 0
+    for n in range(reader.num_record_batches):
+        batches.append(batch := reader.get_batch(n))
+        unpacked += max(batch.nbytes, batch.num_rows)
+        refuse_bomb(path, unpacked, size=data.size)
+    return pa.Table.from_batches(batches, schema=reader.schema)
 
 
 @contextmanager
@@ -201,7 +225,7 @@ class _Unpacked(gzip.GzipFile):
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         super().__init__(fileobj=raw)
         self._path, self._count = path, 0
-        self._most = max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size)
+        self._size = path.stat().st_size
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size >= 0:
@@ -213,9 +237,5 @@ class _Unpacked(gzip.GzipFile):
 
     def _counted(self, data: bytes) -> bytes:
         self._count += len(data)
-        if self._count > self._most:
-            raise UnreadableFile(
-                self._path, f"unpacks to more than {self._most} bytes, {MAX_RATIO} times its size",
-                hint="No recording packs so well. If this one does, unpack it yourself.",
-            )  # fmt: skip
+        refuse_bomb(self._path, self._count, size=self._size)
         return data

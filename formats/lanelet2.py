@@ -19,6 +19,7 @@ Coordinates are those of the first that a map has of
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +30,14 @@ import numpy as np
 from jaxtyping import Float
 from lxml import etree
 
-from formats.files import plain_name, read_bytes, recognised
+from formats.files import CHUNK_BYTES, open_binary, plain_name, read_bytes, recognised
 from formats.map_alone import map_alone
 from formats.map_draft import MapDraft
 from formats.registry import Rejected
 from formats.speeds import metres_per_second
 from formats.tally import Tally
 from formats.tree import head, matching
+from formats.xml_file import begins_with
 from geometry.arrays import Array
 from geometry.polylines import arc_length, at, offset_line, without_repeats
 from schemas.errors import UnreadableFile
@@ -45,6 +47,9 @@ from schemas.records import Log, Note, RoadMap
 DATASET = "lanelet2"
 NEAR_ZERO_DEG = 0.5  # maps this near to (0, 0) are drawn from an origin there (INTERACTION)
 SAME_PLACE_M = 1e-3
+SEARCHED_BYTES = 2**30  # [bytes] of a file that are searched for a lanelet
+TAG_BYTES = 256  # [bytes] a tag may be so long that lies across two chunks
+_LANELET = re.compile(rb"""<tag\s[^>]*\bv\s*=\s*["']lanelet["']""")
 RECORDINGS = ("annotation", "recorded_trackfiles", "train", "val", "test", "data")
 """Folders beside a ``map`` or ``maps`` folder whose own reader takes the map."""
 
@@ -132,8 +137,8 @@ class LaneletMap:
 
 
 def sources(path: Path) -> Iterator[Path]:
-    """OpenStreetMap files at or under a path, but not those that a recording's reader takes."""
-    found = recognised(matching(path, "*.osm", "*.osm_xy"), _begins_as_map)
+    """Maps with lanelets at or under a path, but not those that a recording's reader takes."""
+    found = recognised(matching(path, "*.osm", "*.osm_xy"), _is_map)
     yield from (file for file in found if file == path or not _of_recordings(file))
 
 
@@ -196,7 +201,9 @@ def load(
     osm = _parse(path, tally)
     if not any(relation.tags.get("type") == "lanelet" for relation in osm.relations.values()):
         raise UnreadableFile(
-            path, "holds no lanelets", hint="Is it plain OpenStreetMap data, not a Lanelet2 map?"
+            path,
+            "is plain OpenStreetMap data: it holds no lanelets",
+            hint="A Lanelet2 map has relations with the tag type=lanelet.",
         )
     frame = _place(osm, origin, offset, tally)
     if frame is None:
@@ -210,11 +217,27 @@ def load(
     )
 
 
-def _begins_as_map(file: Path) -> bool:
-    start = head(file)
-    if not start:
-        raise UnreadableFile(file, "is empty or cannot be read")
-    return b"<osm" in start
+def _is_map(file: Path) -> bool:
+    """Whether a file is OpenStreetMap data with a lanelet, which most such data has not.
+
+    Raises:
+        UnreadableFile: It is empty, damaged, or cut off before its first lanelet.
+    """
+    if not begins_with(file, b"osm"):
+        return False
+    if head(file)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return True  # not worth a search of its own
+    with open_binary(file) as content:
+        seen, before = 0, b""
+        while chunk := content.read(CHUNK_BYTES):
+            if _LANELET.search(before + chunk):
+                return True
+            before, seen = (before + chunk)[-TAG_BYTES:], seen + len(chunk)
+            if seen > SEARCHED_BYTES:
+                return False
+    if b"</osm>" not in before and b"<osm/>" not in before:
+        raise UnreadableFile(file, "is cut off", hint="Fetch the file again.")
+    return False
 
 
 def _of_recordings(file: Path) -> bool:

@@ -410,6 +410,9 @@ class _Recording:
         for asked in (settings.objects, settings.ego):
             if asked not in (None, TRANSFORMED, SATELLITES, *survey.topics):
                 self._tally.add("missing", f"the settings ask for {asked}, which is not there")
+        for pattern in settings.unmatched(survey.topics):
+            reason = f"the settings' [[topics]] {pattern!r} fits no topic of the recording"
+            self._tally.add("missing", reason)
         chosen = survey.of_kinds(OBJECTS)
         self._objects = settings.objects or (chosen[0] if chosen else "")
         self._rules = self._make_rules()

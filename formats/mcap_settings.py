@@ -24,6 +24,7 @@ The file lies beside the recording or in a folder above it, and every key may be
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -123,6 +124,13 @@ class McapSettings:
             if fnmatchcase(topic, told.topic):
                 return told
         return Topic(topic=topic)
+
+    def unmatched(self, topics: Iterable[str]) -> list[str]:
+        """Patterns, and topics with camera models, that none of these topics is."""
+        there = list(topics)
+        asked = [t.topic for t in self.topics]
+        asked += [t.calibration for t in self.topics if t.calibration is not None]
+        return [a for a in asked if not any(fnmatchcase(topic, a) for topic in there)]
 
     def channel(self, topic: str) -> str:
         """Its name in the lake."""

@@ -46,6 +46,8 @@ RATE_HZ = 10.0  # of a scenario that tells the start alone
 EGO_NAMES = ("ego", "hero")
 LONGEST_S = 3600.0  # of a log whose signals go on by themselves
 SECOND_NS = 1_000_000_000
+_SENSELESS = "entities that make no sense"
+_UNPLACED = "an initial place that is not told"
 FOG_M = 1000.0  # range of sight below which it is foggy
 SUN_UP, SUN_DOWN = 0.1, -0.1  # elevations between which it is dusk [rad]
 
@@ -187,8 +189,10 @@ class _Reading:
         absent = len(self.entities) - len(present)
         self.tally.add("dropped", "entities whose place is not told", absent)
         if not present:
-            reasons = "; ".join(note.reason for note in self.tally.notes())
-            raise UnreadableFile(self.source, f"tells nobody's place ({reasons})")
+            raise UnreadableFile(
+                self.source, f"tells nobody's place{self._why_nobody()}",
+                hint="Are its catalogs and its map where it names them?",
+            )  # fmt: skip
         ego = next((e for e in present if e.name.lower() in EGO_NAMES), None)
         if ego is None:
             self.tally.add("missing", "no entity is called Ego")
@@ -236,6 +240,21 @@ class _Reading:
 
     # Entities -------------------------------------------------------------------------------------
 
+    def _why_nobody(self) -> str:
+        """The nearest cause of nobody being placed, and how many there are of its kind."""
+        reasons = [note.reason for note in self.tally.notes()]
+        alike = next(
+            (found for begin in (_UNPLACED, _SENSELESS)
+             if (found := [r for r in reasons if r.startswith(begin)])),
+            reasons[:1],
+        )  # fmt: skip
+        if not alike:
+            return ""
+        cause = alike[0].removeprefix(f"{_UNPLACED}: ")
+        if cause.startswith(_SENSELESS):
+            cause = cause[len(_SENSELESS) + 2 : -1]
+        return f": {cause}" + (f" (and {len(alike) - 1} more)" if len(alike) > 1 else "")
+
     def _entities(self) -> dict[str, _Entity]:
         found: dict[str, _Entity] = {}
         for element in self.root.iterfind("Entities/ScenarioObject"):
@@ -243,7 +262,7 @@ class _Reading:
                 name = self.scope.text(element, "name")
                 made = self._entity(element, name)
             except Unclear as error:
-                self.tally.add("dropped", f"entities that make no sense ({error})")
+                self.tally.add("dropped", f"{_SENSELESS} ({error})")
                 continue
             if name in found:
                 self.tally.add("dropped", "entities whose name another bears already")
@@ -309,7 +328,7 @@ class _Reading:
                 break
             todo = left
         for entity, _ in todo:
-            self.tally.add("dropped", f"an initial place that is not told: {reasons[entity.name]}")
+            self.tally.add("dropped", f"{_UNPLACED}: {reasons[entity.name]}")
         self._speeds()
 
     def _placed(self, position: Any) -> Pose:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from formats.files import GZIP_SUFFIX, open_binary, plain_name, read_bytes
+from formats.unpacked import arrow_bytes, refuse_bomb
 from geometry.arrays import Array
 from schemas.errors import UnreadableFile
 
@@ -69,6 +70,7 @@ class ArrowFile:
         self.key = plain_name(path).removesuffix(".arrow")
         self._buffer = _buffer(path)
         with _reported(path):
+            refuse_bomb(path, arrow_bytes(self._buffer), size=self._buffer.size)
             self._reader = pa.ipc.open_file(pa.BufferReader(self._buffer))
             self.schema = _readable(self._reader.schema)
         self.metadata = unpacked_metadata(path, self.schema)
@@ -292,7 +294,9 @@ def read_all(path: Path) -> pa.Table:
         UnreadableFile: It is none, cut off, or damaged.
     """
     with _reported(path):
-        table = pa.ipc.open_file(pa.BufferReader(_buffer(path))).read_all()
+        buffer = _buffer(path)
+        refuse_bomb(path, arrow_bytes(buffer), size=buffer.size)
+        table = pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
         table.validate(full=True)
         _readable(table.schema)
         return table

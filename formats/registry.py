@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
-from formats.tree import scanning
+from formats.tree import asked_for, scanning
 from schemas.errors import UnknownName, UnreadableFile
 from schemas.records import Log, Note
 from schemas.scene import Scene
@@ -504,3 +504,13 @@ def detect(path: Path) -> Iterator[tuple[str, Path]]:
             for source in reader(name).sources(path)
         ]
     yield from found
+
+
+def near_misses(path: Path) -> Iterator[str]:
+    """Formats whose readers take files of such a name, but not this file."""
+    for name, entry in known_formats().items():
+        if entry.reader:
+            with asked_for(path) as named:
+                taken = path in reader(name).sources(path)
+            if named() and not taken:
+                yield name

@@ -10,6 +10,9 @@ time jumps by more than ``gap_ns``) and long logs into parts at multiples of 60 
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from geometry.arrays import Array
 
 IN_MEMORY_BYTES = 96 * 2**20  # [bytes] of columns sorted without a disk
 SORT_MEMORY = "256MB"  # taken by a sort on disk
+NO_ROOM_BYTES = 2**20  # [bytes] a disk that has less free is full
 PART_ROWS = 250_000  # rows above which a log is told in parts
 PART_NS = 60_000_000_000
 FLOW_ROWS = 65_536
@@ -145,9 +149,18 @@ def _sorted_on_disk(
             }
         ) as database:
             sql = f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}"
-            reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
-            for batch in reader:
-                yield pa.Table.from_batches([batch]).cast(schema)
+            try:
+                reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
+                for batch in reader:
+                    yield pa.Table.from_batches([batch]).cast(schema)
+            except (duckdb.Error, pa.ArrowException) as error:
+                # A sort that finds no room on disk says so in several ways.
+                limited = "max_temp_directory_size" in str(error)
+                if limited or shutil.disk_usage(folder).free < NO_ROOM_BYTES:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
+                if isinstance(error, duckdb.OutOfMemoryException):
+                    raise MemoryError(str(error).splitlines()[0]) from error
+                raise
 
 
 def _pieces(

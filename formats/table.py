@@ -103,10 +103,11 @@ from formats.stretches import FLOW_ROWS, Stretch, in_order, stretches
 from formats.tally import Tally
 from formats.track_rows import MotionHeadings, observations
 from formats.tree import matching
+from formats.unpacked import parquet_bytes, refuse_bomb, text_bytes, text_columns
 from geometry.angles import unit, wrap
 from geometry.arrays import Array
 from schemas import config
-from schemas.errors import BadSetting, UnreadableFile
+from schemas.errors import BadSetting, UnknownName, UnreadableFile
 from schemas.labels import AgentClass, Daylight, Label, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Readings, RoadMap, Sensor
 
@@ -318,10 +319,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     """The logs of a mapping.
 
     Raises:
-        UnreadableFile: The mapping is not understood, or a file that it names is missing, broken,
-            outside of its folder, or lacks a column.
+        UnreadableFile: The mapping is not understood, or names an ego that no track is called, or a
+            file that is missing, broken, outside of its folder, or lacks a column.
     """
     mapped = _mapping(source)
+    _check_ego(source, mapped)
     tally = Tally()
     reading = _Reading(
         source=source, mapped=mapped, map=_map(source, mapped, tally),
@@ -377,6 +379,26 @@ def _inside(source: Path, name: str) -> Path:
     if not file.is_file():
         raise UnreadableFile(file, "does not exist", hint=f"{source.name} names it.")
     return file
+
+
+def _check_ego(source: Path, mapped: Mapped) -> None:
+    """Refuse an ego's id that no track bears; where one does, its first batch mostly tells."""
+    if mapped.ego is None:
+        return
+    columns, tracks = mapped.columns, dict[str, None]()
+    for name in mapped.data:
+        for batch in _columns_of(
+            _inside(source, name), words={"track": columns.track}, numbers={}, time=columns.time,
+            mapped=mapped, tally=Tally(),
+        ):  # fmt: skip
+            there = batch["track"].unique().to_pylist()
+            if mapped.ego in there:
+                return
+            tracks |= dict.fromkeys(there)
+    if tracks:  # else the tables hold no rows, which is told as such
+        unknown = UnknownName("track", mapped.ego, list(tracks)[:1000])
+        reason = f"names the ego {mapped.ego!r}: {unknown.message.removesuffix('.')}"
+        raise UnreadableFile(source, reason, hint=unknown.hint)
 
 
 def _map(source: Path, mapped: Mapped, tally: Tally) -> RoadMap:
@@ -466,15 +488,24 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
         stream = (
             pa.PythonFile(raw, mode="r") if file.suffix != ".gz" else pa.BufferReader(raw.read())
         )
+        size = stream.size()
         try:
-            table = parquet.ParquetFile(stream)
+            schema = parquet.read_schema(stream)
+            stream.seek(0)
+            texts = [name for name in text_columns(schema) if name in wanted]
+            table = parquet.ParquetFile(stream, read_dictionary=texts)
             missing = [name for name in wanted if name not in table.schema_arrow.names]
             if missing:
                 raise UnreadableFile(
                     file, f"lacks the columns {', '.join(missing)}",
                     hint=f"It has {', '.join(table.schema_arrow.names)}.",
                 )  # fmt: skip
-            yield from table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False)
+            unpacked = parquet_bytes(table.metadata, wanted)
+            refuse_bomb(file, unpacked, size=size)
+            for batch in table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False):
+                unpacked += sum(map(text_bytes, batch.columns))
+                refuse_bomb(file, unpacked, size=size)
+                yield batch.cast(pa.schema([schema.field(name) for name in batch.schema.names]))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not understood"
             raise UnreadableFile(
@@ -588,6 +619,7 @@ class _Reading:
         motion: Headings so far of the log that is told in parts.
         period_ns: Its usual step, once known.
         latest: When the part before ended, since the log began [ns].
+        met_ego: Whether a part so far had the ego.
     """
 
     source: Path
@@ -598,6 +630,7 @@ class _Reading:
     motion: MotionHeadings = field(default_factory=MotionHeadings)
     period_ns: int = 0
     latest: int = 0
+    met_ego: bool = False
 
     def log(self, stretch: Stretch, tally: Tally) -> Log:
         mapped, table = self.mapped, stretch.table
@@ -611,6 +644,9 @@ class _Reading:
         state = self._states(table, track, stretch, names, tally)
         words = self._types(table, track, len(names), stretch.inside, tally)
         mine = self._is_ego(table, track, names)
+        self.met_ego = bool(mine.any()) or (self.met_ego and stretch.part > 0)
+        if mapped.ego is not None and not (self.met_ego or stretch.more):
+            tally.add("missing", f"the mapping's ego {mapped.ego!r} is no track of this log")
         rows, others = stretch.inside & mine, stretch.inside & ~mine
         agents = observations(
             track=track[others], t_ns=stretch.t_ns[others], xyz=state.xyz[others],

@@ -15,7 +15,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ class _Scan:
     heads: dict[Path, bytes] = field(default_factory=dict)
 
 
+_ASKED: ContextVar[list[Path] | None] = ContextVar("asked", default=None)
 _SCAN: ContextVar[_Scan | None] = ContextVar("scan", default=None)
 
 
@@ -46,6 +47,17 @@ def scanning() -> Iterator[None]:
         _SCAN.reset(token)
 
 
+@contextmanager
+def asked_for(path: Path) -> Iterator[Callable[[], bool]]:
+    """Within, whether any pattern fitted the name of the file can be asked; ``*`` fits none."""
+    asked: list[Path] = []
+    token = _ASKED.set(asked)
+    try:
+        yield lambda: path in asked
+    finally:
+        _ASKED.reset(token)
+
+
 def matching(path: Path, *patterns: str) -> Iterator[Path]:
     """Files at or under a path whose names match one of the patterns, sorted.
 
@@ -57,11 +69,14 @@ def matching(path: Path, *patterns: str) -> Iterator[Path]:
             ends in ``.gz`` is matched without that ending too.
     """
     wanted = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+    asked = _ASKED.get()
     for file in _listing(path):
         name = file.name
         if wanted.match(name) or (
             name.endswith(GZIP_SUFFIX) and wanted.match(name.removesuffix(GZIP_SUFFIX))
         ):
+            if asked is not None and "*" not in patterns:
+                asked.append(file)
             yield file
 
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 from formats import tree
 from formats.files import GZIP_SUFFIX, plain_name, present, read_bytes
 from formats.registry import Rejected
+from formats.unpacked import parquet_bytes, refuse_bomb, text_bytes, text_columns
 from formats.waymo import split_of
 from formats.waymo_protos import enum_words, message_class
 from formats.waymo_range_image import packed_matrix
@@ -359,8 +360,8 @@ def _table_path(source: Path, component: str) -> Path | None:
     return present(source.parent.parent / component / plain_name(source))
 
 
-def _open(path: Path) -> Any:
-    """The parquet file.
+def _open(path: Path, *, texts: Sequence[str] = ()) -> Any:
+    """The parquet file, some columns of text to be read as dictionaries.
 
     Raises:
         UnreadableFile: It is not there or is none.
@@ -369,8 +370,10 @@ def _open(path: Path) -> Any:
 
     try:
         if path.suffix == GZIP_SUFFIX:
-            return parquet.ParquetFile(pa.BufferReader(read_bytes(path)))
-        return parquet.ParquetFile(path)
+            return parquet.ParquetFile(
+                pa.BufferReader(read_bytes(path)), read_dictionary=list(texts)
+            )
+        return parquet.ParquetFile(path, read_dictionary=list(texts))
     except FileNotFoundError as error:
         raise UnreadableFile(path, "does not exist") from error
     except PermissionError as error:
@@ -390,7 +393,7 @@ def _read(path: Path, wanted: Sequence[str], more: Sequence[str] = ()) -> pa.Tab
     """Some columns of a table, and further ones where it has them.
 
     Raises:
-        UnreadableFile: The table is broken or lacks a wanted column.
+        UnreadableFile: The table is broken, lacks a wanted column, or would fill the memory.
     """
     file = _open(path)
     there = set(file.schema_arrow.names)
@@ -401,9 +404,16 @@ def _read(path: Path, wanted: Sequence[str], more: Sequence[str] = ()) -> pa.Tab
             f"lacks the columns {', '.join(missing)}",
             hint=f"It has {', '.join(file.schema_arrow.names) or 'none'}.",
         )
+    chosen = [*wanted, *(name for name in more if name in there)]
+    size = path.stat().st_size
+    fixed = parquet_bytes(file.metadata, chosen)
+    refuse_bomb(path, fixed, size=size)
+    schema = pa.schema([file.schema_arrow.field(name) for name in chosen])
     try:
-        table = file.read(columns=[*wanted, *(name for name in more if name in there)])
+        table = _open(path, texts=text_columns(schema)).read(columns=chosen).select(chosen)
+        refuse_bomb(path, fixed + sum(map(text_bytes, table.columns)), size=size)
         table.validate(full=True)
+        table = table.cast(schema)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error
     return table

@@ -11,6 +11,7 @@ scans and ``info`` cost the same in a large lake as in a small one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lake.manifest import ABOUT
 from lake.place import PART
+from schemas.errors import BadSetting
 from schemas.tables import TABLES
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class CompactReport:
         files_after: Likewise.
         versions_removed: Old versions of tables.
         versions_kept: Old versions that are still there, for readers and snapshots.
+        versions_pinned: Those of them that snapshots name.
+        keep_s: How long replaced versions are kept for those who read them [s].
     """
 
     bytes_before: int
@@ -64,6 +68,8 @@ class CompactReport:
     files_after: int
     versions_removed: int
     versions_kept: int
+    versions_pinned: int
+    keep_s: float
 
 
 def compact(
@@ -79,8 +85,11 @@ def compact(
         progress: Told the name of each table before it is looked at.
 
     Raises:
+        BadSetting: ``keep_s`` is no length of time.
         StorageFull: The disk is full or read-only, even after what nothing needs was removed.
     """
+    if not 0.0 <= keep_s < math.inf:
+        raise BadSetting(f"Old versions cannot be kept for {keep_s} s.", hint="0 s or longer.")
     from lake.snapshots import drop_stale_tags
 
     store, tell = lake.store, progress or (lambda _: None)
@@ -99,14 +108,23 @@ def compact(
     tell("removing what was joined")
     removed += _remove_old(lake, keep_s, before)
     after = store.place.sizes()
-    datasets = lake.store.datasets()
+    old = {
+        name: {int(v["version"]) for v in data.versions()[:-1]}
+        for name, data in lake.store.datasets().items()
+    }
+    snapshots = store.manifest().snapshots.values()
     return CompactReport(
         bytes_before=sum(before.values()),
         bytes_after=sum(after.values()),
         files_before=len(before),
         files_after=len(after),
         versions_removed=removed,
-        versions_kept=sum(len(data.versions()) - 1 for data in datasets.values()),
+        versions_kept=sum(map(len, old.values())),
+        versions_pinned=sum(
+            len(there & {snap.tables.get(name, 0) for snap in snapshots})
+            for name, there in old.items()
+        ),
+        keep_s=keep_s,
     )
 
 

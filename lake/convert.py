@@ -31,7 +31,7 @@ from schemas.labels import (
     LightState,
     MapLayer,
 )
-from schemas.records import EgoStates, MapFeature, Note
+from schemas.records import EgoStates, MapFeature, Note, SourceEvent
 from schemas.scene import DT, Scene
 from schemas.tables import TABLES
 
@@ -422,12 +422,26 @@ def events_table(local: LocalLog, run_id: int) -> pa.Table:
             "name": event.name, "t0_ns": event.t0_ns, "t1_ns": event.t1_ns,
             "actor_id": _int_or_none(track_of.get(event.source_track_id or "")),
             "other_id": _int_or_none(track_of.get(event.other_track_id or "")),
-            "truth": "true", "evidence": as_json(dict(event.detail)) if event.detail else None,
+            "truth": "true", "evidence": as_json(evidence) if evidence else None,
             "source": "dataset", "run_id": run_id,
         }
         for index, event in enumerate(local.log.events)
+        for evidence in ({**event.detail, **_strangers(event, local)},)
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=TABLES["events"].schema)
+
+
+def _strangers(event: SourceEvent, local: LocalLog) -> dict[str, str]:
+    """The source's ids of actors who have no track, and so no id of ours."""
+    told = {"source_track_id": event.source_track_id, "other_track_id": event.other_track_id}
+    return {key: name for key, name in told.items() if name and name not in local.known}
+
+
+def notes_of_strangers(local: LocalLog) -> list[Note]:
+    """What the ledger says of events whose actors have no track."""
+    count = sum(bool(_strangers(event, local)) for event in local.log.events)
+    reason = "events about tracks without states; their evidence keeps the source's id"
+    return [Note(kind="missing", reason=reason, count=count)] if count else []
 
 
 def scenes_table(scenes: Sequence[Scene], run_id: int, *, split_group: str) -> pa.Table:
@@ -488,7 +502,7 @@ def ledger_entries(
         windows: How many stretches were to become scenes.
         scenes: How many did.
     """
-    notes = [*local.log.notes, *local.notes]
+    notes = [*local.log.notes, *local.notes, *notes_of_strangers(local)]
     if windows > scenes:
         reason = "nobody is seen in a window of the source"
         notes.append(Note(kind="missing", reason=reason, count=windows - scenes))

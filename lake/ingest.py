@@ -49,11 +49,19 @@ from lake.known import Known
 from lake.lake import Lake, code_version
 from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
+from lake.place import is_full, temporary_full
 from lake.remote import Mirrors, same
 from lake.remove import remove_rows
 from lake.scenes import cut
 from lake.splits import assign
-from schemas.errors import BadInput, BadRecord, DuplicateLog, LakeError, UnreadableFile
+from schemas.errors import (
+    BadInput,
+    BadRecord,
+    BadSetting,
+    DuplicateLog,
+    LakeError,
+    UnreadableFile,
+)
 from schemas.records import Log, Note
 from schemas.tables import TABLES
 
@@ -139,7 +147,8 @@ def ingest(
         UnknownName: No reader has the name ``format``.
         BadInput: With ``stop``, what was refused: ``UnreadableFile``, ``BadRecord`` or
             ``DuplicateLog``.
-        StorageFull: The disk is full or read-only; whole batches are kept.
+        StorageFull: The disk is full or read-only; whole batches are kept. A note of this, and of
+            ``KeyboardInterrupt``, says how many logs were committed.
     """
     named = [address(path) or str(Path(path).absolute()) for path in paths]
     params = {"paths": named, "format": format, "on_error": on_error}
@@ -155,6 +164,9 @@ def ingest(
                 _settle(lake, report)  # what came in before it was met is kept
                 raise
             _settle(lake, report)
+        except (KeyboardInterrupt, LakeError) as stopped:
+            stopped.add_note(_committed(report, desk.waiting))
+            raise
         finally:
             run.keep = any(report.rows.values())
             run.summary = {
@@ -188,6 +200,20 @@ def check_paths(paths: Iterable[str | Path], *, format: str | None = None) -> No
                 refused.append(found)
     if refused:
         raise refused[0]
+
+
+def _committed(report: IngestReport, waiting: int) -> str:
+    """What an ingest that was stopped leaves in the lake."""
+
+    def were(number: int) -> str:
+        return "1 log was" if number == 1 else f"{number:,} logs were"
+
+    told = f"{were(report.logs)} committed by this ingest."
+    if report.unchanged:
+        told += f" {were(report.unchanged)} there before."
+    if waiting:
+        told += f" {were(waiting)} read, but not committed yet."
+    return told
 
 
 def _settle(lake: Lake, report: IngestReport) -> None:
@@ -405,6 +431,11 @@ class _Desk:
         """Logs that came from bytes of this fingerprint."""
         return self._known.logs_from(sha256)
 
+    @property
+    def waiting(self) -> int:
+        """How many logs are read and not committed."""
+        return len(self._batch)
+
     def take(self, log: _Converted) -> BadInput | None:
         """Put a log into the batch, count it as unchanged, or say why it is refused."""
         if self._gives_way(log):
@@ -578,7 +609,8 @@ def _read_all(
         desk.refuse(error, source)
         if stop:
             desk.commit()
-            error.hint = f"{error.hint} {READ_THE_REST}".strip()
+            if done < len(work) or error.record:  # else there is no rest
+                error.hint = f"{error.hint} {READ_THE_REST}".strip()
             raise error
 
     def sources() -> Iterator[_Source | BadInput]:
@@ -619,8 +651,8 @@ def _read_all(
             )  # fmt: skip
 
     with (
-        tempfile.TemporaryDirectory(prefix="scenelake-") as spool,
-        closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri, spool=Path(spool))) as results,
+        _temporary(desk.lake.uri) as spool,
+        closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri, spool=spool)) as results,
     ):
         for source, items in results:
             done += 1
@@ -660,6 +692,22 @@ def _read_all(
             if progress is not None:
                 progress(done, len(work), mirrors.name(source.path))
         desk.commit()  # while the parts of long logs are still there
+
+
+@contextmanager
+def _temporary(uri: str) -> Iterator[Path]:
+    """A folder for what is too large for memory.
+
+    Raises:
+        StorageFull: Its disk is full, or that of other temporary files.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if is_full(error):
+            raise temporary_full(uri) from error
+        raise
 
 
 @functools.cache
@@ -703,15 +751,43 @@ def _work(
                     continue
             what = f"the {format} reader" if format else "any reader"
             holds = "holds nothing that" if path.is_dir() else "is nothing that"
-            names = ", ".join(n for n, f in registry.known_formats().items() if f.reader)
+            hint = _why_not(path) if path.is_file() and not format else ""
             work.append(
                 UnreadableFile(
-                    path, f"{holds} {what} recognises", hint=f"Formats that are read: {names}."
+                    path, f"{holds} {what} recognises",
+                    hint=f"{hint} `scenelake formats` lists what is read.".strip(),
                 )
-            )
+            )  # fmt: skip
         work += [pair for pair in here if pair not in found]
         found.update(dict.fromkeys(here))
     return work
+
+
+SMALL_BYTES = 64 * 2**20  # [bytes] of a file that is read only to learn what is wrong with it
+_OTHER_KIND = "the content is of another kind"
+
+
+def _why_not(path: Path) -> str:
+    """For which formats the name of a file speaks, and what their readers say when made to read it."""
+    small = path.stat().st_size <= SMALL_BYTES
+    told = [
+        f"{name} ({_refusal_of(path, name) if small else _OTHER_KIND})"
+        for name in registry.near_misses(path)
+    ]
+    could = [f"By its name it could be {', '.join(told)}."] if told else []
+    if _suffix(path) in (".csv", ".parquet", ".pq"):
+        could.append("A table of your own needs a mapping of its columns, *.scenelake.toml.")
+    return " ".join(could)
+
+
+def _refusal_of(path: Path, name: str) -> str:
+    try:
+        first = next(_reader(name).read(path), None)
+    except BadInput as error:
+        return error.reason.splitlines()[0]
+    except (OSError, BadSetting, *_FAULTS):
+        return _OTHER_KIND
+    return first.reason if isinstance(first, Rejected) else _OTHER_KIND
 
 
 _NO_LOGS = frozenset({
@@ -854,6 +930,8 @@ def _convert_source(source: _Source, folder: Path) -> Iterator[_Item]:
     except BadInput as error:
         yield _refused(error)
     except OSError as error:
+        if is_full(error):  # of what is written beside it; the source is not to blame
+            raise
         yield _Refused(
             path=str(source.path), record="", whole=True,
             reason=f"cannot be read ({error.strerror or error})",

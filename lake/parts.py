@@ -18,7 +18,15 @@ import numpy as np
 import pyarrow as pa
 
 from geometry.arrays import Array
-from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_entries, ledger_table, tables_of
+from lake.convert import (
+    LOG_TABLES,
+    MAP_TABLES,
+    Origins,
+    ledger_entries,
+    ledger_table,
+    notes_of_strangers,
+    tables_of,
+)
 from lake.json_text import as_json
 from lake.localise import LanePlaces, LocalLights, LocalLog, LocalTracks, Rows, localise
 from lake.scenes import cut, spans
@@ -91,7 +99,7 @@ class Assembly:
             self._sensors.setdefault(sensor.channel, sensor)
         part = replace(part, sensors=tuple(self._sensors.values()))
         local = localise(part, before=last)
-        self._notes += (*part.notes, *local.notes)
+        self._notes += (*part.notes, *local.notes, *notes_of_strangers(local))
         scenes = self._scenes(local)
         tables = tables_of(local, scenes, self._origins, maps=last is None)
         if last is None:
@@ -111,7 +119,8 @@ class Assembly:
         last = self._last
         assert last is not None
         tracks = _whole_tracks(self._tracks, self._seams)
-        local = replace(last, log=replace(last.log, notes=_summed(self._notes)), notes=())
+        log = replace(last.log, notes=_summed(self._notes), events=())  # whose notes are told
+        local = replace(last, log=log, notes=())
         entries = ledger_entries(local, self._origins, windows=self._asked, scenes=self._cut)
         tables = {name: TABLES[name].schema.empty_table() for name in LOG_TABLES}
         tables |= self._maps

@@ -17,7 +17,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -47,6 +49,10 @@ _FULL_TEXT = (
     "No space left on device", "Read-only file system", "Permission denied",
     "Operation not permitted", "Disk quota exceeded", "File too large",
 )  # fmt: skip
+
+_NO_ROOM_ERRNO = {errno.ENOSPC, errno.EDQUOT}
+_NO_ROOM_TEXT = ("No space left on device", "Disk quota exceeded")
+NO_ROOM_BYTES = 2**20  # [bytes] a disk that has less free is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,33 @@ def place_of(uri: str | Path, options: Mapping[str, str] | None = None) -> Place
     return Folder(Path(text).expanduser().absolute())
 
 
+def temporary_full(uri: str) -> StorageFull:
+    """The error of a lake that cannot be written for want of room beside it."""
+    folder = tempfile.gettempdir()
+    return StorageFull(
+        uri,
+        f"cannot be written: the folder for temporary files, {folder}, is full.",
+        hint=f"Free some space in {folder}, or set TMPDIR to a folder that has more, then run the "
+        "command again: what was stored before is kept.",
+    )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk, or a user's share of one, is full."""
+    return _is_full(error.errno, str(error))
+
+
+def _is_full(number: int | None, text: str | None) -> bool:
+    return number in _NO_ROOM_ERRNO or any(told in (text or "") for told in _NO_ROOM_TEXT)
+
+
+def _only_temporary_full(lake: Path) -> bool:
+    """Whether temporary files have no room, where the lake's own disk has."""
+    there = next(path for path in (lake, *lake.parents) if path.exists())
+    free = [shutil.disk_usage(folder).free for folder in (tempfile.gettempdir(), there)]
+    return free[0] < NO_ROOM_BYTES <= free[1]
+
+
 class Folder:
     """A folder of this machine."""
 
@@ -197,8 +230,6 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """A file, or a folder with all in it."""
-        import shutil
-
         path = self.path / name
         with self.storing():
             if path.is_dir():
@@ -230,6 +261,8 @@ class Folder:
             told = next((text for text in _FULL_TEXT if text in str(error)), None)
             if number in _FULL_ERRNO or told:
                 reason = told or os.strerror(number or 0)
+                if _is_full(number, told) and _only_temporary_full(self.path):
+                    raise temporary_full(self.uri) from error
                 raise StorageFull(
                     self.uri,
                     f"cannot be written: {reason.lower()}.",

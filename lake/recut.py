@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import pyarrow as pa
 
@@ -22,9 +22,17 @@ from lake.clock import DT_NS
 from lake.convert import dense_table, scenes_table
 from lake.literals import literal
 from lake.rebuild import StoredLog
-from lake.scenes import Span, cut_spans, default_spans, span_of_window, steps_between
+from lake.scenes import (
+    LONGEST_S,
+    WINDOW_STEPS,
+    Span,
+    cut_spans,
+    default_spans,
+    span_of_window,
+    steps_between,
+)
 from lake.splits import assign
-from schemas.errors import BadQuery, UnknownName
+from schemas.errors import BadQuery, MissingData, UnknownName
 from schemas.records import Window
 from schemas.scene import Scene
 from schemas.tables import TABLES
@@ -66,7 +74,7 @@ class Around:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """Each log is one scene, however long."""
+    """Each log is one scene; one that lasts longer than an hour is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +119,17 @@ def recut(
 
     Raises:
         BadQuery: The filter does not run, or lengths make no sense.
+        MissingData: The filter fits no log.
         UnknownName: No event has that name.
     """
     _check(lake, cutting)
-    rows = lake.read("logs", None, where).to_pylist()
+    fit = lake.read("logs", None, where).to_pylist()
     made_up = set(lake.read("scenes", ["log_id"], "source = 'generated'")["log_id"].to_pylist())
-    rows = [row for row in rows if row["log_id"] not in made_up]
+    rows = [row for row in fit if row["log_id"] not in made_up]
+    if where is not None and not rows:
+        _refuse_no_log(lake, where, generated=bool(fit))
+    if isinstance(cutting, Whole):
+        _check_lengths(lake, rows)
     report = RecutReport()
     params = {"cutting": type(cutting).__name__, **asdict(cutting), "where": where}
     with lake.run("recut", params=params) as run:
@@ -154,6 +167,34 @@ def _check(lake: Lake, cutting: Cutting) -> None:
             raise UnknownName("event", cutting.event, names)
 
 
+def _refuse_no_log(lake: Lake, where: str, *, generated: bool) -> NoReturn:
+    if generated:
+        told = f"Only generated logs fit {where!r}, and those are never cut."
+        raise MissingData(told, hint="Choose the logs that were ingested.")
+    there = lake.read("logs", ["source_log_id"])["source_log_id"].to_pylist()
+    names = ", ".join(there[:5]) + (", …" if len(there) > 5 else "")
+    raise MissingData(
+        f"No log fits {where!r}; nothing was cut.",
+        hint=f"The filter is on the columns of `logs`; their source_log_id: {names or 'none'}.",
+    )
+
+
+def _check_lengths(lake: Lake, rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse, before anything is cut, to make one scene of a log whose clock leaps."""
+    spans = lake.sql(
+        "SELECT log_id, max(t_last_ns) - min(t_first_ns) AS ns FROM tracks WHERE n_obs > 0 "
+        f"GROUP BY log_id HAVING ns > {round(LONGEST_S * 1e9)}"
+    )
+    lasts = dict(zip(spans["log_id"].to_pylist(), spans["ns"].to_pylist(), strict=True))
+    for row in rows:
+        if row["log_id"] in lasts:
+            raise BadQuery(
+                f"The log {row['source_log_id']} lasts {lasts[row['log_id']] / 1e9:,.0f} s by its "
+                f"own clock, over the {LONGEST_S:,.0f} s that a scene may.",
+                hint="Leave it out with a filter, or cut it into sliding windows.",
+            )
+
+
 def _scenes(lake: Lake, row: dict[str, Any], cutting: Cutting) -> Iterator[Scene]:
     log = StoredLog(lake, row)
     span = log.span_ns
@@ -187,12 +228,14 @@ def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutt
         own = [Window(source_scene_id=i, t0_ns=a, t1_ns=b, anchor_ns=n) for i, a, b, n in told]
         if own:
             return [span_of_window(window, name) for window in own]
-        return default_spans(name, begin, end)
+        return default_spans(name, begin, end, windows=_windows_with_anyone(lake, row, span))
     if isinstance(cutting, Sliding):
         length = round(cutting.length_s * 1e9 / DT_NS)
         stride = round((cutting.stride_s or cutting.length_s) * 1e9 / DT_NS)
-        starts = list(range(0, max(steps - length, 0) + 1, stride))
-        if starts[-1] + length < steps and steps - starts[-1] - length >= length // 2:
+        every = range(0, max(steps - length, 0) + 1, stride)
+        starts = _overlapping(every, length, _windows_with_anyone(lake, row, span))
+        rest = steps - every[-1] - length
+        if rest > 0 and rest >= length // 2:
             starts.append(steps - length)
         return [
             Span.ours(f"{name}@{s * DT_NS / 1e9:.1f}s", begin + s * DT_NS, min(length, steps))
@@ -212,6 +255,41 @@ def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutt
         if until > at:
             made.setdefault(f"{at}:{count}", Span.ours(label, at, count, anchor=anchor))
     return list(made.values())
+
+
+def _windows_with_anyone(
+    lake: Lake, row: dict[str, Any], span: tuple[int, int]
+) -> list[int] | None:
+    """Numbers of the windows of ten seconds in which anyone may be seen; None: any.
+
+    A log of an hour has few windows, seen or not. Of one whose clock leaps by years nearly all of a
+    hundred million are empty.
+    """
+    begin, end = span
+    if end - begin <= LONGEST_S * 1e9:
+        return None
+    cell = WINDOW_STEPS * DT_NS
+    parts = [
+        f"SELECT DISTINCT (t_ns - {begin}) // {cell} AS n FROM {name} "
+        f"WHERE log_id = {row['log_id']} AND valid"
+        for name in ("ego", "agents")
+    ]
+    seen = lake.sql(" UNION ".join(parts))["n"].to_pylist()
+    # Those beside see them too, by jitter.
+    return sorted({n + beside for n in seen for beside in (-1, 0, 1)})
+
+
+def _overlapping(starts: range, length: int, windows: list[int] | None) -> list[int]:
+    """Of the starts [steps] of stretches of a length those that touch one of the windows."""
+    if windows is None:
+        return list(starts)
+    found: list[int] = []
+    after = 0  # of the starts, the first that was not tried
+    for n in windows:
+        first = max(-((length - 1 - n * WINDOW_STEPS) // starts.step), after)
+        after = max(min((n + 1) * WINDOW_STEPS // starts.step + 1, len(starts)), after)
+        found.extend(starts[first:after])
+    return found
 
 
 def _commit(

@@ -28,7 +28,7 @@ from jaxtyping import Int
 from geometry.arrays import Array
 from lake.dense import PIECE_DTYPES, unpack_pieces, unpack_signals, unpack_tracks
 from lake.media import Capture, image_of, nearest_frames
-from schemas.errors import BadQuery, UnknownName
+from schemas.errors import BadInput, BadQuery, MissingData, UnknownName
 from schemas.scene import DT, PIECE_POINTS, RoadPieces, Signals, Tracks
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class SceneDataset:
 
         Raises:
             BadQuery: There is no configuration, so that scenes differ in shape.
+            MissingData: An image that the lake tells of cannot be read.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         made = self._padded(chosen, self._load(chosen))
@@ -322,11 +323,21 @@ class SceneDataset:
             for c, channel in enumerate(self.config.images):
                 source = self._images[channel][index]
                 if source is not None:
-                    into["images"][c] = image_of(
-                        source, lake=self.lake, size=self.config.image_size
-                    )
+                    into["images"][c] = self._image(source, int(self.scene_ids[index]))
                     into["images_valid"][c] = True
         return {name: torch.from_numpy(array) for name, array in made.items()}
+
+    def _image(self, source: Capture, scene_id: int) -> Array:
+        assert self.config is not None
+        try:
+            return image_of(source, lake=self.lake, size=self.config.image_size)
+        except BadInput as error:
+            raise MissingData(
+                f"Scene {scene_id} has no image of {source.channel}: {error.message}.",
+                hint="Bring the file back, or leave the scene out of the dataset. `scenelake verify` "
+                "tells of all files that are not there; `scenelake copy-media` keeps images in the "
+                "lake.",
+            ) from error
 
 
 class _Batches:

@@ -434,6 +434,11 @@ LEDGER = _table("ledger", "What was read, dropped, guessed or refused, and why."
     count i64 How many rows or objects
 """ + _MADE_BY)  # fmt: skip
 
+LEDGER_KINDS = (
+    "rejected", "dropped", "clipped", "renamed", "guessed", "missing", "ingested",
+)  # fmt: skip
+"""What ``ledger.kind`` may say."""
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (

@@ -1,6 +1,8 @@
 """The command line: one JSON document, exit codes, errors that say what to do."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +105,8 @@ def test_render_draws_by_name_or_id(lake: Path, tmp_path: Path) -> None:
         (["ingest", "no/such/place"], "UnreadableFile", "does not exist"),
         (["export", "12345", "--to", "opendrove"], "UnknownName", "opendrove"),
         (["suite", "run", "nightly"], "UnknownName", "nightly"),
+        (["ledger", "--kind", "droped"], "UnknownName", "Did you mean `dropped`?"),
+        (["recut", "whole", "--where", "dataset = 'x'"], "MissingData", "No log fits"),
     ],
 )
 def test_an_error_names_what_was_asked(
@@ -181,3 +185,50 @@ def test_no_lake_is_made_among_other_things(logs: Path, tmp_path: Path) -> None:
     assert "thesis.txt" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
     assert "has no lake.json" in scenelake("info", lake=tmp_path).stderr
+
+
+SLOW = """
+import sys, time
+import lake.ingest
+from cli.app import main
+
+convert = lake.ingest._convert_source
+
+def slow(source, folder):
+    for n, item in enumerate(convert(source, folder)):
+        if n == 3:
+            print("three", flush=True)
+            time.sleep(60)
+        yield item
+
+lake.ingest.BATCH_LOGS = 2
+lake.ingest._convert_source = slow
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_ingest_that_is_stopped_says_what_is_in_and_leaves_nothing_behind(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    there, temporary = tmp_path / "five.tfrecord", tmp_path / "temporary"
+    write_logs([make_straight_log(name, steps=21) for name in "abcde"], there)
+    temporary.mkdir()
+    command = [sys.executable, "-c", SLOW, "--lake", tmp_path / "lake", "ingest", there]
+    with subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "three\n"
+        assert list(temporary.iterdir())
+        process.send_signal(number)
+        _, story = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert story.splitlines()[-2:] == [
+        "2 logs were committed by this ingest. 1 log was read, but not committed yet.",
+        "Stopped. What was committed is kept; the same command goes on from there.",
+    ]
+    assert not list(temporary.iterdir())
+    report = answer("ingest", there, lake=tmp_path / "lake")
+    assert (report["logs"], report["unchanged"]) == (3, 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from formats.waymo_motion import write_logs
+from lake import Lake
 from tests.builders import make_crossing_log, make_straight_log
 from tests.cli.test_commands import answer, scenelake
 
@@ -49,3 +50,33 @@ def test_recut_and_back(lake: Path) -> None:
 
 def test_copying_nothing_is_no_mistake(lake: Path) -> None:
     assert answer("copy-media", lake=lake)["copied"] == 0
+
+
+def test_compact_says_what_stays_and_why(lake: Path, tmp_path: Path) -> None:
+    answer("snapshot", "before", lake=lake)
+    write_logs([make_crossing_log("c")], tmp_path / "more.tfrecord")
+    answer("ingest", tmp_path / "more.tfrecord", lake=lake)
+    waiting = scenelake("compact", lake=lake)
+    assert waiting.returncode == 0
+    assert "0 old versions of tables removed." in waiting.stderr
+    assert "until they have been replaced for 60 minutes" in waiting.stderr
+    report = answer("compact", "--keep", "0", lake=lake)
+    assert report["keep_s"] == 0
+    assert report["versions_kept"] == report["versions_pinned"] > 0
+    told = scenelake("compact", "--now", lake=lake)
+    assert "stay because snapshots name them." in told.stderr
+    assert "minutes" not in told.stderr
+    assert scenelake("compact", "--now", "--keep", "5", lake=lake).returncode == 2
+
+
+def test_verify_ends_with_a_verdict(lake: Path) -> None:
+    good = scenelake("verify", lake=lake)
+    assert good.stdout == ""
+    assert good.stderr.startswith("The lake is sound. What takes long was looked at in samples")
+    assert scenelake("verify", "--deep", lake=lake).stderr == "The lake is sound.\n"
+    opened = Lake.open(lake)
+    opened.replace("tracks", [], where="track_id > 0")
+    broken = scenelake("verify", lake=lake)
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("error: agents, ")
+    assert broken.stderr.startswith("The lake is not sound: ")

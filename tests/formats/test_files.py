@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import feather
+from pyarrow import feather, parquet
 
-from formats import files
+from formats import files, unpacked
 from formats.files import (
     open_binary,
     plain_name,
@@ -121,7 +121,7 @@ def test_a_table_with_damaged_offsets_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_grows_out_of_proportion_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(files, "MAX_UNPACKED", 2**20)
+    monkeypatch.setattr(unpacked, "MAX_UNPACKED", 2**20)
     fair, bomb = tmp_path / "fair.gz", tmp_path / "bomb.gz"
     fair.write_bytes(gzip.compress(bytes(2**20)))
     bomb.write_bytes(gzip.compress(bytes(2**20)) * 3)  # members follow one another
@@ -132,6 +132,55 @@ def test_what_grows_out_of_proportion_is_refused(tmp_path: Path, monkeypatch) ->
             open_binary(bomb) as file,
         ):
             list(iter(partial(file.read, size), b""))
+
+
+def _bomb(kind: str, rows: int) -> pa.Table:
+    if kind == "numbers":
+        return pa.table({"x": np.zeros(rows)})
+    text = "t" * 10_000  # of which a dictionary holds one
+    return pa.table({"x": pa.DictionaryArray.from_arrays(np.zeros(rows, "i4"), [text])})
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+@pytest.mark.parametrize("name", ["x.parquet", "x.feather"])
+def test_tables_that_grow_out_of_proportion_are_refused(
+    tmp_path: Path, monkeypatch, kind: str, name: str
+) -> None:
+    path = tmp_path / name
+    if name == "x.feather":
+        if kind == "texts":
+            pytest.skip("Arrow keeps dictionaries as they are")
+        feather.write_feather(_bomb(kind, 2**20), str(path), compression="zstd")
+    else:
+        table = _bomb(kind, 2**20)
+        plain = pa.schema([("x", pa.float64() if kind == "numbers" else pa.string())])
+        with parquet.ParquetWriter(path, plain, compression="zstd") as writer:
+            for begin in range(0, table.num_rows, 2**14):
+                writer.write_table(table.slice(begin, 2**14).cast(plain), row_group_size=2**14)
+    assert path.stat().st_size < 2**16
+    before = pa.total_allocated_bytes()
+    monkeypatch.setattr(unpacked, "MAX_UNPACKED", 2**22)
+    with pytest.raises(UnreadableFile, match="unpacks to more than"):
+        read_table(path)
+    assert pa.total_allocated_bytes() - before < 2**22
+    monkeypatch.setattr(unpacked, "MAX_UNPACKED", 2**24)
+    if kind == "numbers":
+        assert read_table(path).num_rows == 2**20
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+def test_what_an_arrow_file_becomes_is_told_from_its_heads(tmp_path: Path, compression) -> None:
+    table = pa.table({
+        "a": np.arange(10_000.0), "b": ["word"] * 10_000,
+        "c": pa.array(["x", "y"] * 5_000).dictionary_encode(),
+        "d": [None if n % 3 else [n, n] for n in range(10_000)],
+    })  # fmt: skip
+    feather.write_feather(
+        table, str(tmp_path / "x.feather"), compression=compression, chunksize=999
+    )
+    told = unpacked.arrow_bytes(pa.py_buffer((tmp_path / "x.feather").read_bytes()))
+    assert 0.9 * table.nbytes < told < 1.2 * table.nbytes
+    assert read_table(tmp_path / "x.feather").equals(table)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000, "nul"])

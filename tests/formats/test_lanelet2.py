@@ -313,6 +313,41 @@ def test_plain_openstreetmap_is_refused(tmp_path: Path) -> None:
         list(lanelet2.read(tmp_path / "street.osm"))
 
 
+STREET = "<osm version='0.6'><node id='1' lat='1' lon='2'/>"
+
+
+@pytest.mark.parametrize(
+    ("content", "ours"),
+    [
+        (f"{STREET}</osm>", False),
+        (f"{STREET}<way id='2'><tag k='name' v='Rue du lanelet'/></way></osm>", False),
+        (STREET + "<relation id='3'><tag v = 'lanelet' k = 'type' /></relation></osm>", True),
+        (STREET + " " * 5000 + '<relation id="3"><tag k="type" v="lanelet"/></relation>', True),
+        (STREET, False),
+        ("<html>lanelet</html>", False),
+    ],
+)
+def test_only_data_with_lanelets_is_ours(tmp_path: Path, content: str, ours: bool) -> None:
+    path = tmp_path / "street.osm"
+    path.write_text(content)
+    assert list(lanelet2.sources(tmp_path)) == [path] * ours
+
+
+def test_a_lanelet_across_two_chunks_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "town.osm")
+    for size in (300, 301, 350, 1000):
+        monkeypatch.setattr(lanelet2, "CHUNK_BYTES", size)
+        assert list(lanelet2.sources(tmp_path)) == [path]
+
+
+def test_a_map_that_is_cut_off_is_taken_beside_others(tmp_path: Path) -> None:
+    whole, cut = written(tmp_path / "a.osm"), tmp_path / "b.osm"
+    cut.write_text(STREET)
+    assert list(lanelet2.sources(tmp_path)) == [whole, cut]
+
+
 @pytest.mark.parametrize("content", ["<osm", "<html/>", "\x00", "<osm></osm>"])
 def test_other_content_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "street.osm").write_text(content)

@@ -524,9 +524,18 @@ class TestSettings:
             [[topics]]
             topic = "/chatter"
             kind = "ignore"
+            [[topics]]
+            topic = "/wh*l/rear"
+            [[topics]]
+            topic = "/od*"
+            calibration = "/camera/info"
             """
         )
         log = one(path)
+        told = "the settings' [[topics]] {!r} fits no topic of the recording (1)"
+        assert notes(log).count("[[topics]]") == 2
+        assert told.format("/wh*l/rear") in notes(log)
+        assert told.format("/camera/info") in notes(log)
         assert log.ego is not None
         assert log.ego.size == (5.0, 2.0, 1.5)
         np.testing.assert_allclose(log.ego.xyz[0], [0.0, 1.5, 0.75], atol=1e-12)

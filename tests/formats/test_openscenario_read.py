@@ -376,6 +376,17 @@ def test_what_we_write_is_what_we_read(tmp_path: Path) -> None:
 REAL = os.environ.get("SCENELAKE_REAL_DATA")
 
 
+def test_a_refusal_tells_the_nearest_cause_alone(tmp_path: Path) -> None:
+    ego = placed("Ego", '<LanePosition roadId="1" laneId="5" s="50"/>')
+    lead = placed("Lead", '<LanePosition roadId="1" laneId="6" s="50"/>')
+    with pytest.raises(UnreadableFile) as caught:
+        list(openscenario_read.read(written(tmp_path, init=[ego, lead], story="")))
+    assert caught.value.reason.startswith("tells nobody's place: ")
+    assert caught.value.reason.endswith(" (and 1 more)")
+    assert "lane 5" in caught.value.reason
+    assert len(caught.value.reason) < 120
+
+
 @pytest.mark.skipif(not REAL, reason="SCENELAKE_REAL_DATA is not set")
 def test_real_scenarios() -> None:
     """Of the 251 files 106 are scenarios; three of them tell nobody's place."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from formats import py123d
+from formats import py123d, py123d_file
 from formats.media import decode_image, decode_points, read_payload
 from formats.py123d_labels import LABELS, class_of
 from formats.registry import Rejected
@@ -569,3 +569,17 @@ def test_packed_files_are_read_in_place(source: Path) -> None:
     np.testing.assert_array_equal(before.agents.xyz, after.agents.xyz)
     assert not after.frames
     assert "packed" in reasons(after, "dropped")
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.arrow"
+    table = pa.table({"x.timestamp_us": np.zeros(2**18, dtype="i8")})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+        writer.write_table(table)
+    monkeypatch.setattr("formats.unpacked.MAX_UNPACKED", 2**20)
+    for read in (py123d_file.read_all, py123d_file.ArrowFile):
+        with pytest.raises(UnreadableFile, match="unpacks to more than"):
+            read(path)

@@ -335,6 +335,42 @@ def test_packed_tables(tmp_path: Path) -> None:
     assert len(logs_of(mapping(tmp_path, SIMPLE))[0].agents.t_ns) == STEPS
 
 
+@pytest.mark.parametrize("column", ["x", "id"])
+def test_a_table_that_would_fill_the_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Of one number, or one long name, repeated a million times."""
+    rows = 2**17
+    told: dict[str, Any] = {name: np.zeros(rows, dtype="f4") for name in ("t", "x", "y")}
+    told["id"] = ["a" * (1000 if column == "id" else 1)] * rows
+    monkeypatch.setattr("formats.unpacked.MAX_UNPACKED", 2**24 if column == "id" else 2**20)
+    write(tmp_path / "tracks.parquet", told)
+    assert (tmp_path / "tracks.parquet").stat().st_size < 2**15
+    with pytest.raises(UnreadableFile, match="unpacks to more than"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("csv", "parquet")))
+
+
+class TestEgoByName:
+    def rows(self, folder: Path, ego: str) -> Path:
+        one, two = straight(), straight() | {"id": ["b"] * STEPS}
+        write(folder / "tracks.csv", {k: [*one[k], *two[k]] for k in one} | {
+            "flight": ["first"] * STEPS + ["second"] * STEPS})  # fmt: skip
+        return mapping(folder, f'ego = "{ego}"\n' + textwrap.dedent(SIMPLE) + 'log = "flight"')
+
+    def test_a_name_that_no_track_bears_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UnreadableFile, match="names the ego 'c': No track is called") as told:
+            logs_of(self.rows(tmp_path, "c"))
+        assert told.value.hint == "Known: a, b."
+
+    def test_a_log_without_the_ego_of_the_others_says_so(self, tmp_path: Path) -> None:
+        with_ego, without = logs_of(self.rows(tmp_path, "a"))
+        assert with_ego.ego is not None
+        assert without.ego is None
+        reason = "the mapping's ego 'a' is no track of this log"
+        assert [n.kind for n in without.notes if n.reason == reason] == ["missing"]
+        assert reason not in {n.reason for n in with_ego.notes}
+
+
 @pytest.mark.skipif(
     "SCENELAKE_REAL_DATA" not in os.environ, reason="SCENELAKE_REAL_DATA is not set"
 )

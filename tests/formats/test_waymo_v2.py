@@ -366,3 +366,14 @@ class TestTrouble:
         path = source.parent.parent / "lidar" / source.name
         with pytest.raises(UnreadableFile, match="beyond the end"):
             read_payload(str(path), offset=99, container="waymo_v2_lidar")
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = parquet.read_table(source.parent.parent / "lidar_box" / source.name)
+    many = boxes.slice(0, 1).take(pa.array(np.zeros(2**17, dtype="i4")))
+    parquet.write_table(many, source.parent.parent / "lidar_box" / source.name)
+    monkeypatch.setattr("formats.unpacked.MAX_UNPACKED", 2**20)
+    with pytest.raises(UnreadableFile, match="unpacks to more than"):
+        list(waymo_v2.read(source))

@@ -1,12 +1,16 @@
+import errno
 import gzip
 import os
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from formats.waymo_motion import write_logs
 from lake import Lake
 from lake.ingest import check_paths, fingerprint
 from lake.localise import localise
-from schemas.errors import BadRecord, DuplicateLog, UnknownName, UnreadableFile
+from schemas.errors import BadInput, BadRecord, DuplicateLog, UnknownName, UnreadableFile
 from schemas.tables import TABLES
 from tests.builders import ego, make_crossing_log, make_straight_log
 
@@ -211,7 +215,7 @@ def test_what_is_named_must_be_readable(lake, tmp_path):
         lake.ingest([tmp_path / "nowhere"])
     with pytest.raises(UnreadableFile, match="nothing that any reader") as caught:
         lake.ingest([note])
-    assert "waymo_motion" in caught.value.hint
+    assert "`scenelake formats` lists what is read." in caught.value.hint
     with pytest.raises(UnreadableFile, match="holds nothing"):
         lake.ingest([tmp_path / "empty"])
     with pytest.raises(UnreadableFile, match="commonroad reader"):
@@ -229,9 +233,36 @@ def test_what_keeps_a_named_file_from_being_recognised_is_told(lake, tmp_path):
     cut.write_bytes(gzip.compress(b"<commonRoad/>")[:-4])
     report = lake.ingest([empty, cut], on_error="skip")
     assert [r.reason for r in report.rejected] == ["is empty", "ends too early"]
-    with pytest.raises(UnreadableFile) as caught:
-        lake.ingest([empty])
-    assert "--on-error skip" in caught.value.hint
+
+
+def test_only_where_there_is_a_rest_a_refusal_says_how_to_read_it(lake, tmp_path):
+    def hint(*paths: Path) -> str:
+        with pytest.raises(BadInput) as caught:
+            lake.ingest(paths)
+        return caught.value.hint
+
+    empty, records = tmp_path / "x.json", make_file(tmp_path / "in", "f", "a", "b")
+    empty.write_bytes(b"")
+    damage(records, 0)
+    assert "--on-error skip" not in hint(empty)
+    assert "--on-error skip" in hint(empty, records)
+    assert "--on-error skip" in hint(records), "the other record is the rest"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.osm", "<osm></osm>", "it could be lanelet2 (is plain OpenStreetMap data: it holds no"),
+        ("x.json", '{"a": 1}', "it could be gpudrive (is not a GPUDrive scenario"),
+        ("x.csv", "a,b\n1,2\n", "A table of your own needs a mapping"),
+    ],
+)
+def test_a_file_of_a_known_name_is_told_what_it_lacks(lake, tmp_path, name, content, told):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UnreadableFile, match="nothing that any reader") as caught:
+        lake.ingest([tmp_path / name])
+    assert told in caught.value.hint
+    assert caught.value.hint.endswith("`scenelake formats` lists what is read.")
 
 
 def test_a_log_that_breaks_the_code_is_refused_and_the_rest_comes_in(lake, tmp_path, monkeypatch):
@@ -351,8 +382,11 @@ def test_batches_are_whole(lake, tmp_path, monkeypatch):
         append(name, rows)
 
     monkeypatch.setattr(lake.store, "append", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         lake.ingest([tmp_path / "in"])
+    assert stopped.value.__notes__ == [
+        "2 logs were committed by this ingest. 2 logs were read, but not committed yet."
+    ]
     monkeypatch.undo()
     assert logs(lake) == ["a", "b"]
     assert lake.verify() == []
@@ -442,6 +476,62 @@ def test_a_full_disk_keeps_whole_batches(lake, tmp_path, monkeypatch):
     assert logs(lake) == ["a"]
     assert lake.ingest([tmp_path / "in"]).logs == 1
     assert [f for f in lake.verify() if f.severity == "error"] == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_folder_of_temporary_files_is_told_as_that(lake, tmp_path, monkeypatch, jobs):
+    """Its files cannot be written: ``/dev/full`` takes nothing, and says so as a disk does."""
+    from schemas.errors import StorageFull
+
+    path = make_file(tmp_path / "in", "f", "a")
+
+    @contextmanager
+    def full(**_):
+        yield str(tmp_path / "full")
+
+    (tmp_path / "full").mkdir()
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/crowded")
+    if jobs == 1:  # what a reader writes aside
+
+        def read(_):
+            with Path("/dev/full").open("wb", buffering=0) as file:
+                file.write(b"x")
+
+        monkeypatch.setattr("formats.waymo_motion.read", read)
+    else:  # where processes put what they read
+        monkeypatch.setattr("lake.ingest._spool_source", _spool_into_full)
+    with pytest.raises(StorageFull, match="temporary files, /crowded, is full") as caught:
+        lake.ingest([path], jobs=jobs, on_error="skip")
+    assert "TMPDIR" in caught.value.hint
+    monkeypatch.undo()
+    assert lake.read("ledger").num_rows == 0, "the source is not to blame"
+    assert lake.ingest([path]).logs == 1
+
+
+def _spool_into_full(source, folder):
+    from lake.parts import write_tables
+
+    write_tables(Path("/dev/full"), {"logs": TABLES["logs"].schema.empty_table()})
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [((0, 2**30), "temporary files"), ((0, 0), "no space left"), ((2**30, 0), "no space left")],
+)
+def test_which_disk_is_full_is_told(lake, monkeypatch, free, told):
+    from schemas.errors import StorageFull
+
+    place = lake.store.place
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/crowded")
+    usage = {"/crowded": free[0], str(place.path): free[1]}
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: SimpleNamespace(free=usage[str(folder)])
+    )
+    with pytest.raises(StorageFull, match=told), place.storing():
+        raise RuntimeError("LanceError(IO): No space left on device (os error 28)")
+    with pytest.raises(StorageFull, match="permission denied"), place.storing():
+        raise OSError(errno.EACCES, "Permission denied")
 
 
 def test_fingerprints_know_content_and_in_folders_names(tmp_path):

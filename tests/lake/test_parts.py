@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -219,6 +220,26 @@ def test_events_and_notes_of_all_parts_are_there(both):
     notes = "SELECT count::INT AS n FROM ledger WHERE reason = 'something'"
     assert [row["n"] for row in parts.sql(notes).to_pylist()] == [3]
     assert [f for f in parts.verify() if f.check != "files"] == []
+
+
+def test_an_event_about_a_track_without_states_keeps_its_name(read):
+    seconds = [s * 10**9 for s in (1, 2, SEAMS_S[1] + 1)]
+    ghost = [
+        SourceEvent(name="waits", t0_ns=t, t1_ns=t, source_track_id="ghost",
+                    other_track_id="lead", detail={"why": "red"})
+        for t in map(int, seconds)
+    ]  # fmt: skip
+    log = replace(whole_log(), events=ghost)
+    for lake in (read(log, name="one"), read(*in_parts(log), name="many")):
+        events = lake.read("events").to_pylist()
+        (lead,) = lake.read("tracks", ["track_id"], "source_track_id = 'lead'")[
+            "track_id"
+        ].to_pylist()
+        assert [(e["actor_id"], e["other_id"]) for e in events] == [(None, lead)] * 3
+        told = {"why": "red", "source_track_id": "ghost"}
+        assert [json.loads(e["evidence"]) for e in events] == [told] * 3
+        (note,) = lake.read("ledger", None, "reason LIKE '%tracks without states%'").to_pylist()
+        assert (note["kind"], note["count"]) == ("missing", 3)
 
 
 def test_a_log_without_windows_is_cut_in_every_part(read):

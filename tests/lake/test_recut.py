@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lake import Lake
-from lake.recut import Around, AsSource, Sliding, Whole
-from schemas.errors import BadQuery, UnknownName
-from schemas.records import SourceEvent, Window
+from lake.recut import Around, AsSource, Sliding, Whole, _overlapping
+from schemas.errors import BadQuery, MissingData, UnknownName
+from schemas.records import Observations, SourceEvent, Window
 from tests.builders import make_crossing_log, make_straight_log
 
 
@@ -128,3 +130,61 @@ def test_mistakes_are_told(lake):
     with pytest.raises(BadQuery):
         lake.recut(Whole(), where="no such column = 1")
     assert len(lake.scene_ids()) == 8
+
+
+@pytest.fixture
+def leaping(tmp_path):
+    """A lake whose one log jumps by three years after ten seconds."""
+    log = make_straight_log("leaps", steps=200)
+    t_ns = np.where(log.ego.t_ns >= 10 * 10**9, log.ego.t_ns + LEAP_NS, log.ego.t_ns)
+    made = Lake.create(tmp_path / "leaping")
+    alone = replace(log, ego=replace(log.ego, t_ns=t_ns), agents=Observations.none())
+    made.add_logs([alone], run_id=1)
+    return made
+
+
+LEAP_NS = 10**17
+
+
+def test_a_clock_that_leaps_makes_no_windows_in_between(leaping):
+    before = held(leaping)
+    leaping.recut(Sliding(length_s=5, stride_s=2.5))
+    found = sorted(scene.t0_ns for scene in leaping.scenes())
+    seconds = [0, 2.5, 5, 7.5, *(LEAP_NS / 1e9 + t for t in (7.5, 10, 12.5, 15))]
+    assert found == [round(1e9 * t) for t in seconds]
+    leaping.recut(AsSource())
+    again = held(leaping)
+    assert set(again) == set(before)
+    for scene_id in before:
+        same(before[scene_id], again[scene_id])
+
+
+def test_a_log_of_years_does_not_become_one_scene(leaping):
+    before = set(held(leaping))
+    with pytest.raises(BadQuery, match=r"leaps lasts 100,000,0.. s by its own clock"):
+        leaping.recut(Whole())
+    assert set(held(leaping)) == before
+
+
+@given(
+    starts=st.builds(lambda count, step: range(0, count * step, step), st.integers(1, 80),
+                     st.integers(1, 300)),
+    length=st.integers(1, 400),
+    windows=st.sets(st.integers(-2, 60)).map(sorted),
+)  # fmt: skip
+def test_the_starts_that_are_tried_are_those_that_touch_a_window(starts, length, windows):
+    found = _overlapping(starts, length, windows)
+    assert found == sorted(set(found))
+    assert set(found) <= set(starts)
+    touching = {s for s in starts for n in windows if s < (n + 1) * 100 and n * 100 < s + length}
+    assert touching <= set(found)
+    # Of the others only those that begin where a window ends.
+    assert all(any(s == (n + 1) * 100 for n in windows) for s in set(found) - touching)
+
+
+def test_a_filter_that_fits_no_log_is_told_and_nothing_changes(lake):
+    before = lake.versions()
+    with pytest.raises(MissingData, match=r"No log fits .*'lnog'") as caught:
+        lake.recut(Sliding(), where="source_log_id = 'lnog'")
+    assert "long" in caught.value.hint
+    assert lake.versions() == before

@@ -13,7 +13,7 @@ from PIL import Image
 from lake import Lake
 from lake.pieces import cut_lines, road_pieces
 from lake.training import SampleConfig, State, row_places
-from schemas.errors import BadQuery, UnknownName
+from schemas.errors import BadQuery, MissingData, UnknownName
 from schemas.labels import AgentClass
 from schemas.records import Frame, Sensor
 from schemas.scene import PIECE_POINTS
@@ -136,6 +136,23 @@ def test_images_nearest_to_now_come_along(lake):
     pixels = batch["images"][names.index("seen"), 0]
     assert tuple(pixels.shape) == (15, 20, 3)
     assert pixels[7, 10].tolist() == [10, 200, 30]
+
+
+def test_an_image_that_is_gone_is_told_with_its_scene(tmp_path):
+    log = replace(
+        make_straight_log("seen"),
+        sensors=(Sensor(channel="front", kind="camera"),),
+        frames=(Frame(channel="front", t_ns=10**9, uri=str(tmp_path / "gone.png"), codec="png"),),
+    )
+    lake = Lake.create(tmp_path / "lake")
+    lake.add_logs([log], run_id=1)
+    data = lake.dataset(config=SampleConfig(images=("front",)))
+    (scene_id,) = lake.scene_ids()
+    with pytest.raises(MissingData) as caught:
+        data.batch([0])
+    for told in (str(scene_id), "front", str(tmp_path / "gone.png"), "No such file"):
+        assert told in caught.value.message
+    assert "copy-media" in caught.value.hint
 
 
 def test_the_loader_gives_every_scene_once_an_epoch_in_another_order(lake):
