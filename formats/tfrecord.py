@@ -6,10 +6,6 @@ A record is, little-endian (TensorFlow, `lib/io/record_writer.h`)::
 
 where the checksum is CRC-32C (Castagnoli; RFC 3720, appendix B.4), and masked means rotated right
 by 15 bits plus a constant, so that records may hold records.
-
-CRC-32C is linear over GF(2), which lets numpy work on it: a message is cut into equal blocks, the
-checksums of all blocks are computed side by side, and neighbours are joined pair by pair with
-crc(A‖B) = shift(crc(A), |B|) ⊕ crc(B), where shift appends zero bytes.
 """
 
 from __future__ import annotations
@@ -17,23 +13,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from jaxtyping import UInt
+import google_crc32c
 
 from formats.files import open_binary
-from geometry.arrays import Array
 from schemas.errors import BadRecord, UnreadableFile
 
-POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reflected
 MASK_DELTA = 0xA282EAD8
 HEADER = 12  # [bytes] before the data of a record
 LONGEST_RECORD = 1 << 31  # [bytes] a protobuf message cannot be longer
-BLOCK = 512  # [bytes] a power of two, multiple of 8
-SHORT = 4 * BLOCK  # [bytes] below this a plain loop is as fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +90,7 @@ def masked_crc32c(data: bytes) -> int:
 
 def crc32c(data: bytes) -> int:
     """CRC-32C of a message; ``crc32c(b"123456789") == 0xE3069283``."""
-    if len(data) < SHORT:
-        table, crc = _byte_table().tolist(), 0xFFFFFFFF
-        for byte in data:
-            crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-        return crc ^ 0xFFFFFFFF
-    # The initial value 2³²−1 is the same as inverting the first four bytes; zero bytes in front
-    # of a message then change nothing, so that the blocks can be made equal.
-    blocks = 1 << (-(-len(data) // BLOCK) - 1).bit_length()
-    padded = np.zeros(blocks * BLOCK, dtype=np.uint8)
-    start = len(padded) - len(data)
-    padded[start:] = np.frombuffer(data, dtype=np.uint8)
-    padded[start : start + 4] ^= 0xFF
-    used = start // BLOCK  # whole blocks of padding have checksum 0
-    crcs = np.zeros(blocks, dtype=np.uint32)
-    crcs[used:] = _crc_of_blocks(padded[used * BLOCK :].reshape(-1, BLOCK))
-    span = BLOCK
-    while len(crcs) > 1:
-        crcs = _append_zeros(crcs[0::2], span) ^ crcs[1::2]
-        span *= 2
-    return int(crcs[0]) ^ 0xFFFFFFFF
+    return int(google_crc32c.value(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,55 +127,3 @@ def _read_one(path: Path, file: BinaryIO, header: bytes, number: int) -> Record 
 
 def _length_is_sound(header: bytes) -> bool:
     return bool(struct.unpack("<I", header[8:12])[0] == masked_crc32c(header[:8]))
-
-
-@cache
-def _byte_table() -> UInt[Array, " 256"]:
-    """What the checksum register becomes when each byte is shifted through it."""
-    crc = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        crc = np.where(crc & 1, (crc >> 1) ^ np.uint32(POLYNOMIAL), crc >> 1)
-    return crc
-
-
-@cache
-def _pair_tables() -> tuple[UInt[Array, " 65536"], ...]:
-    """For each of the four byte pairs of an 8-byte word, its part of the word's checksum."""
-    by_byte = [_byte_table()]
-    for _ in range(7):
-        last = by_byte[-1]
-        by_byte.append(_byte_table()[last & 0xFF] ^ (last >> 8))
-    pair = np.arange(65536)
-    return tuple(by_byte[7 - 2 * k][pair & 0xFF] ^ by_byte[6 - 2 * k][pair >> 8] for k in range(4))
-
-
-def _crc_of_blocks(blocks: UInt[Array, "blocks width"]) -> UInt[Array, " blocks"]:
-    """Checksum register, begun at 0, after each block; "slicing by 8" over all blocks at once."""
-    first, second, third, fourth = _pair_tables()
-    words = np.ascontiguousarray(blocks).view("<u2").T.copy()
-    crc = np.zeros(len(blocks), dtype=np.uint32)
-    for at in range(0, len(words), 4):
-        crc = (
-            first[words[at] ^ (crc & 0xFFFF)]
-            ^ second[words[at + 1] ^ (crc >> 16)]
-            ^ third[words[at + 2]]
-            ^ fourth[words[at + 3]]
-        )
-    return crc
-
-
-def _append_zeros(crc: UInt[Array, " many"], count: int) -> UInt[Array, " many"]:
-    """The register after ``count`` further zero bytes, a power of two."""
-    shifted = np.zeros_like(crc)
-    for bit, column in enumerate(_zeros_matrix(count)):
-        shifted ^= np.where(crc >> bit & 1, column, np.uint32(0))
-    return shifted
-
-
-@cache
-def _zeros_matrix(count: int) -> UInt[Array, " 32"]:
-    """What each bit of the register becomes after ``count`` zero bytes, a power of two."""
-    unit = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    if count == 1:
-        return _byte_table()[unit & 0xFF] ^ (unit >> 8)
-    return _append_zeros(_zeros_matrix(count // 2), count // 2)

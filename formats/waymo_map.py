@@ -8,7 +8,8 @@ github.com/waymo-research/waymo-open-dataset.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from schemas.records import MapFeature, Note, RoadMap
 
 METRES_PER_SECOND_IN_MPH = 0.44704  # exact: 1609.344 m / 3600 s
 BOUNDARY_COVER = 0.9  # share of a lane's points that a boundary must flank to be kept
+_XYZ = attrgetter("x", "y", "z")
 
 LANE_TYPES = {
     "TYPE_UNDEFINED": LaneType.UNKNOWN,
@@ -84,7 +86,8 @@ def _points(feature: Any, kind: str) -> Float[Array, "points 3"]:
         points = [body.position] if body.HasField("position") else []
     else:
         points = getattr(body, SHAPE_FIELD[kind])
-    return np.array([(p.x, p.y, p.z) for p in points], dtype=np.float64).reshape(-1, 3)
+    numbers = chain.from_iterable(map(_XYZ, points))
+    return np.fromiter(numbers, dtype=np.float64, count=3 * len(points)).reshape(-1, 3)
 
 
 def _feature(

@@ -11,8 +11,10 @@ Needs protobuf alone: no TensorFlow, none of Waymo's packages.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,10 @@ DATASET = "waymo_motion"
 RATE_HZ = 10.0
 LATEST_S = 9e9  # [s] what nanoseconds can count
 ON_LINE_M = 0.05  # a boundary nearer than this to a painted line is that line
+STATE = (
+    "center_x", "center_y", "center_z", "heading", "length", "width", "height", "velocity_x",
+    "velocity_y", "valid",
+)  # fmt: skip
 
 _WRITTEN_CLASS = {
     AgentClass.PEDESTRIAN: "TYPE_PEDESTRIAN",
@@ -161,19 +167,10 @@ def _grid(scenario: Any, source: Path, record: str) -> tuple[Grid, list[Note]]:
         if len(track.states) != len(seconds):
             reason = f"track {track.id} has {len(track.states)} states for {len(seconds)} times"
             raise BadRecord(source, reason, record=record)
-    table = np.array(
-        [
-            [
-                (
-                    s.center_x, s.center_y, s.center_z, s.heading, s.length, s.width, s.height,
-                    s.velocity_x, s.velocity_y, s.valid,
-                )
-                for s in track.states
-            ]
-            for track in scenario.tracks
-        ],
-        dtype=np.float64,
-    )  # fmt: skip
+    states = chain.from_iterable(track.states for track in scenario.tracks)
+    shape = (len(scenario.tracks), len(seconds), len(STATE))
+    numbers = chain.from_iterable(map(attrgetter(*STATE), states))
+    table = np.fromiter(numbers, dtype=np.float64, count=math.prod(shape)).reshape(shape)
     words = [enum_words("Track.ObjectType")[track.object_type] for track in scenario.tracks]
     names, notes = distinct((str(track.id) for track in scenario.tracks), "track")
     grid = Grid(
