@@ -104,23 +104,21 @@ def fit_lines(
     error = np.full((rows, steps), np.inf)
     for width in np.unique(half).tolist():
         chosen = half == width
-        weight = np.pad(valid[chosen].astype(np.float64), ((0, 0), (width, width)))
-        y = np.pad(np.where(valid[chosen], value[chosen], 0.0), ((0, 0), (width, width)))
-        s0, s1, s2, y0, y1, y2 = (np.zeros((int(chosen.sum()), steps)) for _ in range(6))
-        for offset in range(-width, width + 1):
-            w = weight[:, width + offset : width + offset + steps]
-            v = y[:, width + offset : width + offset + steps]
-            s0 += w
-            s1 += w * offset
-            s2 += w * (offset * offset)
-            y0 += v
-            y1 += v * offset
-            y2 += v * v
+        w = valid[chosen].astype(np.float64)
+        t = np.arange(steps, dtype=np.float64)
+        # Sums over windows are differences of running sums, of values near 0 so that none is lost.
+        mean = (w * value[chosen]).sum(axis=1, keepdims=True) / np.maximum(
+            w.sum(axis=1, keepdims=True), 1.0
+        )
+        v = w * (np.where(valid[chosen], value[chosen], 0.0) - mean)
+        s0, m1, m2, y0, n1, y2 = _windows(np.stack([w, w * t, w * t * t, v, v * t, v * v]), width)
+        s1, y1 = m1 - t * s0, n1 - t * y0
+        s2 = m2 - 2.0 * t * m1 + t * t * s0
         spread = s0 * s2 - s1 * s1
-        enough = (s0 >= LEAST_POINTS) & (spread > 0)
+        enough = (s0 >= LEAST_POINTS) & (spread > 0.5)  # a whole number, but for rounding
         b = np.where(enough, (s0 * y1 - s1 * y0) / np.where(enough, spread, 1.0), 0.0)
         a = np.where(s0 > 0, (y0 - b * s1) / np.maximum(s0, 1.0), 0.0)
-        level[chosen], slope[chosen] = a, b / DT
+        level[chosen], slope[chosen] = a + mean, b / DT
         left_over = np.maximum(y2 - a * y0 - b * y1, 0.0) / np.maximum(s0 - 2.0, 1.0)
         doubt = np.sqrt(left_over * s0 / np.where(enough, spread, 1.0)) / DT
         error[chosen] = np.where(enough & valid[chosen], doubt, np.inf)
@@ -136,3 +134,15 @@ def fit_lines(
         error[:, here] = np.where(lend, error[:, beside], error[:, here])
     known = np.isfinite(error)
     return Fit(np.where(valid, level, 0.0), np.where(known, slope, 0.0), error)
+
+
+def _windows(
+    value: Float[Array, "quantities rows steps"], half: int
+) -> Float[Array, "quantities rows steps"]:
+    """Sum over the window of ``2 half + 1`` steps round each step, cut off at the ends."""
+    steps = value.shape[-1]
+    total = np.zeros((*value.shape[:-1], steps + 1))
+    np.cumsum(value, axis=-1, out=total[..., 1:])
+    here = np.arange(steps)
+    first, last = np.maximum(here - half, 0), np.minimum(here + half + 1, steps)
+    return np.asarray(total[..., last] - total[..., first])
