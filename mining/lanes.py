@@ -22,7 +22,6 @@ from scipy.spatial import cKDTree
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.polylines import project
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
 
@@ -100,9 +99,10 @@ class LaneGraph:
         self.has_bounds = np.array(
             [f.left is not None and f.right is not None for f in self.lanes], dtype=bool
         )
-        self.half_width = np.array([_half_width(f) for f in self.lanes])
+        self.half_width = _half_widths(self.lanes)
         self.samples = _sample(self.lanes, self.length)
         self._edges = [f.points for f in road_map.of_layer(MapLayer.ROAD_EDGE)]
+        self._outlines: dict[int, Any] = {}
         self._signs = [f.points[0, :2] for f in road_map.of_layer(MapLayer.STOP_SIGN)]
         drivable = road_map.of_layer(MapLayer.DRIVABLE_AREA)
         self._areas = (
@@ -336,13 +336,18 @@ class LaneGraph:
     @cached_property
     def surfaces(self) -> list[Any]:
         """Drivable areas as prepared polygons; none where the map does not draw them."""
+        return [self.outline(f) for f in self._areas if len(f.points) >= 3]
+
+    def outline(self, area: MapFeature) -> Any:
+        """An area as a prepared polygon, kept for the next scene of the map."""
         import shapely
 
-        rings = [f.points[:, :2].astype(np.float64) for f in self._areas if len(f.points) >= 3]
-        polygons = [shapely.make_valid(shapely.polygons(ring)) for ring in rings]
-        for polygon in polygons:
+        polygon = self._outlines.get(area.feature_id)
+        if polygon is None:
+            polygon = shapely.make_valid(shapely.polygons(area.points[:, :2].astype(np.float64)))
             shapely.prepare(polygon)
-        return polygons
+            self._outlines[area.feature_id] = polygon
+        return polygon
 
     def on_surface(self, xy: Float[Array, "*many 2"]) -> Bool[Array, "*many"]:
         """Whether points lie on some drivable area."""
@@ -436,12 +441,28 @@ def lane_graph(road_map: RoadMap) -> LaneGraph:
     return graph
 
 
-def _half_width(lane: MapFeature) -> float:
-    if lane.left is None or lane.right is None or len(lane.left) < 2 or len(lane.right) < 2:
-        return HALF_WIDTH_M
-    middle = lane.points[len(lane.points) // 2, :2]
-    sides = [abs(float(project(middle[None], side)[1][0])) for side in (lane.left, lane.right)]
-    return float(np.clip(np.mean(sides), 1.0, 3.5))
+def _half_widths(lanes: Sequence[MapFeature]) -> Float[Array, " lanes"]:
+    """Mean distance from half way along each centre line to its two boundaries [m]."""
+    width = np.full(len(lanes), HALF_WIDTH_M)
+    bounded = [
+        i for i, f in enumerate(lanes)
+        if f.left is not None and f.right is not None and len(f.left) > 1 and len(f.right) > 1
+    ]  # fmt: skip
+    if not bounded:
+        return width
+    sides = [side[:, :2] for i in bounded for side in (lanes[i].left, lanes[i].right)]  # type: ignore[index]
+    counts = np.array([len(side) for side in sides], dtype=np.int64)
+    middle = np.array([lanes[i].points[len(lanes[i].points) // 2, :2] for i in bounded])
+    middle = np.repeat(np.repeat(middle, 2, axis=0), counts, axis=0)
+    points = np.concatenate(sides).astype(np.float64)
+    step = np.diff(points, axis=0, append=points[-1:])
+    step[np.cumsum(counts) - 1] = 0.0  # from one line to the next is no segment
+    offset = middle - points
+    share = (offset * step).sum(axis=1) / np.maximum((step * step).sum(axis=1), 1e-18)
+    away = np.hypot(*(offset - np.clip(share, 0.0, 1.0)[:, None] * step).T)
+    least = np.minimum.reduceat(away, np.cumsum(counts) - counts)
+    width[bounded] = np.clip(least.reshape(-1, 2).mean(axis=1), 1.0, 3.5)
+    return width
 
 
 def _steps(

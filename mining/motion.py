@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.boxes import CORNER_SIGNS, clearance
-from geometry.polylines import inside, project
+from geometry.boxes import CORNER_SIGNS, clearance, corners
+from geometry.polylines import project
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
 from mining.lanes import LaneGraph, lane_graph
@@ -171,6 +172,22 @@ class SignalView:
     lane: Int[Array, "agents steps"]
 
 
+class Courses(NamedTuple):
+    """From where agents are first seen to where they are last seen, in the frames of their start.
+
+    Attributes:
+        ahead: How far it got along the heading that it had first [m].
+        left: How far to the left of it [m].
+        turn: How far it turned, in (−π, π] [rad].
+        speed: The greater of its first and last speed [m/s].
+    """
+
+    ahead: Float[Array, " agents"]
+    left: Float[Array, " agents"]
+    turn: Float[Array, " agents"]
+    speed: Float[Array, " agents"]
+
+
 class Motion:
     """A scene as predicates see it; indices of agents are rows of ``scene.tracks``."""
 
@@ -309,6 +326,19 @@ class Motion:
     def heading(self) -> Float[Array, "agents steps"]:
         """Where each agent goes, or faces while it is slower than 1 m/s [rad]."""
         return np.where(self.speed >= HEADS_SPEED, self.course, self.yaw_smooth)
+
+    @cached_property
+    def courses(self) -> Courses:
+        """Where each agent got, all in all."""
+        rows, first, last = np.arange(self.agents), self.first_seen, self.last_seen
+        x, y = (self.xy[rows, last] - self.xy[rows, first]).T
+        yaw = self.heading[rows, first]
+        return Courses(
+            ahead=np.cos(yaw) * x + np.sin(yaw) * y,
+            left=np.cos(yaw) * y - np.sin(yaw) * x,
+            turn=wrap(self.heading[rows, last] - yaw),
+            speed=np.maximum(self.speed[rows, first], self.speed[rows, last]),
+        )
 
     # -- pairs ---------------------------------------------------------------------------------
 
@@ -493,27 +523,38 @@ class Motion:
         ]
 
     def within(
-        self, area: MapFeature, *, margin: float = 0.0, whole: bool = False
+        self,
+        area: MapFeature,
+        *,
+        margin: float = 0.0,
+        whole: bool = False,
+        among: Bool[Array, "agents steps"] | None = None,
     ) -> Bool[Array, "agents steps"]:
-        """Whether an agent's centre (or any part of it, if ``whole``) is in or near an area."""
+        """Whether an agent's centre (or any part of it, if ``whole``) is in or near an area.
+
+        Args:
+            area: Which.
+            margin: How near [m].
+            whole: Whether any part of the box counts.
+            among: Where to look at all; wherever anyone is seen by default.
+        """
+        import shapely
+
         outline = area.points[:, :2].astype(np.float64)
         reach = margin + (np.hypot(self.length, self.width).max() / 2 if whole else 0.0)
         low, high = outline.min(axis=0) - reach, outline.max(axis=0) + reach
-        near = self.seen & ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
+        near = (self.seen if among is None else among).copy()
+        near &= ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
         mask = np.zeros(self.seen.shape, dtype=bool)
         agents, steps = np.nonzero(near)
         if not len(agents):
             return mask
-        points = self.xy[agents, steps][:, None, :]
+        polygon = self.graph.outline(area)
         if whole:
-            points = self.outline_points(agents, steps)
-        hit = np.asarray(inside(points, outline).any(axis=1))
-        if margin > 0.0:
-            closed = np.concatenate([outline, outline[:1]])
-            rest = np.flatnonzero(~hit)
-            _, d, _ = project(points[rest].reshape(-1, 2), closed)
-            hit[rest] = (np.abs(d).reshape(len(rest), points.shape[1]) <= margin).any(axis=1)
-        mask[agents, steps] = hit
+            shapes = shapely.polygons(corners(self.boxes[agents, steps]))
+        else:
+            shapes = shapely.points(self.xy[agents, steps])
+        mask[agents, steps] = shapely.dwithin(polygon, shapes, margin)
         return mask
 
     def outline_points(
@@ -543,7 +584,7 @@ class Motion:
         """Whether any part of an agent is on a crosswalk."""
         mask = np.zeros(self.seen.shape, dtype=bool)
         for area in self.areas(MapLayer.CROSSWALK):
-            mask |= self.within(area, whole=True)
+            mask |= self.within(area, whole=True, among=self.at_crosswalk)
         return mask
 
     @cached_property
@@ -585,10 +626,11 @@ class Motion:
 
     @cached_property
     def off_centre(self) -> Float[Array, "agents steps"]:
-        """Distance from each agent's centre to the nearest centre line for cars [m]."""
+        """From the centre of each agent in focus to the nearest centre line for cars [m]."""
         out = np.full(self.seen.shape, np.inf)
+        rows = self.seen & self.focus[:, None]
         if self.graph.for_cars.any():
-            out[self.seen] = self.graph.tree.query(self.xy[self.seen])[0]
+            out[rows] = self.graph.tree.query(self.xy[rows])[0]
         return out
 
     # -- signals -------------------------------------------------------------------------------
@@ -707,6 +749,14 @@ class Motion:
             )
         return found
 
+    @cached_property
+    def changing(self) -> Bool[Array, "agents steps"]:
+        """Whether each agent is changing lanes."""
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        for change in self.lane_changes:
+            mask[change.agent, change.begin : change.end + 1] = True
+        return mask
+
     def _forks(self, a: int, b: int, i: int, t: int) -> bool:
         """Whether b continues a, or both spring from one lane just behind: no change of lane."""
         after = self.graph.successors
@@ -737,10 +787,11 @@ class Motion:
         pairs = self.pairs
         moved = (self.span > 2.0) & (np.where(self.seen, self.speed, 0.0).max(axis=1) > 0.5)
         half = len(pairs.a) // 2
+        a, b = pairs.a[:half], pairs.b[:half]
+        keep = moved[a] & moved[b] & self._may_cross(a, b)
+        keep &= self._may_meet(a, b, np.full(half, np.hypot(self.length, self.width).max()))
         found = []
-        for i, j in zip(pairs.a[:half].tolist(), pairs.b[:half].tolist(), strict=True):
-            if not (moved[i] and moved[j]):
-                continue
+        for i, j in zip(a[keep].tolist(), b[keep].tolist(), strict=True):
             meeting = shared_ground(
                 self.boxes[i],
                 self.boxes[j],
@@ -769,6 +820,17 @@ class Motion:
                 )
             )
         return found
+
+    def _may_cross(
+        self, a: Int[Array, " pairs"], b: Int[Array, " pairs"]
+    ) -> Bool[Array, " pairs"]:
+        """Whether the courses of two agents ever differ enough to cross each other's way."""
+        used = self.seen & (self.speed > 0.3)
+        turn = np.where(used, np.exp(1j * self.course), 0.0).sum(axis=1)
+        mean = np.angle(turn)
+        spread = np.abs(np.where(used, wrap(self.course - mean[:, None]), 0.0)).max(axis=1)
+        aside = np.abs((mean[a] - mean[b] + np.pi / 2) % np.pi - np.pi / 2)
+        return np.asarray(aside + spread[a] + spread[b] >= CROSSING_ANGLE)
 
 
 def _fit_each(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, spells, steps_of
-from mining.motion import IN_LANE_M, TURN_RATE, LaneChange, Motion, Turn
+from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
 from schemas.scene import DT
@@ -54,22 +52,13 @@ def _u_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
             )
 
 
-class _Courses(NamedTuple):
-    """From where agents are first seen to where they are last seen, in the frames of their start."""
-
-    ahead: Float[Array, " agents"]
-    left: Float[Array, " agents"]
-    turn: Float[Array, " agents"]
-    speed: Float[Array, " agents"]
-
-
 def _trajectory(kind: str) -> Find:
     """Finds the agents whose whole course is of one kind."""
 
     def find(motion: Motion, limits: Limits) -> Iterable[Span]:
         told = motion.focus & ~motion.is_thing
         short = (motion.last_seen - motion.first_seen) * DT < limits["duration"] - 1e-6
-        course = _courses(motion)
+        course = motion.courses
         for i in np.flatnonzero(told & ~short & _is_kind(kind, course, limits)).tolist():
             yield Span(
                 begin=int(motion.first_seen[i]),
@@ -88,19 +77,7 @@ def _trajectory(kind: str) -> Find:
     return find
 
 
-def _courses(motion: Motion) -> _Courses:
-    rows, first, last = np.arange(motion.agents), motion.first_seen, motion.last_seen
-    x, y = (motion.xy[rows, last] - motion.xy[rows, first]).T
-    yaw = motion.heading[rows, first]
-    return _Courses(
-        ahead=np.cos(yaw) * x + np.sin(yaw) * y,
-        left=np.cos(yaw) * y - np.sin(yaw) * x,
-        turn=wrap(motion.heading[rows, last] - yaw),
-        speed=np.maximum(motion.speed[rows, first], motion.speed[rows, last]),
-    )
-
-
-def _is_kind(kind: str, course: _Courses, limits: Limits) -> Bool[Array, " agents"]:
+def _is_kind(kind: str, course: Courses, limits: Limits) -> Bool[Array, " agents"]:
     way = np.hypot(course.ahead, course.left)
     stays = (course.speed < limits["speed"]) & (way < limits["way"])
     if kind == "stationary":
@@ -192,7 +169,7 @@ def _lane_keeping(motion: Motion, limits: Limits) -> Iterable[Span]:
     lane = np.maximum(motion.lane, 0)
     off = np.abs(motion.lane_d)
     mask = motion.on_lane & motion.graph.for_cars[lane] & motion.drives[:, None]
-    mask &= (off <= limits["offset"]) & (motion.speed >= limits["speed"]) & ~_changing(motion)
+    mask &= (off <= limits["offset"]) & (motion.speed >= limits["speed"]) & ~motion.changing
     mask &= np.abs(motion.heading_error) <= np.radians(limits["angle"])
     return states(motion, mask, off, least_s=limits["duration"])
 
@@ -265,47 +242,45 @@ def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
     for change in motion.lane_changes:
         own_changes.setdefault(change.agent, []).append(change)
     merging = motion.graph.merges
-    for row in range(len(leads.a)):
+    for row, begin, _ in spells(leads.on, least_s=limits["after"]):
         i, j = int(leads.a[row]), int(leads.b[row])
-        for _, begin, _ in spells(leads.on[row : row + 1], least_s=limits["after"]):
-            came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
-            before = max(begin - steps_of(limits["before"]), 0)
-            came_by_ramp = came is None and bool(
-                (motion.lane[j, before:begin] >= 0).any()
-                and merging[motion.lane[j, before:begin].max()]
-                and motion.lane[j, before:begin].max() != motion.lane[i, before]
-            )
-            if came is None and not came_by_ramp:
-                continue
-            t0 = came.begin if came is not None else before
-            if begin - t0 < 1 and begin < steps_of(0.3):
-                continue
-            follower_moves = any(
-                c.begin <= begin + 2 and c.end >= begin - steps_of(1.0)
-                for c in own_changes.get(i, [])
-            )
-            seen = motion.seen[i, t0 : begin + 1] & motion.seen[j, t0 : begin + 1]
-            turn = abs(float(motion.yaw[i, t0] - motion.yaw[j, t0]))
-            turn = abs((turn + np.pi) % (2 * np.pi) - np.pi)
-            if follower_moves or not seen.all() or turn > np.radians(limits["angle"]):
-                continue
-            gap, speed = float(leads.gap[row, begin]), float(motion.speed[i, begin])
-            wait = max(gap, 0.0) / max(speed, 0.1)
-            if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
-                continue
-            yield Span(
-                begin=t0,
-                end=max(begin, came.end if came is not None else begin),
-                actor=j,
-                other=i,
-                lane=int(motion.lane[j, begin]),
-                value=wait,
-                evidence={
-                    "gap": gap,
-                    "closing_speed": speed - float(motion.speed[j, begin]),
-                    "lead_step": begin,
-                },
-            )
+        came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
+        before = max(begin - steps_of(limits["before"]), 0)
+        came_by_ramp = came is None and bool(
+            (motion.lane[j, before:begin] >= 0).any()
+            and merging[motion.lane[j, before:begin].max()]
+            and motion.lane[j, before:begin].max() != motion.lane[i, before]
+        )
+        if came is None and not came_by_ramp:
+            continue
+        t0 = came.begin if came is not None else before
+        if begin - t0 < 1 and begin < steps_of(0.3):
+            continue
+        follower_moves = any(
+            c.begin <= begin + 2 and c.end >= begin - steps_of(1.0) for c in own_changes.get(i, [])
+        )
+        seen = motion.seen[i, t0 : begin + 1] & motion.seen[j, t0 : begin + 1]
+        turn = abs(float(motion.yaw[i, t0] - motion.yaw[j, t0]))
+        turn = abs((turn + np.pi) % (2 * np.pi) - np.pi)
+        if follower_moves or not seen.all() or turn > np.radians(limits["angle"]):
+            continue
+        gap, speed = float(leads.gap[row, begin]), float(motion.speed[i, begin])
+        wait = max(gap, 0.0) / max(speed, 0.1)
+        if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
+            continue
+        yield Span(
+            begin=t0,
+            end=max(begin, came.end if came is not None else begin),
+            actor=j,
+            other=i,
+            lane=int(motion.lane[j, begin]),
+            value=wait,
+            evidence={
+                "gap": gap,
+                "closing_speed": speed - float(motion.speed[j, begin]),
+                "lead_step": begin,
+            },
+        )
 
 
 def _cut_out(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -332,29 +307,27 @@ def _cut_out(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _overtake(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
-    way = np.cos(motion.yaw[pairs.a] - motion.yaw[pairs.b]) >= np.cos(np.pi / 6)
-    speed, slow = motion.speed[pairs.a], motion.speed[pairs.b]
-    drives = (motion.drives[pairs.a] & motion.drives[pairs.b])[:, None]
-    abreast = (np.abs(pairs.y) >= limits["side"]) & (np.abs(pairs.y) <= 6.0) & way
-    abreast &= pairs.seen & drives & (speed >= limits["speed"]) & (slow >= 0.5)
+    # The other is ahead at one time and behind at another.
+    swaps = (pairs.x > limits["order"]).any(axis=1) & (pairs.x < -limits["order"]).any(axis=1)
+    rows = np.flatnonzero(swaps & motion.drives[pairs.a] & motion.drives[pairs.b])
+    a, b = pairs.a[rows], pairs.b[rows]
+    x, y, seen = pairs.x[rows], pairs.y[rows], pairs.seen[rows]
+    way = np.cos(motion.yaw[a] - motion.yaw[b]) >= np.cos(np.pi / 6)
+    speed, slow = motion.speed[a], motion.speed[b]
+    abreast = (np.abs(y) >= limits["side"]) & (np.abs(y) <= 6.0) & way
+    abreast &= seen & (speed >= limits["speed"]) & (slow >= 0.5)
     passing = abreast & (speed - slow >= limits["relative_speed"])
-    level = passing & (
-        np.abs(pairs.x) <= (motion.length[pairs.a] + motion.length[pairs.b])[:, None] / 2
-    )
+    level = passing & (np.abs(x) <= (motion.length[a] + motion.length[b])[:, None] / 2)
     for row, begin, end in spells(level, least_s=0.2, bridge_s=0.5):
-        i, j = int(pairs.a[row]), int(pairs.b[row])
-        if not (pairs.x[row, begin] > 0 > pairs.x[row, end]):
+        i, j = int(a[row]), int(b[row])
+        if not (x[row, begin] > 0 > x[row, end]):
             continue
-        in_line = np.abs(pairs.y[row]) < limits["side"]
+        in_line = (np.abs(y[row]) < limits["side"]) & seen[row]
         window = steps_of(limits["within"])
         behind = np.flatnonzero(
-            (in_line & pairs.seen[row] & (pairs.x[row] > limits["order"]))[
-                max(begin - window, 0) : begin
-            ]
+            (in_line & (x[row] > limits["order"]))[max(begin - window, 0) : begin]
         )
-        front = np.flatnonzero(
-            (in_line & pairs.seen[row] & (pairs.x[row] < -limits["order"]))[end : end + window]
-        )
+        front = np.flatnonzero((in_line & (x[row] < -limits["order"]))[end : end + window])
         if len(behind) and len(front):
             yield Span(
                 begin=max(begin - window, 0) + int(behind[-1]),
@@ -362,13 +335,13 @@ def _overtake(motion: Motion, limits: Limits) -> Iterable[Span]:
                 actor=i,
                 other=j,
                 value=float((speed - slow)[row, begin : end + 1].max()),
-                evidence={"abreast_step": begin, "side": float(np.sign(-pairs.y[row, begin]))},
+                evidence={"abreast_step": begin, "side": float(np.sign(-y[row, begin]))},
             )
 
 
 def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
     level, _, known = motion.lateral
-    changing = _changing(motion)
+    changing = motion.changing
     pairs = motion.pairs
     for i in np.flatnonzero(motion.drives & motion.focus & ~motion.parked).tolist():
         usable = known[i] & (motion.speed[i] > 0.5) & ~motion.in_intersection[i]
@@ -376,6 +349,8 @@ def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
             continue
         rest = float(np.median(level[i, usable]))
         out = np.where(usable, level[i] - rest, 0.0)
+        if np.abs(out).max() < limits["least"]:
+            continue
         for side in (1.0, -1.0):
             mask = above((side * out)[None], limits["least"], known=usable[None])
             for _, begin, end in spells(mask):
@@ -415,16 +390,9 @@ def _passed(
     return None
 
 
-def _changing(motion: Motion) -> Bool[Array, "agents steps"]:
-    mask = np.zeros(motion.seen.shape, dtype=bool)
-    for change in motion.lane_changes:
-        mask[change.agent, change.begin : change.end + 1] = True
-    return mask
-
-
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
     _, rate, known = motion.lateral
-    changing = _changing(motion)
+    changing = motion.changing
     usable = known & motion.drives[:, None] & (motion.speed > 3.0) & ~motion.in_intersection
     fast = above(np.abs(rate), limits["speed"], known=usable)
     for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
