@@ -338,6 +338,29 @@ class LaneGraph:
         """Drivable areas as prepared polygons; none where the map does not draw them."""
         return [self.outline(f) for f in self._areas if len(f.points) >= 3]
 
+    def off_surface(self, xy: Float[Array, "*many 2"]) -> Float[Array, "*many"]:
+        """Distance of points from the nearest drivable area, 0 on one [m]."""
+        import shapely
+
+        flat = xy.reshape(-1, 2)
+        off = np.zeros(len(flat))
+        outside = np.flatnonzero(~self.on_surface(flat))
+        if len(outside):
+            points = shapely.points(flat[outside])
+            off[outside] = shapely.distance(shapely.multipolygons(self._parts), points)
+        return off.reshape(xy.shape[:-1])
+
+    @cached_property
+    def _parts(self) -> list[Any]:
+        import shapely
+
+        return [
+            part
+            for area in self.surfaces
+            for part in shapely.get_parts(area)
+            if part.geom_type == "Polygon"
+        ]
+
     def outline(self, area: MapFeature) -> Any:
         """An area as a prepared polygon, kept for the next scene of the map."""
         import shapely

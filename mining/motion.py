@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.boxes import CORNER_SIGNS, clearance, corners
+from geometry.boxes import clearance, corners
 from geometry.polylines import project
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
@@ -556,20 +556,6 @@ class Motion:
             shapes = shapely.points(self.xy[agents, steps])
         mask[agents, steps] = shapely.dwithin(polygon, shapes, margin)
         return mask
-
-    def outline_points(
-        self, agents: Int[Array, " many"], steps: Int[Array, " many"]
-    ) -> Float[Array, "many points 2"]:
-        """Corners, centre and side points of boxes, for tests against areas [m]."""
-        spots = np.concatenate(
-            [CORNER_SIGNS, [[0, 0], [0.5, 1], [-0.5, 1], [0.5, -1], [-0.5, -1], [1, 0], [-1, 0]],
-             [[0, 1], [0, -1]]]
-        )  # fmt: skip
-        half = spots[None] * self.size[agents][:, None, :2] / 2
-        cos, sin = np.cos(self.yaw[agents, steps]), np.sin(self.yaw[agents, steps])
-        x = cos[:, None] * half[..., 0] - sin[:, None] * half[..., 1]
-        y = sin[:, None] * half[..., 0] + cos[:, None] * half[..., 1]
-        return self.xy[agents, steps][:, None, :] + np.stack([x, y], axis=-1)
 
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mining.intervals import above
-from mining.motion import Motion
+from mining.motion import PARKED_SPEED, Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
 from mining.predicates.told import SPECIAL_WORDS
 from mining.sight import lines_of_sight
@@ -119,6 +119,7 @@ PARKED = Predicate(
     unit="m",
     parameters=(
         Parameter("span", 3.0, "m", "RefAV stationary; WOMD kMaxDisplacementForStationary"),
+        Parameter("speed", PARKED_SPEED, "m/s", "WOMD kMaxSpeedForStationary"),
         Parameter("duration", 3.0, "s", "own"),
     ),
 )

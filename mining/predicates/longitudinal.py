@@ -102,7 +102,13 @@ def _stopping(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _reversing(motion: Motion, limits: Limits) -> Iterable[Span]:
     known = motion.seen & motion.is_vehicle[:, None]
     back = below(motion.forward, limits["speed"], known=known)
-    return states(motion, back, motion.forward, pick=np.argmin, least_s=1.0)
+    for span in states(motion, back, motion.forward, pick=np.argmin, least_s=1.0):
+        i = span.actor
+        assert i is not None
+        # Jitter of a standing box has a speed, but goes nowhere.
+        way = motion.xy[i, span.end] - motion.xy[i, span.begin]
+        if float(np.hypot(way[0], way[1])) >= limits["way"]:
+            yield span
 
 
 def _over_limit(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -235,7 +241,11 @@ REVERSING = Predicate(
     doc="A vehicle drives backwards.",
     find=_reversing,
     unit="m/s",
-    parameters=(Parameter("speed", -0.3, "m/s", "nuPlan-KG; OpenLABEL MotionReverse"),),
+    parameters=(
+        Parameter("speed", -0.3, "m/s", "nuPlan-KG; OpenLABEL MotionReverse"),
+        Parameter("way", 1.0, "m", "own: standing boxes jitter by less"),
+    ),
+    version=2,
 )
 OVER_LIMIT = Predicate(
     name="over_limit",

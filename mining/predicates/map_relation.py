@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.boxes import meets_line
+from geometry.boxes import corners, meets_line
 from mining.intervals import above
 from mining.lanes import SPACING_M
 from mining.motion import Motion
@@ -57,25 +57,29 @@ def _on_lane_type(*types: LaneType) -> Find:
 
 
 def _off_drivable(motion: Motion, limits: Limits) -> Iterable[Span]:
-    mask = motion.is_vehicle[:, None] & motion.seen & ~motion.parked[:, None]
-    if motion.scene.map.of_layer(MapLayer.DRIVABLE_AREA):
-        outside = mask & ~_wholly_on_surface(motion, limits["distance"])
-        return states(motion, outside)
-    beyond = _beyond_edge(motion, mask)
-    return states(motion, mask & (beyond > limits["distance"]), beyond)
+    moves = motion.speed >= limits["speed"]
+    mask = (motion.is_vehicle & motion.focus & ~motion.parked)[:, None] & motion.seen & moves
+    if motion.graph.surfaces:
+        beyond, centre = _beyond_surface(motion, mask)
+    else:
+        beyond, centre = _beyond_edge(motion, mask), -motion.edge_left
+    unmapped = mask & ~motion.on_surface & (centre > limits["farthest"])
+    yield from states(motion, mask & ~unmapped & (beyond > limits["distance"]), beyond)
+    yield from unknown(unmapped, "it is on ground that the map does not draw")
 
 
-def _wholly_on_surface(motion: Motion, slack: float) -> Bool[Array, "agents steps"]:
-    """Whether every corner, drawn in by ``slack``, lies on some drivable area."""
-    rows, steps = np.nonzero(motion.seen & (motion.is_vehicle & motion.focus)[:, None])
-    corners = motion.outline_points(rows, steps)[:, :4]
-    centre = motion.xy[rows, steps][:, None, :]
-    away = corners - centre
-    reach = np.linalg.norm(away, axis=-1, keepdims=True)
-    corners = centre + away * np.maximum(1.0 - slack / np.maximum(reach, 1e-6), 0.0)
-    whole = np.ones(motion.seen.shape, dtype=bool)
-    whole[rows, steps] = motion.graph.on_surface(corners).all(axis=1)
-    return whole
+def _beyond_surface(
+    motion: Motion, asked: Bool[Array, "agents steps"]
+) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+    """How far the farthest corner, and the centre, lie off all drivable areas; 0 if on one [m]."""
+    rows, steps = np.nonzero(asked)
+    spots = np.concatenate(
+        [corners(motion.boxes[rows, steps]), motion.xy[rows, steps][:, None]], axis=1
+    )
+    off = motion.graph.off_surface(spots)
+    beyond, centre = np.zeros(motion.seen.shape), np.zeros(motion.seen.shape)
+    beyond[rows, steps], centre[rows, steps] = off[:, :4].max(axis=1), off[:, 4]
+    return beyond, centre
 
 
 def _beyond_edge(
@@ -94,11 +98,11 @@ def _beyond_edge(
     points, course = motion.graph.road_edges
     if not len(points) or not len(rows):
         return beyond
-    corners = motion.outline_points(rows, steps)[:, :4].reshape(-1, 2)
-    distance, near = motion.graph.edge_tree.query(corners, distance_upper_bound=5.0)
+    spots = corners(motion.boxes[rows, steps]).reshape(-1, 2)
+    distance, near = motion.graph.edge_tree.query(spots, distance_upper_bound=5.0)
     found = np.isfinite(distance)
     near = np.where(found, near, 0)
-    offset = corners - points[near]
+    offset = spots - points[near]
     left = np.cos(course[near]) * offset[:, 1] - np.sin(course[near]) * offset[:, 0]
     worst = np.where(found, -left, -np.inf).reshape(-1, 4).max(axis=1)
     beyond[rows, steps] = worst
@@ -289,11 +293,17 @@ ON_BUS_LANE = Predicate(
 OFF_DRIVABLE = Predicate(
     name="off_drivable",
     group=GROUP,
-    doc="A corner of a moving vehicle is over 0.3 m off the drivable surface.",
+    doc="A corner of a moving vehicle is over 0.3 m off the drivable surface. Unknown while its "
+    "centre is over 5 m off: there a map leaves out what is driven on, such as car parks.",
     find=_off_drivable,
     unit="m",
-    parameters=(Parameter("distance", 0.3, "m", "nuPlan drivable-area compliance"),),
+    parameters=(
+        Parameter("distance", 0.3, "m", "nuPlan drivable-area compliance"),
+        Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
+        Parameter("farthest", 5.0, "m", "own"),
+    ),
     needs=("map", "surface"),
+    version=2,
 )
 IN_INTERSECTION = Predicate(
     name="in_intersection",

@@ -440,6 +440,26 @@ def test_what_cannot_be_known_is_told_with_the_reason(name, made, reason) -> Non
     assert reason in interval.evidence["reason"]
 
 
+def test_off_the_drivable_surface_is_told_of_those_who_move_and_left_open_far_from_it() -> None:
+    """The surface ends at y = −1.75; a corner is 0.25, 0.35, … m beyond."""
+    for y, moves, truth in (
+        (-1.0, 8.0, None), (-1.1, 8.0, Truth.TRUE), (-1.1, 0.4, None), (-6.7, 8.0, Truth.TRUE),
+        (-6.8, 8.0, Truth.UNKNOWN),
+    ):  # fmt: skip
+        found = tag_scene(scene(cruise(moves, y=y)), ["off_drivable"])
+        assert [i.truth for i in found] == ([] if truth is None else [truth])
+        if truth == Truth.TRUE:
+            assert found[0].value == pytest.approx(-1.75 - (y - 1.0), abs=0.01)
+
+
+def test_a_standing_box_that_jitters_does_not_reverse() -> None:
+    def back(way: float) -> Scene:
+        return scene(along(-way / 2.0 * np.clip(TIME - 3.0, 0.0, 2.0), start=(0.0, 0.0)))
+
+    assert not true(back(0.9), "reversing")
+    assert true(back(1.3), "reversing")
+
+
 def test_a_course_of_three_seconds_has_a_type() -> None:
     made = scene(cruise(8.0), cruise(8.0, -40.0, seen=TIME <= 3.0))
     assert {i.actor for i in true(made, "trajectory_straight")} == {0, 1}
