@@ -266,11 +266,14 @@ class LaneGraph:
     def merges(self) -> Bool[Array, " lanes"]:
         """Lanes that run into another lane's continuation (outside intersections and circles)."""
         joins = np.zeros(len(self.lanes), dtype=bool)
+        cars, inside = self.for_cars.tolist(), (self.in_intersection | self.in_ring).tolist()
+        ring = self.in_ring.tolist()
         for after, before in enumerate(self.predecessors):
-            cars = [lane for lane in before if self.for_cars[lane]]
-            if len(cars) > 1 and not self.in_ring[after]:
-                for lane in cars:
-                    joins[lane] = not self.in_intersection[lane] and not self.in_ring[lane]
+            if len(before) < 2 or ring[after]:
+                continue
+            joining = [lane for lane in before if cars[lane]]
+            if len(joining) > 1:
+                joins[[lane for lane in joining if not inside[lane]]] = True
         return joins
 
     @cached_property
@@ -316,8 +319,9 @@ class LaneGraph:
         lies off that line by a metre more.
         """
         found = np.zeros(len(self.lanes), dtype=bool)
+        merges = self.merges.tolist()
         for after, before in enumerate(self.predecessors):
-            joining = [lane for lane in before if self.merges[lane]]
+            joining = [lane for lane in before if merges[lane]]
             if len(joining) < 2:
                 continue
             start = int(self.samples.first[after])

@@ -140,8 +140,7 @@ def _windows(
 ) -> Float[Array, "quantities rows steps"]:
     """Sum over the window of ``2 half + 1`` steps round each step, cut off at the ends."""
     steps = value.shape[-1]
-    total = np.zeros((*value.shape[:-1], steps + 1))
-    np.cumsum(value, axis=-1, out=total[..., 1:])
-    here = np.arange(steps)
-    first, last = np.maximum(here - half, 0), np.minimum(here + half + 1, steps)
-    return np.asarray(total[..., last] - total[..., first])
+    total = np.zeros((*value.shape[:-1], steps + 2 * half + 1))
+    np.cumsum(value, axis=-1, out=total[..., half + 1 : half + 1 + steps])
+    total[..., half + 1 + steps :] = total[..., half + steps : half + steps + 1]
+    return np.asarray(total[..., 2 * half + 1 :] - total[..., :steps])
