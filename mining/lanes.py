@@ -394,13 +394,13 @@ class LaneGraph:
     @cached_property
     def tree(self) -> cKDTree:
         """Of the sample points of the lanes that cars may use."""
-        return cKDTree(self.samples.xy[self.for_cars[self.samples.lane]].reshape(-1, 2))
+        return _tree(self.samples.xy[self.for_cars[self.samples.lane]].reshape(-1, 2))
 
     @cached_property
     def junction_tree(self) -> cKDTree | None:
         """Of the sample points of lanes in intersections; None if there are none."""
         inside = self.in_intersection[self.samples.lane] & self.for_cars[self.samples.lane]
-        return cKDTree(self.samples.xy[inside]) if inside.any() else None
+        return _tree(self.samples.xy[inside]) if inside.any() else None
 
     @cached_property
     def road_edges(self) -> tuple[Float[Array, "points 2"], Float[Array, " points"]]:
@@ -418,7 +418,7 @@ class LaneGraph:
     @cached_property
     def edge_tree(self) -> cKDTree:
         """Of the points of the road edges."""
-        return cKDTree(self.road_edges[0])
+        return _tree(self.road_edges[0])
 
     def yaw_at(
         self, lane: Int[Array, "*shape"], s: Float[Array, "*shape"]
@@ -466,6 +466,11 @@ def lane_graph(road_map: RoadMap) -> LaneGraph:
     _LATEST.insert(0, (road_map, graph))
     del _LATEST[4:]
     return graph
+
+
+def _tree(points: Float[Array, "points 2"]) -> cKDTree:
+    """Made fast rather than asked fast: it serves the few thousand places of one scene or log."""
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
 
 
 def _half_widths(lanes: Sequence[MapFeature]) -> Float[Array, " lanes"]:

@@ -559,10 +559,12 @@ class Motion:
 
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:
-        """Whether any part of an agent is within 1 m of a crosswalk."""
+        """Whether any part of an agent in focus is within 1 m of a crosswalk."""
         mask = np.zeros(self.seen.shape, dtype=bool)
         for area in self.areas(MapLayer.CROSSWALK):
-            mask |= self.within(area, margin=1.0, whole=True)
+            mask |= self.within(
+                area, margin=1.0, whole=True, among=self.seen & self.focus[:, None]
+            )
         return mask
 
     @cached_property
