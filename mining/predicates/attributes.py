@@ -80,6 +80,7 @@ CATEGORY = Predicate(
     doc="What it is: vehicle, truck, bus, motorcycle, cyclist, pedestrian, … (in the evidence; "
     "value: the code of the class).",
     find=_category,
+    ordinary=True,
 )
 VRU = Predicate(
     name="vru",
@@ -93,6 +94,7 @@ IS_EGO = Predicate(
     doc="The recording vehicle.",
     find=_is_ego,
     needs=("ego",),
+    ordinary=True,
 )
 SPECIAL_VEHICLE = Predicate(
     name="special_vehicle",
@@ -143,4 +145,5 @@ OCCLUDED_BY = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("ego",),
+    ordinary=True,
 )

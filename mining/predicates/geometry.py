@@ -211,6 +211,7 @@ NEAREST = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("ego",),
+    ordinary=True,
 )
 _WITHIN = (Parameter("distance", 50.0, "m", "RefAV has_objects_in_relative_direction"),)
 IN_FRONT_OF = Predicate(
@@ -222,6 +223,7 @@ IN_FRONT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    ordinary=True,
 )
 BEHIND = Predicate(
     name="behind",
@@ -232,6 +234,7 @@ BEHIND = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    ordinary=True,
 )
 LEFT_OF = Predicate(
     name="left_of",
@@ -242,6 +245,7 @@ LEFT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    ordinary=True,
 )
 RIGHT_OF = Predicate(
     name="right_of",
@@ -252,6 +256,7 @@ RIGHT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    ordinary=True,
 )
 FACING = Predicate(
     name="facing",
@@ -264,6 +269,7 @@ FACING = Predicate(
         Parameter("angle", 22.5, "°", "RefAV facing_toward"),
         Parameter("distance", 50.0, "m", "RefAV facing_toward"),
     ),
+    ordinary=True,
 )
 HEADING_TOWARD = Predicate(
     name="heading_toward",
@@ -302,6 +308,7 @@ SAME_HEADING = Predicate(
         Parameter("to", 45.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    ordinary=True,
 )
 OPPOSITE_HEADING = Predicate(
     name="opposite_heading",
@@ -315,6 +322,7 @@ OPPOSITE_HEADING = Predicate(
         Parameter("to", 180.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    ordinary=True,
 )
 PERPENDICULAR_HEADING = Predicate(
     name="perpendicular_heading",
@@ -328,6 +336,7 @@ PERPENDICULAR_HEADING = Predicate(
         Parameter("to", 135.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    ordinary=True,
 )
 COUNT_NEAR = Predicate(
     name="count_near",
@@ -377,4 +386,5 @@ BETWEEN = Predicate(
     unit="1",
     parameters=(Parameter("distance", 50.0, "m", "RefAV output_scenario"),),
     needs=("ego",),
+    ordinary=True,
 )

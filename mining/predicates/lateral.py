@@ -438,6 +438,7 @@ def _trajectory_type(kind: str, what: str) -> Predicate:
         find=_trajectory(kind),
         unit="°",
         parameters=_TRAJECTORY,
+        ordinary=kind in ("stationary", "straight"),
     )
 
 
@@ -591,6 +592,7 @@ LANE_KEEPING = Predicate(
         Parameter("duration", 3.0, "s", "own"),
     ),
     needs=("map",),
+    ordinary=True,
 )
 MERGE = Predicate(
     name="merge",

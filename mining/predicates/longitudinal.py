@@ -141,6 +141,7 @@ MOVING = Predicate(
     find=_moving,
     unit="m/s",
     parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
+    ordinary=True,
 )
 STOPPED = Predicate(
     name="stopped",

@@ -267,6 +267,7 @@ IN_DRIVABLE = Predicate(
     doc="The centre lies on the drivable surface.",
     find=_in_drivable,
     needs=("map", "surface"),
+    ordinary=True,
 )
 ON_VEHICLE_LANE = Predicate(
     name="on_vehicle_lane",
@@ -274,6 +275,7 @@ ON_VEHICLE_LANE = Predicate(
     doc="The centre lies within a lane for motor vehicles.",
     find=_on_lane_type(LaneType.VEHICLE, LaneType.FREEWAY),
     needs=("map",),
+    ordinary=True,
 )
 ON_BIKE_LANE = Predicate(
     name="on_bike_lane",
@@ -437,6 +439,7 @@ SAME_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    ordinary=True,
 )
 OPPOSITE_SIDE = Predicate(
     name="opposite_side_of_road",
@@ -453,6 +456,7 @@ OPPOSITE_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    ordinary=True,
 )
 SAME_LANE = Predicate(
     name="same_lane",

@@ -77,6 +77,7 @@ class Predicate:
         parameters: Thresholds.
         needs: What the scene must have, else it is unknown: ``map``, ``signals``, ``ego``,
             and further ones as ``WHY_UNKNOWN`` lists them.
+        ordinary: Whether it holds of somebody in nearly every scene, so that it sets none apart.
         version: Raised whenever its meaning changes.
     """
 
@@ -88,6 +89,7 @@ class Predicate:
     unit: str = ""
     parameters: tuple[Parameter, ...] = ()
     needs: tuple[str, ...] = ()
+    ordinary: bool = False
     version: int = 1
 
     @property

@@ -516,3 +516,15 @@ def test_a_follower_on_a_ring_of_followers_has_no_first() -> None:
 
     made = scene(*(at(k * np.pi / 2) for k in range(4)), map=ring())
     assert not true(made, "platoon")
+
+
+def test_what_holds_everywhere_describes_no_scene(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from mining.facets import facets
+    from mining.tag import tag
+    from tests.mining.test_tag import braking_log, lake_of
+
+    lake = lake_of(tmp_path / "l", [braking_log("a")])
+    tag(lake)
+    said = set(facets(lake, np.array(lake.scene_ids())).names)
+    assert {"hard brake", "following"} <= said
+    assert not said & {p.name.replace("_", " ") for p in PREDICATES.values() if p.ordinary}
