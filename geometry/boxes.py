@@ -57,7 +57,37 @@ def clearance(a: Float[Array, "*pairs 5"], b: Float[Array, "*pairs 5"]) -> Float
     nearest = np.minimum(
         _corner_distance(corners(a), b).min(axis=-1), _corner_distance(corners(b), a).min(axis=-1)
     )
-    return np.where(_separation(a, b) < 0.0, 0.0, nearest)
+    # Boxes may cross with no corner of either within the other, but not from afar.
+    reach = np.hypot(a[..., Box.LENGTH], a[..., Box.WIDTH])
+    reach = (reach + np.hypot(b[..., Box.LENGTH], b[..., Box.WIDTH])) / 2.0
+    apart = np.hypot(a[..., Box.X] - b[..., Box.X], a[..., Box.Y] - b[..., Box.Y])
+    close = np.asarray(apart <= reach)
+    crosses = np.zeros(close.shape, dtype=bool)
+    crosses[close] = _separation(a[close], b[close]) < 0.0
+    return np.where(crosses, 0.0, nearest)
+
+
+def meets_line(
+    box: Float[Array, "boxes 5"], line: Float[Array, "points 2"]
+) -> Bool[Array, " boxes"]:
+    """Whether a line comes into each box: one of its points, or one of its segments."""
+    points = np.broadcast_to(line[None], (len(box), *line.shape))
+    frames = np.broadcast_to(box[:, None, :], (len(box), len(line), box.shape[1]))
+    x, y = np.moveaxis(in_frame_of(points, frames), -1, 0)
+    half_x, half_y = box[:, None, Box.LENGTH] / 2.0, box[:, None, Box.WIDTH] / 2.0
+    hit = ((np.abs(x) <= half_x) & (np.abs(y) <= half_y)).any(axis=1)
+    # Along a segment x(t), y(t) both stay within the box for a stretch of t; do those meet?
+    enter, leave = np.zeros((len(box), len(line) - 1)), np.ones((len(box), len(line) - 1))
+    for place, half in ((x, half_x), (y, half_y)):
+        start, step = place[:, :-1], np.diff(place, axis=1)
+        moves = np.abs(step) > 1e-12
+        safe = np.where(moves, step, 1.0)
+        first, second = (-half - start) / safe, (half - start) / safe
+        always = np.abs(start) <= half
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        enter = np.maximum(enter, np.where(moves, low, np.where(always, 0.0, 2.0)))
+        leave = np.minimum(leave, np.where(moves, high, np.where(always, 1.0, -1.0)))
+    return np.asarray(hit | (enter <= leave).any(axis=1))
 
 
 def _separation(a: Array, b: Array) -> Array:

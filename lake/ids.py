@@ -19,10 +19,11 @@ def stable_id(*parts: object) -> int:
     Returns:
         A number in [1, 2⁶³).
     """
-    digest = hashlib.blake2b(digest_size=8)
+    told = bytearray()
     for part in parts:
         text = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(f"{type(part).__name__}:{len(text)}:".encode())
-        digest.update(text)
-        digest.update(_SEPARATOR)
-    return max(int.from_bytes(digest.digest(), "big") >> 1, 1)
+        told += f"{type(part).__name__}:{len(text)}:".encode()
+        told += text
+        told += _SEPARATOR
+    digest = hashlib.blake2b(told, digest_size=8).digest()
+    return max(int.from_bytes(digest, "big") >> 1, 1)

@@ -14,7 +14,7 @@ def as_json(value: Any) -> str:
     Raises:
         TypeError: Something has no place in JSON.
     """
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
+    return _ENCODER.encode(value)
 
 
 def _plain(value: Any) -> Any:
@@ -23,3 +23,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} has no place in JSON.")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_plain)
+"""Made once: ``json.dumps`` makes one anew for every value."""

@@ -44,7 +44,7 @@ from schemas.errors import (
 )
 from schemas.labels import Daylight, EdgeKind, LaneType, MapLayer, RoadType, Weather
 from schemas.records import Log, MapFeature, RoadMap
-from schemas.scene import DT, Scene
+from schemas.scene import DT, Scene, Signals, Tracks
 from schemas.tables import SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
@@ -398,12 +398,18 @@ class Lake:
                 "logs", None, f"log_id in ({', '.join(map(str, log_ids))})"
             ).to_pylist()
         }
+        told: dict[int, dict[int, str]] = {log_id: {} for log_id in log_ids}
+        columns = ["log_id", "track_id", "source_cls"]
+        words = self.read("tracks", columns, f"log_id in ({', '.join(map(str, log_ids))})")
+        for log_id, track_id, word in zip(*(words[c].to_pylist() for c in columns), strict=True):
+            told[log_id][track_id] = word
         for scene_id in ids:
             row, at = rows[scene_id], place[scene_id]
             log = logs[row["log_id"]]
             tracks = unpack_tracks(dense["tracks"][at].as_buffer())
             signals = unpack_signals(dense["signals"][at].as_buffer())
-            yield _scene(row, log, tracks, signals, self.map_of(log))
+            named = tracks.of_each(told[row["log_id"]])
+            yield _scene(row, log, tracks, signals, self.map_of(log), named)
 
     def map_of(self, log: Mapping[str, Any]) -> RoadMap:
         """The map of a row of ``logs``, in the log's frame."""
@@ -663,7 +669,12 @@ def _reopened(
 
 
 def _scene(
-    row: Mapping[str, Any], log: Mapping[str, Any], tracks: Any, signals: Any, road_map: RoadMap
+    row: Mapping[str, Any],
+    log: Mapping[str, Any],
+    tracks: Tracks,
+    signals: Signals,
+    road_map: RoadMap,
+    source_cls: Mapping[int, str],
 ) -> Scene:
     return Scene(
         scene_id=row["scene_id"],
@@ -683,6 +694,7 @@ def _scene(
         daylight=None if row["daylight"] is None else Daylight.of(row["daylight"]),
         road_type=RoadType.of(row["road_type"]),
         source=row["source"],
+        source_cls=source_cls,
     )
 
 

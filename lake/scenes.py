@@ -171,7 +171,7 @@ def default_anchor(steps: int) -> int:
 
 
 def _scene(local: LocalLog, span: Span, times: Array, source: str) -> Scene:
-    log = local.log
+    log, who = local.log, local.tracks
     tracks = on_clock(local, times)
     signals = signals_on_clock(local, times)
     has_ego = log.ego is not None and bool((tracks.track_id[:1] == 0).any())
@@ -193,4 +193,5 @@ def _scene(local: LocalLog, span: Span, times: Array, source: str) -> Scene:
         daylight=log.daylight,
         road_type=road_type(tracks, local.roads.map, signals, has_ego=has_ego),
         source=source,
+        source_cls=tracks.of_each(dict(zip(who.track_id.tolist(), who.source_cls, strict=True))),
     )

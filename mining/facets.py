@@ -1,7 +1,7 @@
 """What can be said of a scene in words: its tags, road type, weather and daylight.
 
 A facet is a short phrase; a scene has it or not. Tags are events that a rule found true anywhere
-in the scene; what is unknown is not had.
+in the scene; what is unknown is not had, and what holds in nearly every scene is not said.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 
 from geometry.arrays import Array
 from lake import Lake
+from mining.predicates import PREDICATES
 
 CONDITIONS = ("road_type", "weather", "daylight")
 
@@ -41,6 +42,8 @@ def facets(lake: Lake, scene_id: Int[Array, " scenes"]) -> Facets:
         "where truth = 'true' and source = 'rule' and scene_id is not null"
     )
     for scene, name in zip(tags["scene_id"].to_pylist(), tags["name"].to_pylist(), strict=True):
+        if name in PREDICATES and PREDICATES[name].ordinary:
+            continue
         had.setdefault((_phrase(name), True), set()).add(scene)
     scenes = lake.read("scenes", columns=["scene_id", *CONDITIONS])
     for column in CONDITIONS:

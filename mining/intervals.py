@@ -102,11 +102,18 @@ def above(
     if leave is None:
         leave = np.asarray(threshold - HYSTERESIS * np.abs(threshold))
     rises = known & (value >= threshold)
-    falls = ~known | (value < leave)
-    decided = np.where(rises | falls, np.arange(1, value.shape[1] + 1), 0)
+    rows = np.flatnonzero(rises.any(axis=1))  # elsewhere it never begins
+    held = np.zeros(rises.shape, dtype=bool)
+    if not len(rows):
+        return held
+    leave = np.broadcast_to(leave, value.shape)[rows]
+    known, begins = known[rows], rises[rows]
+    falls = ~known | (value[rows] < leave)
+    decided = np.where(begins | falls, np.arange(1, value.shape[1] + 1), 0)
     latest = np.maximum.accumulate(decided, axis=1)
-    held = np.take_along_axis(rises, np.maximum(latest - 1, 0), axis=1)
-    return np.asarray(held & (latest > 0) & known)
+    last = np.take_along_axis(begins, np.maximum(latest - 1, 0), axis=1)
+    held[rows] = last & (latest > 0) & known
+    return held
 
 
 def below(
@@ -124,12 +131,13 @@ def below(
 
 def runs(mask: Bool[Array, "rows steps"]) -> Runs:
     """Every stretch of true steps."""
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.int8)
-    padded[:, 1:-1] = mask
-    change = np.diff(padded, axis=1)
-    row, begin = np.nonzero(change == 1)
-    _, end = np.nonzero(change == -1)
-    return Runs(row, begin, end - 1)
+    width = mask.shape[1] + 1
+    padded = np.zeros(mask.shape[0] * width + 1, dtype=bool)
+    padded[1:].reshape(mask.shape[0], width)[:, :-1] = mask
+    change = np.flatnonzero(padded[1:] != padded[:-1])
+    begin, end = change[::2], change[1::2]
+    row = begin // width
+    return Runs(row, begin - row * width, end - row * width - 1)
 
 
 def bridge(

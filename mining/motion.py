@@ -2,7 +2,7 @@
 
 `Motion` turns a scene's tracks into smooth speeds, accelerations and turn rates; says who is where
 on the lanes, behind whom, before which signal; and finds lane changes, turns and crossings of
-ways. All of it is worked out on first use and kept, so that asking sixty predicates costs little
+ways. All of it is worked out on first use and kept, so that asking a hundred predicates costs little
 more than asking one.
 """
 
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.boxes import CORNER_SIGNS, clearance
-from geometry.polylines import inside, project
+from geometry.boxes import clearance, corners
+from geometry.polylines import project
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
 from mining.lanes import LaneGraph, lane_graph
-from mining.smoothing import fit_lines, half_windows, median3, noise
+from mining.smoothing import Fit, fit_lines, half_windows, median3, noise
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState, MapLayer
 from schemas.records import MapFeature
 from schemas.scene import DT, Scene
@@ -50,6 +51,8 @@ PARKED_SPAN_M = 3.0
 PARKED_SPEED = 2.0
 IN_LANE_M = 1.2
 """[m] Who stands farther from the centre line stands at the side."""
+HEADS_SPEED = 1.0
+"""[m/s] Slower, the direction of motion is noise."""
 TURN_RATE = np.radians(5.0)
 """[rad/s] Slower changes of heading are no turn."""
 DRIFT = 0.15
@@ -85,6 +88,16 @@ class Pairs:
     y: Float[Array, "pairs steps"]
     distance: Float[Array, "pairs steps"]
     clearance: Float[Array, "pairs steps"]
+
+    @property
+    def once(self) -> Int[Array, " some"]:
+        """Pairs with the ego, each in one order: from the agent of the lower row (the ego's is 0)."""
+        return np.flatnonzero(self.with_ego[: len(self.a) // 2])
+
+    @property
+    def both_ways(self) -> Int[Array, " some"]:
+        """Pairs with the ego in both orders."""
+        return np.flatnonzero(self.with_ego)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +172,22 @@ class SignalView:
     lane: Int[Array, "agents steps"]
 
 
+class Courses(NamedTuple):
+    """From where agents are first seen to where they are last seen, in the frames of their start.
+
+    Attributes:
+        ahead: How far it got along the heading that it had first [m].
+        left: How far to the left of it [m].
+        turn: How far it turned, in (−π, π] [rad].
+        speed: The greater of its first and last speed [m/s].
+    """
+
+    ahead: Float[Array, " agents"]
+    left: Float[Array, " agents"]
+    turn: Float[Array, " agents"]
+    speed: Float[Array, " agents"]
+
+
 class Motion:
     """A scene as predicates see it; indices of agents are rows of ``scene.tracks``."""
 
@@ -187,7 +216,7 @@ class Motion:
         sigma = np.maximum(noise(velocity[..., 0], seen), noise(velocity[..., 1], seen))
         vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
         half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
-        fit_x, fit_y = fit_lines(vx, seen, half), fit_lines(vy, seen, half)
+        fit_x, fit_y = _fit_each(vx, vy, valid=seen, half=half)
         vx, vy, ax, ay = fit_x.level, fit_y.level, fit_x.slope, fit_y.slope
         self.velocity = np.stack([vx, vy], axis=-1)
         self.speed = np.hypot(vx, vy)
@@ -208,9 +237,14 @@ class Motion:
         self.acceleration_known &= fit_y.certain(ACCELERATION_DOUBT, most=PLAUSIBLE)
         self.yaw_rate, self.yaw_smooth = turn.slope, yaw
         self.turn_known = turn.certain(YAW_RATE_DOUBT) & (np.abs(self.forward) > 0.5)
-        change = fit_lines(self.acceleration, self.acceleration_known, half + 3)
+        known = self.acceleration_known
+        change, change_x, change_y = _fit_each(
+            self.acceleration, ax, ay, valid=known, half=half + 3
+        )
         self.jerk = change.slope
         self.jerk_known = change.certain(JERK_DOUBT)
+        self.jerk_size = np.hypot(change_x.slope, change_y.slope)
+        self.jerk_size_known = change_x.certain(JERK_DOUBT) & change_y.certain(JERK_DOUBT)
 
     # -- who matters ---------------------------------------------------------------------------
 
@@ -218,6 +252,11 @@ class Motion:
     def track_id(self) -> list[int]:
         """Track ids as plain integers."""
         return [int(i) for i in self.scene.tracks.track_id]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The source's word for each agent, in lower case; empty where nobody told one."""
+        return [self.scene.source_cls.get(i, "").lower() for i in self.track_id]
 
     @cached_property
     def focus(self) -> Bool[Array, " agents"]:
@@ -234,10 +273,16 @@ class Motion:
     @cached_property
     def span(self) -> Float[Array, " agents"]:
         """Diagonal of the region in which each agent's centre was seen [m]."""
-        high = np.where(self.seen[..., None], self.xy, -np.inf).max(axis=1)
-        low = np.where(self.seen[..., None], self.xy, np.inf).min(axis=1)
+        low, high = self._region
         reach = np.hypot(*(np.where(np.isfinite(high), high - low, 0.0)).T)
         return np.asarray(reach)
+
+    @cached_property
+    def _region(self) -> tuple[Float[Array, "agents 2"], Float[Array, "agents 2"]]:
+        """Least and greatest coordinates at which each agent's centre was seen [m]."""
+        high = np.where(self.seen[..., None], self.xy, -np.inf).max(axis=1)
+        low = np.where(self.seen[..., None], self.xy, np.inf).min(axis=1)
+        return low, high
 
     @cached_property
     def immobile(self) -> Bool[Array, " agents"]:
@@ -277,17 +322,25 @@ class Motion:
         extent = np.repeat(self.size[:, None, :2], self.steps, axis=1)
         return np.concatenate([self.xy, self.yaw[..., None], extent], axis=-1)
 
-    # -- pairs ---------------------------------------------------------------------------------
+    @cached_property
+    def heading(self) -> Float[Array, "agents steps"]:
+        """Where each agent goes, or faces while it is slower than 1 m/s [rad]."""
+        return np.where(self.speed >= HEADS_SPEED, self.course, self.yaw_smooth)
 
     @cached_property
-    def distances(self) -> Float[Array, "agents agents"]:
-        """Least distance of every two agents' centres while both are seen; ∞ if never [m]."""
-        least = np.full((self.agents, self.agents), np.inf)
-        for i in range(self.agents):
-            both = self.seen & self.seen[i]
-            apart = np.hypot(*np.moveaxis(self.xy - self.xy[i], -1, 0))
-            least[i] = np.where(both, apart, np.inf).min(axis=1)
-        return least
+    def courses(self) -> Courses:
+        """Where each agent got, all in all."""
+        rows, first, last = np.arange(self.agents), self.first_seen, self.last_seen
+        x, y = (self.xy[rows, last] - self.xy[rows, first]).T
+        yaw = self.heading[rows, first]
+        return Courses(
+            ahead=np.cos(yaw) * x + np.sin(yaw) * y,
+            left=np.cos(yaw) * y - np.sin(yaw) * x,
+            turn=wrap(self.heading[rows, last] - yaw),
+            speed=np.maximum(self.speed[rows, first], self.speed[rows, last]),
+        )
+
+    # -- pairs ---------------------------------------------------------------------------------
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -299,14 +352,17 @@ class Motion:
         i, j = np.triu_indices(len(focus), k=1)
         i, j = focus[i], focus[j]
         ego = (i == 0) & self.scene.has_ego
-        near = self.distances[i, j] <= np.where(ego, FOCUS_M, OTHERS_M)
         moves = ~(self.immobile[i] & self.immobile[j])
         drives = self.drives[i] | self.drives[j]
-        keep = near & (ego | (moves & drives))
-        i, j, ego = i[keep], j[keep], ego[keep]
+        within = np.where(ego, FOCUS_M, OTHERS_M)
+        keep = (ego | (moves & drives)) & self._may_meet(i, j, within)
+        i, j, ego, within = i[keep], j[keep], ego[keep], within[keep]
         seen = self.seen[i] & self.seen[j]
         apart = self.xy[j] - self.xy[i]
         distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
+        keep = distance.min(axis=1) <= within
+        i, j, ego, seen = i[keep], j[keep], ego[keep], seen[keep]
+        apart, distance = apart[keep], distance[keep]
         reach = np.hypot(self.length, self.width) / 2
         gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
         rows, steps = np.nonzero(distance < CLEARANCE_M)
@@ -324,6 +380,14 @@ class Motion:
             distance=np.concatenate([distance, distance]),
             clearance=np.concatenate([gap, gap]),
         )
+
+    def _may_meet(
+        self, i: Int[Array, " pairs"], j: Int[Array, " pairs"], within: Float[Array, " pairs"]
+    ) -> Bool[Array, " pairs"]:
+        """Whether the regions in which two agents were seen come that near each other [m]."""
+        low, high = self._region
+        apart = np.maximum(low[i] - high[j], low[j] - high[i]).max(axis=1)
+        return np.asarray(apart <= within)
 
     # -- lanes ---------------------------------------------------------------------------------
 
@@ -459,57 +523,102 @@ class Motion:
         ]
 
     def within(
-        self, area: MapFeature, *, margin: float = 0.0, whole: bool = False
+        self,
+        area: MapFeature,
+        *,
+        margin: float = 0.0,
+        whole: bool = False,
+        among: Bool[Array, "agents steps"] | None = None,
     ) -> Bool[Array, "agents steps"]:
-        """Whether an agent's centre (or any part of it, if ``whole``) is in or near an area."""
+        """Whether an agent's centre (or any part of it, if ``whole``) is in or near an area.
+
+        Args:
+            area: Which.
+            margin: How near [m].
+            whole: Whether any part of the box counts.
+            among: Where to look at all; wherever anyone is seen by default.
+        """
+        import shapely
+
         outline = area.points[:, :2].astype(np.float64)
         reach = margin + (np.hypot(self.length, self.width).max() / 2 if whole else 0.0)
         low, high = outline.min(axis=0) - reach, outline.max(axis=0) + reach
-        near = self.seen & ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
+        near = (self.seen if among is None else among).copy()
+        near &= ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
         mask = np.zeros(self.seen.shape, dtype=bool)
         agents, steps = np.nonzero(near)
         if not len(agents):
             return mask
-        points = self.xy[agents, steps][:, None, :]
+        polygon = self.graph.outline(area)
         if whole:
-            points = self.outline_points(agents, steps)
-        hit = np.asarray(inside(points, outline).any(axis=1))
-        if margin > 0.0:
-            closed = np.concatenate([outline, outline[:1]])
-            rest = np.flatnonzero(~hit)
-            _, d, _ = project(points[rest].reshape(-1, 2), closed)
-            hit[rest] = (np.abs(d).reshape(len(rest), points.shape[1]) <= margin).any(axis=1)
-        mask[agents, steps] = hit
+            shapes = shapely.polygons(corners(self.boxes[agents, steps]))
+        else:
+            shapes = shapely.points(self.xy[agents, steps])
+        mask[agents, steps] = shapely.dwithin(polygon, shapes, margin)
         return mask
-
-    def outline_points(
-        self, agents: Int[Array, " many"], steps: Int[Array, " many"]
-    ) -> Float[Array, "many points 2"]:
-        """Corners, centre and side points of boxes, for tests against areas [m]."""
-        spots = np.concatenate(
-            [CORNER_SIGNS, [[0, 0], [0.5, 1], [-0.5, 1], [0.5, -1], [-0.5, -1], [1, 0], [-1, 0]],
-             [[0, 1], [0, -1]]]
-        )  # fmt: skip
-        half = spots[None] * self.size[agents][:, None, :2] / 2
-        cos, sin = np.cos(self.yaw[agents, steps]), np.sin(self.yaw[agents, steps])
-        x = cos[:, None] * half[..., 0] - sin[:, None] * half[..., 1]
-        y = sin[:, None] * half[..., 0] + cos[:, None] * half[..., 1]
-        return self.xy[agents, steps][:, None, :] + np.stack([x, y], axis=-1)
 
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:
-        """Whether any part of an agent is within 1 m of a crosswalk."""
+        """Whether any part of an agent in focus is within 1 m of a crosswalk."""
         mask = np.zeros(self.seen.shape, dtype=bool)
         for area in self.areas(MapLayer.CROSSWALK):
-            mask |= self.within(area, margin=1.0, whole=True)
+            mask |= self.within(
+                area, margin=1.0, whole=True, among=self.seen & self.focus[:, None]
+            )
+        return mask
+
+    @cached_property
+    def on_crosswalk(self) -> Bool[Array, "agents steps"]:
+        """Whether any part of an agent is on a crosswalk."""
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        for area in self.areas(MapLayer.CROSSWALK):
+            mask |= self.within(area, whole=True, among=self.at_crosswalk)
+        return mask
+
+    @cached_property
+    def edge_left(self) -> Float[Array, "agents steps"]:
+        """How far each agent's centre is to the left of the nearest road edge, right negative [m].
+
+        Edges run with the drivable surface to their left; −∞ where the map has none.
+        """
+        out = np.full(self.seen.shape, -np.inf)
+        rows = self.seen & self.focus[:, None]
+        points, course = self.graph.road_edges
+        xy = self.xy[rows]
+        if len(points) and len(xy):
+            distance, near = self.graph.edge_tree.query(xy)
+            away = xy - points[near]
+            left = np.cos(course[near]) * away[:, 1] - np.sin(course[near]) * away[:, 0]
+            out[rows] = np.where(left >= 0.0, distance, -distance)
+        return out
+
+    @cached_property
+    def on_surface(self) -> Bool[Array, "agents steps"]:
+        """Whether each agent's centre is on the drivable surface.
+
+        Within a drivable area; where the map has none, on the drivable side of the nearest road
+        edge, or on a lane for cars.
+        """
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        rows = self.seen & self.focus[:, None]
+        xy = self.xy[rows]
+        if self.graph.surfaces:
+            mask[rows] = self.graph.on_surface(xy)
+            return mask
+        mask = rows & np.isfinite(self.edge_left) & (self.edge_left >= 0.0)
+        lane = np.maximum(self.lane, 0)
+        if len(self.graph):
+            on = self.on_lane & self.graph.for_cars[lane]
+            mask |= on & (np.abs(self.lane_d) <= self.graph.half_width[lane])
         return mask
 
     @cached_property
     def off_centre(self) -> Float[Array, "agents steps"]:
-        """Distance from each agent's centre to the nearest centre line for cars [m]."""
+        """From the centre of each agent in focus to the nearest centre line for cars [m]."""
         out = np.full(self.seen.shape, np.inf)
+        rows = self.seen & self.focus[:, None]
         if self.graph.for_cars.any():
-            out[self.seen] = self.graph.tree.query(self.xy[self.seen])[0]
+            out[rows] = self.graph.tree.query(self.xy[rows])[0]
         return out
 
     # -- signals -------------------------------------------------------------------------------
@@ -567,7 +676,7 @@ class Motion:
     ]:
         """Lateral position that runs on over lane boundaries [m], its rate [m/s], where known."""
         raw = self.lane_d.copy()
-        for i, t, before in self._lane_steps:
+        for i, t, before in self.lane_steps:
             moves = 0.0
             if before > 0 and self.on_lane[i, before - 1]:
                 moves = raw[i, before] - raw[i, before - 1]
@@ -577,7 +686,7 @@ class Motion:
         return fit.level, fit.slope, fit.certain(LATERAL_DOUBT)
 
     @cached_property
-    def _lane_steps(self) -> list[tuple[int, int, int]]:
+    def lane_steps(self) -> list[tuple[int, int, int]]:
         """(agent, step, step before) of every change of lane index."""
         found = []
         for i in np.flatnonzero(self.drives & self.focus).tolist():
@@ -591,7 +700,7 @@ class Motion:
         """Moves into a neighbouring lane that runs the same way."""
         level, rate, known = self.lateral
         found: list[LaneChange] = []
-        for i, t, before in self._lane_steps:
+        for i, t, before in self.lane_steps:
             a, b = int(self.lane[i, before]), int(self.lane[i, t])
             jump = self.lane_d[i, t] - self.lane_d[i, before]
             side = -int(np.sign(jump))
@@ -628,6 +737,14 @@ class Motion:
             )
         return found
 
+    @cached_property
+    def changing(self) -> Bool[Array, "agents steps"]:
+        """Whether each agent is changing lanes."""
+        mask = np.zeros(self.seen.shape, dtype=bool)
+        for change in self.lane_changes:
+            mask[change.agent, change.begin : change.end + 1] = True
+        return mask
+
     def _forks(self, a: int, b: int, i: int, t: int) -> bool:
         """Whether b continues a, or both spring from one lane just behind: no change of lane."""
         after = self.graph.successors
@@ -658,10 +775,11 @@ class Motion:
         pairs = self.pairs
         moved = (self.span > 2.0) & (np.where(self.seen, self.speed, 0.0).max(axis=1) > 0.5)
         half = len(pairs.a) // 2
+        a, b = pairs.a[:half], pairs.b[:half]
+        keep = moved[a] & moved[b] & self._may_cross(a, b)
+        keep &= self._may_meet(a, b, np.full(half, np.hypot(self.length, self.width).max()))
         found = []
-        for i, j in zip(pairs.a[:half].tolist(), pairs.b[:half].tolist(), strict=True):
-            if not (moved[i] and moved[j]):
-                continue
+        for i, j in zip(a[keep].tolist(), b[keep].tolist(), strict=True):
             meeting = shared_ground(
                 self.boxes[i],
                 self.boxes[j],
@@ -690,6 +808,29 @@ class Motion:
                 )
             )
         return found
+
+    def _may_cross(
+        self, a: Int[Array, " pairs"], b: Int[Array, " pairs"]
+    ) -> Bool[Array, " pairs"]:
+        """Whether the courses of two agents ever differ enough to cross each other's way."""
+        used = self.seen & (self.speed > 0.3)
+        turn = np.where(used, np.exp(1j * self.course), 0.0).sum(axis=1)
+        mean = np.angle(turn)
+        spread = np.abs(np.where(used, wrap(self.course - mean[:, None]), 0.0)).max(axis=1)
+        aside = np.abs((mean[a] - mean[b] + np.pi / 2) % np.pi - np.pi / 2)
+        return np.asarray(aside + spread[a] + spread[b] >= CROSSING_ANGLE)
+
+
+def _fit_each(
+    *values: Float[Array, "agents steps"],
+    valid: Bool[Array, "agents steps"],
+    half: Int[Array, " agents"],
+) -> list[Fit]:
+    """Lines fitted to several quantities of each agent, all in one go."""
+    count, agents = len(values), len(half)
+    fit = fit_lines(np.concatenate(values), np.tile(valid, (count, 1)), np.tile(half, count))
+    rows = [slice(k * agents, (k + 1) * agents) for k in range(count)]
+    return [Fit(fit.level[row], fit.slope[row], fit.error[row]) for row in rows]
 
 
 def _continuous(

@@ -72,12 +72,11 @@ def noise(
         return np.zeros(len(value))
     third = np.diff(value, n=3, axis=1)
     known = valid[:, :-3] & valid[:, 1:-2] & valid[:, 2:-1] & valid[:, 3:]
-    sigma = np.zeros(len(value))
-    rows = known.any(axis=1)
-    if rows.any():
-        size = np.where(known[rows], np.abs(third[rows]), np.nan)
-        sigma[rows] = NORMAL_FROM_MAD * np.nanmedian(size, axis=1) / np.sqrt(20.0)
-    return sigma
+    size = np.sort(np.where(known, np.abs(third), np.inf), axis=1)  # the unknown come last
+    count, rows = known.sum(axis=1), np.arange(len(value))
+    low, high = size[rows, np.maximum(count - 1, 0) // 2], size[rows, count // 2 - (count == 0)]
+    median = np.where(count > 0, low + high, 0.0) / 2.0
+    return np.asarray(NORMAL_FROM_MAD * median / np.sqrt(20.0))
 
 
 def half_windows(sigma: Float[Array, " rows"], *, slope_error: float) -> Int[Array, " rows"]:
@@ -104,23 +103,21 @@ def fit_lines(
     error = np.full((rows, steps), np.inf)
     for width in np.unique(half).tolist():
         chosen = half == width
-        weight = np.pad(valid[chosen].astype(np.float64), ((0, 0), (width, width)))
-        y = np.pad(np.where(valid[chosen], value[chosen], 0.0), ((0, 0), (width, width)))
-        s0, s1, s2, y0, y1, y2 = (np.zeros((int(chosen.sum()), steps)) for _ in range(6))
-        for offset in range(-width, width + 1):
-            w = weight[:, width + offset : width + offset + steps]
-            v = y[:, width + offset : width + offset + steps]
-            s0 += w
-            s1 += w * offset
-            s2 += w * (offset * offset)
-            y0 += v
-            y1 += v * offset
-            y2 += v * v
+        w = valid[chosen].astype(np.float64)
+        t = np.arange(steps, dtype=np.float64)
+        # Sums over windows are differences of running sums, of values near 0 so that none is lost.
+        mean = (w * value[chosen]).sum(axis=1, keepdims=True) / np.maximum(
+            w.sum(axis=1, keepdims=True), 1.0
+        )
+        v = w * (np.where(valid[chosen], value[chosen], 0.0) - mean)
+        s0, m1, m2, y0, n1, y2 = _windows(np.stack([w, w * t, w * t * t, v, v * t, v * v]), width)
+        s1, y1 = m1 - t * s0, n1 - t * y0
+        s2 = m2 - 2.0 * t * m1 + t * t * s0
         spread = s0 * s2 - s1 * s1
-        enough = (s0 >= LEAST_POINTS) & (spread > 0)
+        enough = (s0 >= LEAST_POINTS) & (spread > 0.5)  # a whole number, but for rounding
         b = np.where(enough, (s0 * y1 - s1 * y0) / np.where(enough, spread, 1.0), 0.0)
         a = np.where(s0 > 0, (y0 - b * s1) / np.maximum(s0, 1.0), 0.0)
-        level[chosen], slope[chosen] = a, b / DT
+        level[chosen], slope[chosen] = a + mean, b / DT
         left_over = np.maximum(y2 - a * y0 - b * y1, 0.0) / np.maximum(s0 - 2.0, 1.0)
         doubt = np.sqrt(left_over * s0 / np.where(enough, spread, 1.0)) / DT
         error[chosen] = np.where(enough & valid[chosen], doubt, np.inf)
@@ -136,3 +133,14 @@ def fit_lines(
         error[:, here] = np.where(lend, error[:, beside], error[:, here])
     known = np.isfinite(error)
     return Fit(np.where(valid, level, 0.0), np.where(known, slope, 0.0), error)
+
+
+def _windows(
+    value: Float[Array, "quantities rows steps"], half: int
+) -> Float[Array, "quantities rows steps"]:
+    """Sum over the window of ``2 half + 1`` steps round each step, cut off at the ends."""
+    steps = value.shape[-1]
+    total = np.zeros((*value.shape[:-1], steps + 2 * half + 1))
+    np.cumsum(value, axis=-1, out=total[..., half + 1 : half + 1 + steps])
+    total[..., half + 1 + steps :] = total[..., half + steps : half + steps + 1]
+    return np.asarray(total[..., 2 * half + 1 :] - total[..., :steps])

@@ -129,7 +129,10 @@ def event_rows(scene: Scene, intervals: Iterable[Interval]) -> list[dict[str, An
     """Rows of ``events`` for the intervals of a scene, but for their run."""
     rows = []
     told = Counter[tuple[Any, ...]]()
+    params: dict[str, tuple[Mapping[str, Any], str]] = {}  # the same for all of a predicate
     for interval in intervals:
+        if params.get(interval.name, (None,))[0] is not interval.params:
+            params[interval.name] = interval.params, as_json(dict(interval.params))
         t0_ns = scene.t0_ns + interval.begin_step * STEP_NS
         t1_ns = scene.t0_ns + interval.end_step * STEP_NS
         truth = Truth(interval.truth).word
@@ -150,7 +153,7 @@ def event_rows(scene: Scene, intervals: Iterable[Interval]) -> list[dict[str, An
                 "truth": truth,
                 "value": number if number is not None and math.isfinite(number) else None,
                 "evidence": as_json(_finite(interval.evidence)),
-                "params": as_json(dict(interval.params)),
+                "params": params[interval.name][1],
                 "source": "rule",
                 "rule_version": PREDICATES[interval.name].version,
             }

@@ -6,8 +6,8 @@ lights share one frame), float32. Steps are ``DT`` apart. Agent 0 is the ego whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -62,6 +62,10 @@ class Tracks:
         steps = self.xy.shape[1]
         extents = np.repeat(self.size[:, None, :2], steps, axis=1)
         return np.concatenate([self.xy, self.yaw[..., None], extents], axis=-1)
+
+    def of_each(self, words: Mapping[int, str]) -> dict[int, str]:
+        """Of words for track ids, those for these tracks."""
+        return {i: words[i] for i in self.track_id.tolist() if i in words}
 
     def take(self, agents: Int[Array, " chosen"] | Sequence[int]) -> Tracks:
         """The chosen agents, in that order."""
@@ -151,6 +155,8 @@ class Scene:
         daylight: None where not known.
         road_type: Derived from the map round the ego.
         source: ``log`` or ``generated``.
+        source_cls: The source's own word for what each track is, by track id; tracks of which
+            nobody told one are left out.
     """
 
     scene_id: int
@@ -170,6 +176,7 @@ class Scene:
     daylight: Daylight | None = None
     road_type: RoadType = RoadType.UNKNOWN
     source: str = "log"
+    source_cls: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:

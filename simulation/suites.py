@@ -433,11 +433,14 @@ def _choose(
 
 
 def _tags_of(lake: Lake, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """Names of the predicates that hold in each scene."""
+    """Names of the predicates that hold in each scene, but for those that hold in nearly every."""
+    from mining.predicates import PREDICATES  # with scipy, which no other step needs
+
+    ordinary = {predicate.name for predicate in PREDICATES.values() if predicate.ordinary}
     wanted = set(ids)
     found: dict[int, set[str]] = {}
     for row in lake.read("events", ["scene_id", "name"], "truth = 'true'").to_pylist():
-        if row["scene_id"] in wanted:
+        if row["scene_id"] in wanted and row["name"] not in ordinary:
             found.setdefault(int(row["scene_id"]), set()).add(row["name"])
     return {scene: tuple(sorted(names)) for scene, names in found.items()}
 

@@ -31,6 +31,13 @@ from mining.predicates import (
     signals,
 )
 from mining.predicates.predicate import Parameter, Predicate, Span
+from mining.predicates.told import (
+    SPECIAL_SOURCES,
+    SPECIAL_WORDS,
+    WORK_SOURCES,
+    WORK_WORDS,
+    told_of,
+)
 from schemas.errors import UnknownName
 from schemas.labels import MapLayer, Truth
 from schemas.scene import Scene
@@ -38,10 +45,15 @@ from schemas.scene import Scene
 PREDICATES: dict[str, Predicate] = {
     predicate.name: predicate
     for predicate in (
+        attributes.CATEGORY,
+        attributes.IS_EGO,
+        attributes.SPECIAL_VEHICLE,
         attributes.VRU,
         attributes.LONG_VEHICLE,
         attributes.PARKED,
         attributes.POORLY_OBSERVED,
+        attributes.OCCLUDED_BY,
+        longitudinal.MOVING,
         longitudinal.STOPPED,
         longitudinal.LOW_SPEED,
         longitudinal.MEDIUM_SPEED,
@@ -55,13 +67,30 @@ PREDICATES: dict[str, Predicate] = {
         longitudinal.REVERSING,
         longitudinal.OVER_LIMIT,
         longitudinal.JERK_HIGH,
+        longitudinal.JERK_MAGNITUDE_HIGH,
+        lateral.TRAJECTORY_STATIONARY,
+        lateral.TRAJECTORY_STRAIGHT,
+        lateral.TRAJECTORY_STRAIGHT_LEFT,
+        lateral.TRAJECTORY_STRAIGHT_RIGHT,
+        lateral.TRAJECTORY_LEFT,
+        lateral.TRAJECTORY_RIGHT,
+        lateral.TRAJECTORY_LEFT_U_TURN,
+        lateral.TRAJECTORY_RIGHT_U_TURN,
         lateral.TURNING_LEFT,
         lateral.TURNING_RIGHT,
         lateral.U_TURN,
+        lateral.THREE_POINT_TURN,
+        lateral.HIGH_SPEED_TURN,
+        lateral.LOW_SPEED_TURN,
         lateral.LAT_ACCEL_HIGH,
+        lateral.LAT_ACCEL_UNCOMFORTABLE,
         lateral.YAW_RATE_HIGH,
+        lateral.LANE_KEEPING,
         lateral.LANE_CHANGE_LEFT,
         lateral.LANE_CHANGE_RIGHT,
+        lateral.MERGE,
+        lateral.PULL_OVER,
+        lateral.PULL_OUT,
         lateral.CUT_IN,
         lateral.CUT_OUT,
         lateral.OVERTAKE,
@@ -69,15 +98,31 @@ PREDICATES: dict[str, Predicate] = {
         lateral.SWERVE,
         lateral.WRONG_WAY,
         map_relation.ON_ROAD,
+        map_relation.IN_DRIVABLE,
+        map_relation.ON_VEHICLE_LANE,
+        map_relation.ON_BIKE_LANE,
+        map_relation.ON_BUS_LANE,
         map_relation.OFF_DRIVABLE,
         map_relation.IN_INTERSECTION,
         map_relation.NEAR_INTERSECTION,
         map_relation.AT_CROSSWALK,
+        map_relation.TRAVERSING_CROSSWALK,
         map_relation.AT_STOP_SIGN,
+        map_relation.ON_STOP_LINE,
+        map_relation.ALL_WAY_STOP,
+        map_relation.IN_CARPARK,
+        map_relation.IN_PICKUP_DROPOFF,
         map_relation.ROUNDABOUT,
         map_relation.MERGE_ZONE,
         map_relation.LANE_STRADDLING,
+        map_relation.NARROW_LANE,
         map_relation.SAME_LANE,
+        map_relation.SAME_SIDE,
+        map_relation.OPPOSITE_SIDE,
+        signals.RELEVANT_GREEN,
+        signals.RELEVANT_YELLOW,
+        signals.RELEVANT_RED,
+        signals.RELEVANT_OFF,
         signals.APPROACHING_RED,
         signals.RED_LIGHT_RUNNING,
         signals.STATIONARY_AT_LIGHT,
@@ -85,10 +130,22 @@ PREDICATES: dict[str, Predicate] = {
         signals.PROTECTED_TURN,
         signals.UNPROTECTED_TURN,
         geometry.NEAR,
+        geometry.VERY_NEAR,
+        geometry.NEAREST,
+        geometry.IN_FRONT_OF,
+        geometry.BEHIND,
+        geometry.LEFT_OF,
+        geometry.RIGHT_OF,
+        geometry.FACING,
         geometry.HEADING_TOWARD,
+        geometry.SAME_HEADING,
+        geometry.OPPOSITE_HEADING,
+        geometry.PERPENDICULAR_HEADING,
         geometry.CLOSING,
         geometry.COUNT_NEAR,
         geometry.BEHIND_LONG,
+        geometry.VIEW_BLOCKING,
+        geometry.BETWEEN,
         interaction.FOLLOWING,
         interaction.SLOW_LEAD,
         interaction.QUEUING,
@@ -100,6 +157,8 @@ PREDICATES: dict[str, Predicate] = {
         interaction.BLOCKED_BY,
         interaction.JAYWALKING,
         interaction.WAITING_FOR_PEDESTRIAN,
+        interaction.LANE_SPLITTING,
+        interaction.PLATOON,
         risk.TTC,
         risk.TTC_2D,
         risk.THW,
@@ -111,6 +170,9 @@ PREDICATES: dict[str, Predicate] = {
         risk.NEAR_MISS,
         environment.WEATHER,
         environment.ILLUMINATION,
+        environment.SURFACE,
+        environment.WORK_ZONE,
+        environment.ZONE,
         environment.TRAFFIC_DENSITY,
         environment.VRU_DENSITY,
     )
@@ -123,6 +185,12 @@ WHY_UNKNOWN = {
     "limits": "the map has no speed limits",
     "bounds": "the map has no lane boundaries",
     "surface": "the map has neither drivable areas nor road edges",
+    "crosswalks": "the map has no crosswalks",
+    "stop_signs": "the map has no stop signs",
+    "stop_lines": "the map has no stop lines",
+    "carparks": "the map has no car parks",
+    "special": "the source does not tell vehicles of police, fire brigade or rescue apart",
+    "works": "the source does not tell cones, barriers and signs of road works",
     "signals": "signals were not recorded",
     "weather": "the weather was not recorded",
     "daylight": "the time of day was not recorded",
@@ -161,14 +229,16 @@ def tag_scene(scene: Scene, only: Iterable[str] | None = None) -> list[Interval]
     if scene.steps == 0 or scene.tracks.valid.shape[0] == 0:
         return []
     motion = Motion(scene)
-    lacking = _lacking(scene)
+    lacking, lost = _lacking(scene), list(_lost(motion))
     found: list[Interval] = []
     for predicate in predicates:
-        found += _ask(predicate, motion, lacking)
+        found += _ask(predicate, motion, lacking, lost)
     return found
 
 
-def _ask(predicate: Predicate, motion: Motion, lacking: frozenset[str]) -> list[Interval]:
+def _ask(
+    predicate: Predicate, motion: Motion, lacking: frozenset[str], lost: Sequence[Span]
+) -> list[Interval]:
     params = {
         p.name: {"value": p.value, "unit": p.unit, "source": p.source}
         for p in predicate.parameters
@@ -187,7 +257,7 @@ def _ask(predicate: Predicate, motion: Motion, lacking: frozenset[str]) -> list[
             )
         ]
     told: list[Interval] = []
-    doubts: list[Span] = list(_lost(motion)) if predicate.roles else []
+    doubts: list[Span] = list(lost) if predicate.roles else []
     for span in predicate.find(motion, predicate.limits):
         if span.truth == Truth.UNKNOWN:
             doubts.append(span)
@@ -249,6 +319,12 @@ def _lacking(scene: Scene) -> frozenset[str]:
         "limits": bool(np.isfinite(graph.limit).any()),
         "bounds": bool(graph.has_bounds.any()),
         "surface": bool(layers & {MapLayer.DRIVABLE_AREA, MapLayer.ROAD_EDGE}),
+        "crosswalks": MapLayer.CROSSWALK in layers,
+        "stop_signs": MapLayer.STOP_SIGN in layers,
+        "stop_lines": MapLayer.STOP_LINE in layers,
+        "carparks": MapLayer.PARKING in layers,
+        "special": told_of(scene, SPECIAL_WORDS, SPECIAL_SOURCES),
+        "works": told_of(scene, WORK_WORDS, WORK_SOURCES),
         "signals": scene.has_signals,
         "weather": scene.weather is not None,
         "daylight": scene.daylight is not None,

@@ -1,4 +1,4 @@
-"""What an agent is: facts that hold over its whole life in the scene."""
+"""What an agent is, and whether it can be seen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,30 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mining.motion import Motion
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span
+from mining.intervals import above
+from mining.motion import PARKED_SPEED, Motion
+from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
+from mining.predicates.told import SPECIAL_WORDS
+from mining.sight import lines_of_sight
 from schemas.labels import AgentClass
 
 GROUP = "attributes"
+
+
+def _category(motion: Motion, _: Limits) -> Iterable[Span]:
+    for i in np.flatnonzero(motion.focus).tolist():
+        cls = AgentClass(int(motion.cls[i]))
+        yield _life(motion, i, float(cls), category=cls.word, source=motion.words[i])
+
+
+def _is_ego(motion: Motion, _: Limits) -> Iterable[Span]:
+    yield _life(motion, 0)
+
+
+def _special_vehicle(motion: Motion, _: Limits) -> Iterable[Span]:
+    for i in np.flatnonzero(motion.focus & ~motion.is_pedestrian).tolist():
+        if any(word in motion.words[i] for word in SPECIAL_WORDS):
+            yield _life(motion, i, source=motion.words[i])
 
 
 def _vru(motion: Motion, _: Limits) -> Iterable[Span]:
@@ -38,6 +57,13 @@ def _poorly_observed(motion: Motion, limits: Limits) -> Iterable[Span]:
         yield _life(motion, i, float(ratio[i]))
 
 
+def _occluded_by(motion: Motion, limits: Limits) -> Iterable[Span]:
+    sight = lines_of_sight(motion, within=limits["distance"])
+    hides = motion.is_vehicle[sight.near][:, None]
+    mask = above(sight.share, limits["share"], known=hides & (sight.share > 0.0))
+    return relations(sight.far, sight.near, mask, sight.share)
+
+
 def _life(motion: Motion, i: int, value: float | None = None, **evidence: str) -> Span:
     return Span(
         begin=int(motion.first_seen[i]),
@@ -48,11 +74,35 @@ def _life(motion: Motion, i: int, value: float | None = None, **evidence: str) -
     )
 
 
+CATEGORY = Predicate(
+    name="category",
+    group=GROUP,
+    doc="What it is: vehicle, truck, bus, motorcycle, cyclist, pedestrian, … (in the evidence; "
+    "value: the code of the class).",
+    find=_category,
+    ordinary=True,
+)
 VRU = Predicate(
     name="vru",
     group=GROUP,
     doc="A vulnerable road user: pedestrian, cyclist or motorcyclist.",
     find=_vru,
+)
+IS_EGO = Predicate(
+    name="is_ego",
+    group=GROUP,
+    doc="The recording vehicle.",
+    find=_is_ego,
+    needs=("ego",),
+    ordinary=True,
+)
+SPECIAL_VEHICLE = Predicate(
+    name="special_vehicle",
+    group=GROUP,
+    doc="A vehicle of police, fire brigade or rescue, by the source's own word (in the evidence); "
+    "unknown where the source does not tell such vehicles apart.",
+    find=_special_vehicle,
+    needs=("special",),
 )
 LONG_VEHICLE = Predicate(
     name="long_vehicle",
@@ -71,6 +121,7 @@ PARKED = Predicate(
     unit="m",
     parameters=(
         Parameter("span", 3.0, "m", "RefAV stationary; WOMD kMaxDisplacementForStationary"),
+        Parameter("speed", PARKED_SPEED, "m/s", "WOMD kMaxSpeedForStationary"),
         Parameter("duration", 3.0, "s", "own"),
     ),
 )
@@ -80,4 +131,19 @@ POORLY_OBSERVED = Predicate(
     doc="An agent missing from more than a fifth of the steps between its first and last.",
     find=_poorly_observed,
     parameters=(Parameter("ratio", 0.8, "1", "own"),),
+)
+OCCLUDED_BY = Predicate(
+    name="occluded_by",
+    group=GROUP,
+    doc="The other, a vehicle nearer to the ego, covers half or more of the angle at which the ego "
+    "would see the actor from above; heights are not looked at.",
+    find=_occluded_by,
+    roles=("actor", "other"),
+    unit="1",
+    parameters=(
+        Parameter("share", 0.5, "1", "own"),
+        Parameter("distance", 50.0, "m", "RefAV output_scenario"),
+    ),
+    needs=("ego",),
+    ordinary=True,
 )

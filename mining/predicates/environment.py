@@ -11,8 +11,11 @@ from geometry.arrays import Array
 from mining.intervals import above, spells
 from mining.motion import Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span
+from mining.predicates.told import WORK_WORDS
+from schemas.labels import Truth, Weather
 
 GROUP = "environment"
+WETS = (Weather.RAIN, Weather.SNOW)
 
 
 def _weather(motion: Motion, _: Limits) -> Iterable[Span]:
@@ -29,6 +32,33 @@ def _illumination(motion: Motion, _: Limits) -> Iterable[Span]:
     yield Span(
         begin=0, end=motion.steps - 1, value=float(daylight), evidence={"daylight": daylight.word}
     )
+
+
+def _surface(motion: Motion, _: Limits) -> Iterable[Span]:
+    weather = motion.scene.weather
+    whole = {"begin": 0, "end": motion.steps - 1}
+    if weather in WETS:
+        yield Span(**whole, value=1.0, evidence={"surface": "wet", "weather": weather.word})
+        return
+    reason = "no rain or snow was told, which leaves open whether the road was dry"
+    yield Span(**whole, evidence={"reason": reason}, truth=Truth.UNKNOWN)
+
+
+def _work_zone(motion: Motion, limits: Limits) -> Iterable[Span]:
+    words = [any(w in word for w in WORK_WORDS) for word in motion.words]
+    away = np.hypot(*np.moveaxis(motion.xy - motion.xy[:1], -1, 0))
+    near = motion.seen & motion.seen[:1] & (away <= limits["distance"])
+    near &= (motion.is_thing & np.array(words, dtype=bool))[:, None]
+    near &= motion.on_surface | (motion.off_centre <= limits["half_lane"])
+    count = near.sum(axis=0, dtype=np.float64)[None]
+    mask = count >= limits["count"]
+    for _, begin, end in spells(mask, bridge_s=1.0):
+        yield Span(begin=begin, end=end, value=float(count[0, begin : end + 1].max()))
+
+
+def _zone(motion: Motion, _: Limits) -> Iterable[Span]:
+    reason = "no map that is read tells where zones such as those round schools lie"
+    yield Span(begin=0, end=motion.steps - 1, evidence={"reason": reason}, truth=Truth.UNKNOWN)
 
 
 def _traffic_density(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -64,6 +94,38 @@ ILLUMINATION = Predicate(
     find=_illumination,
     roles=(),
     needs=("daylight",),
+)
+SURFACE = Predicate(
+    name="surface",
+    group=GROUP,
+    doc="The road is wet, as follows from rain or snow; no format tells its state itself, so in "
+    "other weather it is unknown.",
+    find=_surface,
+    roles=(),
+    needs=("weather",),
+)
+WORK_ZONE = Predicate(
+    name="work_zone",
+    group=GROUP,
+    doc="Three or more cones, barriers or signs of road works stand on the drivable surface within "
+    "30 m of the ego; unknown where the source does not tell such things.",
+    find=_work_zone,
+    roles=(),
+    unit="1",
+    parameters=(
+        Parameter("count", 3.0, "1", "own: nuPlan tags one, which may just be left behind"),
+        Parameter("distance", 30.0, "m", "own"),
+        Parameter("half_lane", 1.75, "m", "own: from a centre line, where no surface is drawn"),
+    ),
+    needs=("ego", "map", "works"),
+)
+ZONE = Predicate(
+    name="zone",
+    group=GROUP,
+    doc="A zone with rules of its own, as round schools. No map that is read tells where one lies, "
+    "so this is unknown everywhere.",
+    find=_zone,
+    roles=(),
 )
 TRAFFIC_DENSITY = Predicate(
     name="traffic_density",

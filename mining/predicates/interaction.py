@@ -12,8 +12,8 @@ from mining.criticality import headway
 from mining.intervals import spells, steps_of
 from mining.motion import Motion
 from mining.predicates.longitudinal import standing
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
-from schemas.labels import LightState
+from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
+from schemas.labels import AgentClass, LightState
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
@@ -168,8 +168,10 @@ def _yields_to(motion: Motion, limits: Limits) -> Iterable[Span]:
         if len(speed) < 3 or np.isnan(speed).any():
             continue
         slowest = int(np.argmin(speed))
-        fastest = int(np.argmax(speed[: slowest + 1]))
-        base, drop = float(speed[fastest]), float(speed[fastest] - speed[slowest])
+        base = float(speed[: slowest + 1].max())
+        drop = base - float(speed[slowest])
+        # When it begins to slow, not which step of steady driving happens to be the fastest.
+        fastest = int(np.flatnonzero(speed[: slowest + 1] >= base - 0.05 * drop)[-1])
         if base < limits["speed"] or drop < max(limits["drop"], limits["share"] * base):
             continue
         low = start + slowest
@@ -265,6 +267,46 @@ def _waiting_for_pedestrian(motion: Motion, limits: Limits) -> Iterable[Span]:
         mask &= motion.signal.state[pairs.a] != LightState.RED
     mask &= ~_behind_a_lead(motion)[pairs.a]
     return relations(pairs.a, pairs.b, mask, x, pick=np.argmin)
+
+
+def _lane_splitting(motion: Motion, limits: Limits) -> Iterable[Span]:
+    pairs = motion.pairs
+    narrow = np.isin(motion.cls, [AgentClass.MOTORCYCLE, AgentClass.CYCLIST])
+    rider = narrow & motion.focus
+    wide = motion.is_vehicle & ~narrow & ~motion.parked
+    rows = np.flatnonzero(rider[pairs.a] & wide[pairs.b])
+    a, b = pairs.a[rows], pairs.b[rows]
+    abreast = np.abs(pairs.x[rows]) <= (motion.length[a] + motion.length[b])[:, None] / 2
+    along = np.cos(motion.yaw[a] - motion.yaw[b]) >= np.cos(np.radians(limits["angle"]))
+    close = pairs.seen[rows] & abreast & along & (pairs.clearance[rows] <= limits["aside"])
+    shape = motion.seen.shape
+    gap = {side: np.full(shape, np.inf) for side in (1, -1)}
+    for side, least in gap.items():
+        beside = close & (np.sign(pairs.y[rows]) == side)
+        np.minimum.at(least, a, np.where(beside, pairs.clearance[rows], np.inf))
+    room = gap[1] + gap[-1]
+    mask = np.isfinite(room) & (motion.speed >= limits["speed"])
+    evidence = {"gap_left": gap[1], "gap_right": gap[-1]}
+    return states(motion, mask, room, pick=np.argmin, evidence=evidence)
+
+
+def _platoon(motion: Motion, limits: Limits) -> Iterable[Span]:
+    leads = motion.leads
+    speed = motion.speed
+    close = leads.on & (headway(leads.gap, speed[leads.a]) <= limits["headway"])
+    close &= (speed[leads.a] >= limits["speed"]) & (speed[leads.b] >= limits["speed"])
+    rows, steps = np.nonzero(close)
+    own = np.repeat(np.arange(motion.agents)[:, None], motion.steps, axis=1)
+    first = own.copy()
+    first[leads.a[rows], steps] = leads.b[rows]
+    follows = first != own
+    for _ in range(int(np.ceil(np.log2(max(motion.agents, 2))))):
+        first = np.take_along_axis(first, first, axis=0)  # the leader's leader, and so on
+    size = np.zeros(motion.seen.shape)
+    np.add.at(size, (first, np.arange(motion.steps)[None]), motion.seen & (first != own))
+    size += size > 0.0
+    mask = (size >= limits["count"]) & ~follows
+    return states(motion, mask, size, least_s=limits["duration"])
 
 
 def _behind_a_lead(motion: Motion) -> Bool[Array, "agents steps"]:
@@ -385,6 +427,7 @@ YIELDS_TO = Predicate(
         Parameter("share", 0.15, "1", "nuPlan-KG yieldsTo"),
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
+    version=2,
 )
 BLOCKED_BY = Predicate(
     name="blocked_by",
@@ -427,6 +470,33 @@ WAITING_FOR_PEDESTRIAN = Predicate(
         Parameter("distance", 8.0, "m", "nuPlan waiting_for_pedestrian_to_cross"),
         Parameter("aside", 5.0, "m", "RefAV being_crossed_by"),
         Parameter("speed", 1.0, "m/s", "own"),
+    ),
+    needs=("map",),
+)
+LANE_SPLITTING = Predicate(
+    name="lane_splitting",
+    group=GROUP,
+    doc="A motorcyclist or cyclist rides between two vehicles, one on each side; value: room in all.",
+    find=_lane_splitting,
+    unit="m",
+    parameters=(
+        Parameter("aside", 2.0, "m", "own: from its outline to that of each"),
+        Parameter("speed", 1.0, "m/s", "own"),
+        Parameter("angle", 30.0, "°", "own: all three point one way"),
+    ),
+)
+PLATOON = Predicate(
+    name="platoon",
+    group=GROUP,
+    doc="The first of three or more that drive one behind the other, at most 3 s apart; value: how "
+    "many they are.",
+    find=_platoon,
+    unit="1",
+    parameters=(
+        Parameter("count", 3.0, "1", "own"),
+        Parameter("headway", 3.0, "s", "own"),
+        Parameter("speed", 1.0, "m/s", "own"),
+        Parameter("duration", 2.0, "s", "own"),
     ),
     needs=("map",),
 )

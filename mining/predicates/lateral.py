@@ -10,8 +10,9 @@ from jaxtyping import Bool
 
 from geometry.arrays import Array
 from mining.intervals import above, spells, steps_of
-from mining.motion import LaneChange, Motion, Turn
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span, states
+from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
+from mining.predicates.longitudinal import standing
+from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
 from schemas.scene import DT
 
 GROUP = "lateral"
@@ -51,6 +52,84 @@ def _u_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
             )
 
 
+def _trajectory(kind: str) -> Find:
+    """Finds the agents whose whole course is of one kind."""
+
+    def find(motion: Motion, limits: Limits) -> Iterable[Span]:
+        told = motion.focus & ~motion.is_thing
+        short = (motion.last_seen - motion.first_seen) * DT < limits["duration"] - 1e-6
+        course = motion.courses
+        for i in np.flatnonzero(told & ~short & _is_kind(kind, course, limits)).tolist():
+            yield Span(
+                begin=int(motion.first_seen[i]),
+                end=int(motion.last_seen[i]),
+                actor=i,
+                value=float(np.degrees(course.turn[i])),
+                evidence={
+                    "ahead": float(course.ahead[i]),
+                    "left": float(course.left[i]),
+                    "speed": float(course.speed[i]),
+                },
+            )
+        brief = motion.seen & (told & short)[:, None]
+        yield from unknown(brief, "it was seen for too short a time")
+
+    return find
+
+
+def _is_kind(kind: str, course: Courses, limits: Limits) -> Bool[Array, " agents"]:
+    way = np.hypot(course.ahead, course.left)
+    stays = (course.speed < limits["speed"]) & (way < limits["way"])
+    if kind == "stationary":
+        return stays
+    side = course.left >= 0.0 if "left" in kind else course.left < 0.0
+    bends = np.abs(course.turn) >= np.radians(limits["angle"])
+    aside = np.abs(course.left) >= limits["aside"]
+    back = course.ahead < limits["ahead"]
+    if kind == "straight":
+        return ~stays & ~bends & ~aside
+    if kind.startswith("straight_"):
+        return ~stays & ~bends & aside & side
+    return ~stays & bends & side & (back if kind.endswith("u_turn") else ~back)
+
+
+def _turn_at_speed(motion: Motion, limits: Limits) -> Iterable[Span]:
+    for turn in motion.turns:
+        mean = turn.way / max((turn.end - turn.begin) * DT, DT)
+        wide = abs(np.degrees(turn.angle)) >= limits["angle"]
+        if wide and limits["from"] <= mean <= limits["to"]:
+            yield Span(
+                begin=turn.begin,
+                end=turn.end,
+                actor=turn.agent,
+                value=mean,
+                evidence={"angle": float(np.degrees(turn.angle))},
+            )
+
+
+def _three_point_turn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    rolls = np.abs(motion.forward) >= limits["speed"]
+    rolls &= motion.seen & (motion.is_vehicle & motion.focus & ~motion.immobile)[:, None]
+    backs = spells(rolls & (motion.forward < 0.0), least_s=0.3)
+    for i, begin, end in backs:
+        early = max(begin - steps_of(limits["within"]), 0)
+        late = min(end + steps_of(limits["within"]), motion.steps - 1)
+        ahead = rolls[i] & (motion.forward[i] > 0.0)
+        if not (ahead[early:begin].any() and ahead[end + 1 : late + 1].any()):
+            continue
+        for side in (1.0, -1.0):
+            turns = rolls[i] & motion.turn_known[i] & (side * motion.yaw_rate[i] >= TURN_RATE)
+            steps = np.flatnonzero(turns[early : late + 1]) + early
+            if not len(steps) or not turns[begin : end + 1].any():
+                continue
+            first, last = int(steps[0]), int(steps[-1])
+            angle = side * np.degrees(motion.yaw_smooth[i, last] - motion.yaw_smooth[i, first])
+            back = side * np.degrees(motion.yaw_smooth[i, end] - motion.yaw_smooth[i, begin])
+            both_ends = ahead[first : begin + 1].any() and ahead[end : last + 1].any()
+            if both_ends and angle >= limits["angle"] and back >= limits["angle_back"]:
+                yield Span(begin=first, end=last, actor=i, value=float(angle))
+
+
 def _lat_accel_high(motion: Motion, limits: Limits) -> Iterable[Span]:
     # Two independent measures must agree: that of the path, and speed times turn rate.
     path = np.abs(motion.lateral_acceleration)
@@ -86,53 +165,122 @@ def _told(change: LaneChange) -> Span:
     )
 
 
+def _lane_keeping(motion: Motion, limits: Limits) -> Iterable[Span]:
+    lane = np.maximum(motion.lane, 0)
+    off = np.abs(motion.lane_d)
+    mask = motion.on_lane & motion.graph.for_cars[lane] & motion.drives[:, None]
+    mask &= (off <= limits["offset"]) & (motion.speed >= limits["speed"]) & ~motion.changing
+    mask &= np.abs(motion.heading_error) <= np.radians(limits["angle"])
+    return states(motion, mask, off, least_s=limits["duration"])
+
+
+def _merge(motion: Motion, limits: Limits) -> Iterable[Span]:
+    graph = motion.graph
+    for i, t, before in motion.lane_steps:
+        a, b = int(motion.lane[i, before]), int(motion.lane[i, t])
+        if not graph.side_ways[a] or b not in graph.successors[a] or t - before > 5:
+            continue
+        rest = graph.length[a] - motion.lane_s[i]
+        near = (motion.lane[i] == a) & (rest <= limits["before"])
+        past = (motion.lane[i] == b) & (motion.lane_s[i] <= limits["after"])
+        begin, end = before, t
+        while begin > 0 and near[begin - 1]:
+            begin -= 1
+        while end < motion.steps - 1 and past[end + 1]:
+            end += 1
+        if motion.speed[i, t] >= limits["speed"] and end - begin + 1 >= steps_of(0.5):
+            yield Span(
+                begin=begin,
+                end=end,
+                actor=i,
+                lane=b,
+                value=float(motion.speed[i, t]),
+                evidence={"joint_step": t},
+            )
+
+
+def _pull_over(motion: Motion, limits: Limits) -> Iterable[Span]:
+    for i, begin, end in _stands_aside(motion, limits):
+        early = max(begin - steps_of(limits["within"]), 0)
+        drives = np.flatnonzero(_drives_in_lane(motion, limits)[i, early:begin])
+        if len(drives) and begin > 0:
+            yield from _aside(motion, limits, i, early + int(drives[-1]), begin, end)
+
+
+def _pull_out(motion: Motion, limits: Limits) -> Iterable[Span]:
+    for i, begin, end in _stands_aside(motion, limits):
+        late = end + 1 + steps_of(limits["within"])
+        drives = np.flatnonzero(_drives_in_lane(motion, limits)[i, end + 1 : late])
+        if len(drives):
+            yield from _aside(motion, limits, i, end, end + 1 + int(drives[0]), begin)
+
+
+def _stands_aside(motion: Motion, limits: Limits) -> Iterable[tuple[int, int, int]]:
+    who = motion.is_vehicle & motion.focus & ~motion.immobile
+    still = standing(motion) & who[:, None] & ~motion.in_intersection
+    beside = (motion.off_centre >= limits["aside"]) & (motion.off_centre <= limits["most"])
+    return spells(still & beside, least_s=limits["standing"])
+
+
+def _drives_in_lane(motion: Motion, limits: Limits) -> Bool[Array, "agents steps"]:
+    inside = (motion.off_centre <= IN_LANE_M) & ~motion.in_intersection
+    return np.asarray(motion.seen & inside & (motion.speed >= limits["speed"]))
+
+
+def _aside(
+    motion: Motion, limits: Limits, i: int, begin: int, end: int, stand: int
+) -> Iterable[Span]:
+    """Between standing aside and driving, unless it turned off on the way."""
+    turn = motion.yaw_smooth[i, end] - motion.yaw_smooth[i, begin]
+    if abs(float(turn)) <= np.radians(limits["angle"]):
+        yield Span(begin=begin, end=end, actor=i, value=float(motion.off_centre[i, stand]))
+
+
 def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
     leads = motion.leads
     own_changes: dict[int, list[LaneChange]] = {}
     for change in motion.lane_changes:
         own_changes.setdefault(change.agent, []).append(change)
     merging = motion.graph.merges
-    for row in range(len(leads.a)):
+    for row, begin, _ in spells(leads.on, least_s=limits["after"]):
         i, j = int(leads.a[row]), int(leads.b[row])
-        for _, begin, _ in spells(leads.on[row : row + 1], least_s=limits["after"]):
-            came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
-            before = max(begin - steps_of(limits["before"]), 0)
-            came_by_ramp = came is None and bool(
-                (motion.lane[j, before:begin] >= 0).any()
-                and merging[motion.lane[j, before:begin].max()]
-                and motion.lane[j, before:begin].max() != motion.lane[i, before]
-            )
-            if came is None and not came_by_ramp:
-                continue
-            t0 = came.begin if came is not None else before
-            if begin - t0 < 1 and begin < steps_of(0.3):
-                continue
-            follower_moves = any(
-                c.begin <= begin + 2 and c.end >= begin - steps_of(1.0)
-                for c in own_changes.get(i, [])
-            )
-            seen = motion.seen[i, t0 : begin + 1] & motion.seen[j, t0 : begin + 1]
-            turn = abs(float(motion.yaw[i, t0] - motion.yaw[j, t0]))
-            turn = abs((turn + np.pi) % (2 * np.pi) - np.pi)
-            if follower_moves or not seen.all() or turn > np.radians(limits["angle"]):
-                continue
-            gap, speed = float(leads.gap[row, begin]), float(motion.speed[i, begin])
-            wait = max(gap, 0.0) / max(speed, 0.1)
-            if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
-                continue
-            yield Span(
-                begin=t0,
-                end=max(begin, came.end if came is not None else begin),
-                actor=j,
-                other=i,
-                lane=int(motion.lane[j, begin]),
-                value=wait,
-                evidence={
-                    "gap": gap,
-                    "closing_speed": speed - float(motion.speed[j, begin]),
-                    "lead_step": begin,
-                },
-            )
+        came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
+        before = max(begin - steps_of(limits["before"]), 0)
+        came_by_ramp = came is None and bool(
+            (motion.lane[j, before:begin] >= 0).any()
+            and merging[motion.lane[j, before:begin].max()]
+            and motion.lane[j, before:begin].max() != motion.lane[i, before]
+        )
+        if came is None and not came_by_ramp:
+            continue
+        t0 = came.begin if came is not None else before
+        if begin - t0 < 1 and begin < steps_of(0.3):
+            continue
+        follower_moves = any(
+            c.begin <= begin + 2 and c.end >= begin - steps_of(1.0) for c in own_changes.get(i, [])
+        )
+        seen = motion.seen[i, t0 : begin + 1] & motion.seen[j, t0 : begin + 1]
+        turn = abs(float(motion.yaw[i, t0] - motion.yaw[j, t0]))
+        turn = abs((turn + np.pi) % (2 * np.pi) - np.pi)
+        if follower_moves or not seen.all() or turn > np.radians(limits["angle"]):
+            continue
+        gap, speed = float(leads.gap[row, begin]), float(motion.speed[i, begin])
+        wait = max(gap, 0.0) / max(speed, 0.1)
+        if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
+            continue
+        yield Span(
+            begin=t0,
+            end=max(begin, came.end if came is not None else begin),
+            actor=j,
+            other=i,
+            lane=int(motion.lane[j, begin]),
+            value=wait,
+            evidence={
+                "gap": gap,
+                "closing_speed": speed - float(motion.speed[j, begin]),
+                "lead_step": begin,
+            },
+        )
 
 
 def _cut_out(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -159,29 +307,27 @@ def _cut_out(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _overtake(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
-    way = np.cos(motion.yaw[pairs.a] - motion.yaw[pairs.b]) >= np.cos(np.pi / 6)
-    speed, slow = motion.speed[pairs.a], motion.speed[pairs.b]
-    drives = (motion.drives[pairs.a] & motion.drives[pairs.b])[:, None]
-    abreast = (np.abs(pairs.y) >= limits["side"]) & (np.abs(pairs.y) <= 6.0) & way
-    abreast &= pairs.seen & drives & (speed >= limits["speed"]) & (slow >= 0.5)
+    # The other is ahead at one time and behind at another.
+    swaps = (pairs.x > limits["order"]).any(axis=1) & (pairs.x < -limits["order"]).any(axis=1)
+    rows = np.flatnonzero(swaps & motion.drives[pairs.a] & motion.drives[pairs.b])
+    a, b = pairs.a[rows], pairs.b[rows]
+    x, y, seen = pairs.x[rows], pairs.y[rows], pairs.seen[rows]
+    way = np.cos(motion.yaw[a] - motion.yaw[b]) >= np.cos(np.pi / 6)
+    speed, slow = motion.speed[a], motion.speed[b]
+    abreast = (np.abs(y) >= limits["side"]) & (np.abs(y) <= 6.0) & way
+    abreast &= seen & (speed >= limits["speed"]) & (slow >= 0.5)
     passing = abreast & (speed - slow >= limits["relative_speed"])
-    level = passing & (
-        np.abs(pairs.x) <= (motion.length[pairs.a] + motion.length[pairs.b])[:, None] / 2
-    )
+    level = passing & (np.abs(x) <= (motion.length[a] + motion.length[b])[:, None] / 2)
     for row, begin, end in spells(level, least_s=0.2, bridge_s=0.5):
-        i, j = int(pairs.a[row]), int(pairs.b[row])
-        if not (pairs.x[row, begin] > 0 > pairs.x[row, end]):
+        i, j = int(a[row]), int(b[row])
+        if not (x[row, begin] > 0 > x[row, end]):
             continue
-        in_line = np.abs(pairs.y[row]) < limits["side"]
+        in_line = (np.abs(y[row]) < limits["side"]) & seen[row]
         window = steps_of(limits["within"])
         behind = np.flatnonzero(
-            (in_line & pairs.seen[row] & (pairs.x[row] > limits["order"]))[
-                max(begin - window, 0) : begin
-            ]
+            (in_line & (x[row] > limits["order"]))[max(begin - window, 0) : begin]
         )
-        front = np.flatnonzero(
-            (in_line & pairs.seen[row] & (pairs.x[row] < -limits["order"]))[end : end + window]
-        )
+        front = np.flatnonzero((in_line & (x[row] < -limits["order"]))[end : end + window])
         if len(behind) and len(front):
             yield Span(
                 begin=max(begin - window, 0) + int(behind[-1]),
@@ -189,13 +335,13 @@ def _overtake(motion: Motion, limits: Limits) -> Iterable[Span]:
                 actor=i,
                 other=j,
                 value=float((speed - slow)[row, begin : end + 1].max()),
-                evidence={"abreast_step": begin, "side": float(np.sign(-pairs.y[row, begin]))},
+                evidence={"abreast_step": begin, "side": float(np.sign(-y[row, begin]))},
             )
 
 
 def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
     level, _, known = motion.lateral
-    changing = _changing(motion)
+    changing = motion.changing
     pairs = motion.pairs
     for i in np.flatnonzero(motion.drives & motion.focus & ~motion.parked).tolist():
         usable = known[i] & (motion.speed[i] > 0.5) & ~motion.in_intersection[i]
@@ -203,6 +349,8 @@ def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
             continue
         rest = float(np.median(level[i, usable]))
         out = np.where(usable, level[i] - rest, 0.0)
+        if np.abs(out).max() < limits["least"]:
+            continue
         for side in (1.0, -1.0):
             mask = above((side * out)[None], limits["least"], known=usable[None])
             for _, begin, end in spells(mask):
@@ -242,16 +390,9 @@ def _passed(
     return None
 
 
-def _changing(motion: Motion) -> Bool[Array, "agents steps"]:
-    mask = np.zeros(motion.seen.shape, dtype=bool)
-    for change in motion.lane_changes:
-        mask[change.agent, change.begin : change.end + 1] = True
-    return mask
-
-
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
     _, rate, known = motion.lateral
-    changing = _changing(motion)
+    changing = motion.changing
     usable = known & motion.drives[:, None] & (motion.speed > 3.0) & ~motion.in_intersection
     fast = above(np.abs(rate), limits["speed"], known=usable)
     for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
@@ -278,6 +419,53 @@ def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, motion.forward, least_s=1.0)
 
 
+_TRAJECTORY = (
+    Parameter("speed", 2.0, "m/s", "WOMD kMaxSpeedForStationary"),
+    Parameter("way", 3.0, "m", "WOMD kMaxDisplacementForStationary"),
+    Parameter("aside", 2.5, "m", "WOMD kMaxLateralDisplacementForStraight"),
+    Parameter("angle", 30.0, "°", "WOMD kMaxAbsHeadingDiffForStraight"),
+    Parameter("ahead", 0.0, "m", "WOMD kMinLongitudinalDisplacementForUTurn"),
+    Parameter("duration", 3.0, "s", "own: a shorter course has no type, it is unknown"),
+)
+
+
+def _trajectory_type(kind: str, what: str) -> Predicate:
+    """One of the eight kinds into which Waymo's motion challenge sorts trajectories."""
+    return Predicate(
+        name=f"trajectory_{kind}",
+        group=GROUP,
+        doc=f"From where it is first seen to where it is last seen {what}",
+        find=_trajectory(kind),
+        unit="°",
+        parameters=_TRAJECTORY,
+        ordinary=kind in ("stationary", "straight"),
+    )
+
+
+TRAJECTORY_STATIONARY = _trajectory_type(
+    "stationary", "it gets less than 3 m far, and is slower than 2 m/s at both."
+)
+TRAJECTORY_STRAIGHT = _trajectory_type(
+    "straight", "it turns by less than 30° and moves less than 2.5 m aside."
+)
+TRAJECTORY_STRAIGHT_LEFT = _trajectory_type(
+    "straight_left", "it turns by less than 30° and moves 2.5 m or more to the left."
+)
+TRAJECTORY_STRAIGHT_RIGHT = _trajectory_type(
+    "straight_right", "it turns by less than 30° and moves 2.5 m or more to the right."
+)
+TRAJECTORY_LEFT = _trajectory_type(
+    "left", "it turns by 30° or more and gets to its left, not behind its start."
+)
+TRAJECTORY_RIGHT = _trajectory_type(
+    "right", "it turns by 30° or more and gets to its right, not behind its start."
+)
+TRAJECTORY_LEFT_U_TURN = _trajectory_type(
+    "left_u_turn", "it turns by 30° or more and gets to its left, behind its start."
+)
+TRAJECTORY_RIGHT_U_TURN = _trajectory_type(
+    "right_u_turn", "it turns by 30° or more and gets to its right, behind its start."
+)
 TURNING_LEFT = Predicate(
     name="turning_left",
     group=GROUP,
@@ -309,6 +497,43 @@ U_TURN = Predicate(
         Parameter("radius", 12.0, "m", "own: a way round a roundabout is wider"),
     ),
 )
+HIGH_SPEED_TURN = Predicate(
+    name="high_speed_turn",
+    group=GROUP,
+    doc="Turns by 45° or more at 8 m/s or more on average.",
+    find=_turn_at_speed,
+    unit="m/s",
+    parameters=(
+        Parameter("angle", 45.0, "°", "RefAV turning"),
+        Parameter("from", 8.0, "m/s", "own: nuPlan names the tag, but no speed"),
+        Parameter("to", 100.0, "m/s", "own: no bound"),
+    ),
+)
+LOW_SPEED_TURN = Predicate(
+    name="low_speed_turn",
+    group=GROUP,
+    doc="Turns by 45° or more at 4 m/s or less on average.",
+    find=_turn_at_speed,
+    unit="m/s",
+    parameters=(
+        Parameter("angle", 45.0, "°", "RefAV turning"),
+        Parameter("from", 0.0, "m/s", "own: no bound"),
+        Parameter("to", 4.0, "m/s", "own: nuPlan names the tag, but no speed"),
+    ),
+)
+THREE_POINT_TURN = Predicate(
+    name="three_point_turn",
+    group=GROUP,
+    doc="Turns back by driving forward, backward and forward again, to one side all the while.",
+    find=_three_point_turn,
+    unit="°",
+    parameters=(
+        Parameter("angle", 120.0, "°", "own: in all"),
+        Parameter("angle_back", 10.0, "°", "own: while driving backward"),
+        Parameter("speed", 0.3, "m/s", "nuPlan-KG, as reversing"),
+        Parameter("within", 8.0, "s", "own: of the backward stretch, before and after"),
+    ),
+)
 LAT_ACCEL_HIGH = Predicate(
     name="lat_accel_high",
     group=GROUP,
@@ -316,6 +541,14 @@ LAT_ACCEL_HIGH = Predicate(
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
+)
+LAT_ACCEL_UNCOMFORTABLE = Predicate(
+    name="lat_accel_uncomfortable",
+    group=GROUP,
+    doc="Lateral acceleration beyond what passengers bear with comfort.",
+    find=_lat_accel_high,
+    unit="m/s²",
+    parameters=(Parameter("acceleration", 4.89, "m/s²", "nuPlan comfort bound"),),
 )
 YAW_RATE_HIGH = Predicate(
     name="yaw_rate_high",
@@ -344,6 +577,59 @@ LANE_CHANGE_RIGHT = Predicate(
     find=_lane_change_right,
     unit="m",
     parameters=LANE_CHANGE_LEFT.parameters,
+    needs=("map",),
+)
+LANE_KEEPING = Predicate(
+    name="lane_keeping",
+    group=GROUP,
+    doc="Drives along its lane for 3 s or more, near its middle; value: farthest from it.",
+    find=_lane_keeping,
+    unit="m",
+    parameters=(
+        Parameter("offset", 1.0, "m", "own"),
+        Parameter("angle", 30.0, "°", "own"),
+        Parameter("speed", 1.0, "m/s", "own"),
+        Parameter("duration", 3.0, "s", "own"),
+    ),
+    needs=("map",),
+    ordinary=True,
+)
+MERGE = Predicate(
+    name="merge",
+    group=GROUP,
+    doc="Comes in from the side where its lane runs into another, outside intersections.",
+    find=_merge,
+    unit="m/s",
+    parameters=(
+        Parameter("before", 30.0, "m", "own: of the joint"),
+        Parameter("after", 15.0, "m", "own: of the joint"),
+        Parameter("speed", 1.0, "m/s", "own"),
+    ),
+    needs=("map",),
+)
+PULL_OVER = Predicate(
+    name="pull_over",
+    group=GROUP,
+    doc="Leaves its lane for the side of the road and stops there.",
+    find=_pull_over,
+    unit="m",
+    parameters=(
+        Parameter("aside", 1.5, "m", "own: from the nearest centre line to where it stands"),
+        Parameter("most", 6.0, "m", "own: farther off is another place, not the roadside"),
+        Parameter("speed", 1.0, "m/s", "own: of driving in the lane"),
+        Parameter("standing", 0.5, "s", "own"),
+        Parameter("within", 10.0, "s", "own"),
+        Parameter("angle", 45.0, "°", "own: who turns more has turned off"),
+    ),
+    needs=("map",),
+)
+PULL_OUT = Predicate(
+    name="pull_out",
+    group=GROUP,
+    doc="Sets off from the side of the road and drives into a lane.",
+    find=_pull_out,
+    unit="m",
+    parameters=PULL_OVER.parameters,
     needs=("map",),
 )
 CUT_IN = Predicate(

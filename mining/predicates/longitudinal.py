@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from geometry.arrays import Array
 from mining.intervals import above, below, spells, steps_of
 from mining.motion import Motion
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span, states, unknown
+from mining.predicates.predicate import (
+    Limits,
+    Parameter,
+    Predicate,
+    Span,
+    middle,
+    states,
+    unknown,
+)
 from schemas.scene import DT
 
 GROUP = "longitudinal"
@@ -26,15 +34,16 @@ def standing(motion: Motion, speed: float = 0.3) -> Bool[Array, "agents steps"]:
     return still & ~motion.is_thing[:, None]
 
 
+def _moving(motion: Motion, limits: Limits) -> Iterable[Span]:
+    moves = above(motion.speed, limits["speed"], known=motion.seen & ~motion.is_thing[:, None])
+    return states(motion, moves, motion.speed)
+
+
 def _speed_between(motion: Motion, limits: Limits) -> Iterable[Span]:
     low, high = limits["from"], limits["to"]
     moves = (motion.drives | motion.is_pedestrian)[:, None] & motion.seen
     inside = above(motion.speed, low, known=moves) & below(motion.speed, high, known=moves)
-    return states(motion, inside, motion.speed, pick=_middle)
-
-
-def _middle(values: Float[Array, " steps"]) -> int:
-    return int(np.argsort(values, kind="stable")[len(values) // 2])
+    return states(motion, inside, motion.speed, pick=middle)
 
 
 def _high_speed(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -93,7 +102,13 @@ def _stopping(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _reversing(motion: Motion, limits: Limits) -> Iterable[Span]:
     known = motion.seen & motion.is_vehicle[:, None]
     back = below(motion.forward, limits["speed"], known=known)
-    return states(motion, back, motion.forward, pick=np.argmin, least_s=1.0)
+    for span in states(motion, back, motion.forward, pick=np.argmin, least_s=1.0):
+        i = span.actor
+        assert i is not None
+        # Jitter of a standing box has a speed, but goes nowhere.
+        way = motion.xy[i, span.end] - motion.xy[i, span.begin]
+        if float(np.hypot(way[0], way[1])) >= limits["way"]:
+            yield span
 
 
 def _over_limit(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -113,6 +128,21 @@ def _jerk_high(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, size, least_s=0.3, evidence={"jerk": motion.jerk})
 
 
+def _jerk_magnitude_high(motion: Motion, limits: Limits) -> Iterable[Span]:
+    known = motion.jerk_size_known & motion.is_vehicle[:, None] & (motion.speed > 0.5)
+    mask = above(motion.jerk_size, limits["jerk"], known=known)
+    return states(motion, mask, motion.jerk_size, least_s=0.3)
+
+
+MOVING = Predicate(
+    name="moving",
+    group=GROUP,
+    doc="Moves at 0.5 m/s or more; value: the greatest speed meanwhile.",
+    find=_moving,
+    unit="m/s",
+    parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
+    ordinary=True,
+)
 STOPPED = Predicate(
     name="stopped",
     group=GROUP,
@@ -212,7 +242,11 @@ REVERSING = Predicate(
     doc="A vehicle drives backwards.",
     find=_reversing,
     unit="m/s",
-    parameters=(Parameter("speed", -0.3, "m/s", "nuPlan-KG; OpenLABEL MotionReverse"),),
+    parameters=(
+        Parameter("speed", -0.3, "m/s", "nuPlan-KG; OpenLABEL MotionReverse"),
+        Parameter("way", 1.0, "m", "own: standing boxes jitter by less"),
+    ),
+    version=2,
 )
 OVER_LIMIT = Predicate(
     name="over_limit",
@@ -230,4 +264,13 @@ JERK_HIGH = Predicate(
     find=_jerk_high,
     unit="m/s³",
     parameters=(Parameter("jerk", 4.13, "m/s³", "nuPlan longitudinal comfort bound"),),
+)
+JERK_MAGNITUDE_HIGH = Predicate(
+    name="jerk_magnitude_high",
+    group=GROUP,
+    doc="Acceleration, lengthwise and sideways together, changes faster than passengers bear with "
+    "comfort.",
+    find=_jerk_magnitude_high,
+    unit="m/s³",
+    parameters=(Parameter("jerk", 8.37, "m/s³", "nuPlan comfort bound of the whole jerk"),),
 )

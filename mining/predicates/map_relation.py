@@ -7,73 +7,102 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from geometry.angles import difference, wrap
 from geometry.arrays import Array
+from geometry.boxes import corners, meets_line
+from mining.intervals import above
+from mining.lanes import SPACING_M
 from mining.motion import Motion
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
-from schemas.labels import MapLayer
+from mining.predicates.predicate import (
+    Find,
+    Limits,
+    Parameter,
+    Predicate,
+    Span,
+    middle,
+    relations,
+    states,
+    unknown,
+)
+from schemas.labels import LaneType, MapLayer, Truth
 
 GROUP = "map_relation"
-SURFACES = (MapLayer.DRIVABLE_AREA, MapLayer.DRIVEWAY, MapLayer.PARKING, MapLayer.INTERSECTION)
 
 
 def _on_road(motion: Motion, limits: Limits) -> Iterable[Span]:
     lane = np.maximum(motion.lane, 0)
     width = np.maximum(motion.graph.half_width[lane], limits["offset"])
     mask = motion.on_lane & motion.graph.for_cars[lane] & (np.abs(motion.lane_d) <= width)
-    return states(motion, mask, motion.lane_d, pick=_middle)
+    return states(motion, mask, motion.lane_d, pick=middle)
 
 
-def _middle(values: Float[Array, " steps"]) -> int:
-    return int(np.argsort(values, kind="stable")[len(values) // 2])
+def _in_drivable(motion: Motion, _: Limits) -> Iterable[Span]:
+    return states(motion, motion.on_surface & ~motion.is_thing[:, None])
+
+
+def _on_lane_type(*types: LaneType) -> Find:
+    """Finds who is on a lane of one of these types; lanes of unknown type leave it open."""
+
+    def find(motion: Motion, _: Limits) -> Iterable[Span]:
+        codes = motion.graph.lane_type
+        lane = np.maximum(motion.lane, 0)
+        on = motion.on_lane & ~motion.is_thing[:, None]
+        width = np.maximum(motion.graph.half_width[lane], 1.75)
+        on &= np.abs(motion.lane_d) <= width
+        yield from states(motion, on & np.isin(codes, types)[lane])
+        untold = on & motion.focus[:, None] & (codes == LaneType.UNKNOWN)[lane]
+        yield from unknown(untold, "the lane's type is not known")
+
+    return find
 
 
 def _off_drivable(motion: Motion, limits: Limits) -> Iterable[Span]:
-    mask = motion.is_vehicle[:, None] & motion.seen & ~motion.parked[:, None]
-    if motion.scene.map.of_layer(MapLayer.DRIVABLE_AREA):
-        outside = mask & ~_wholly_on_surface(motion, limits["distance"])
-        return states(motion, outside)
-    beyond = _beyond_edge(motion)
-    return states(motion, mask & (beyond > limits["distance"]), beyond)
+    moves = motion.speed >= limits["speed"]
+    mask = (motion.is_vehicle & motion.focus & ~motion.parked)[:, None] & motion.seen & moves
+    if motion.graph.surfaces:
+        beyond, centre = _beyond_surface(motion, mask)
+    else:
+        beyond, centre = _beyond_edge(motion, mask), -motion.edge_left
+    unmapped = mask & ~motion.on_surface & (centre > limits["farthest"])
+    yield from states(motion, mask & ~unmapped & (beyond > limits["distance"]), beyond)
+    yield from unknown(unmapped, "it is on ground that the map does not draw")
 
 
-def _wholly_on_surface(motion: Motion, slack: float) -> Bool[Array, "agents steps"]:
-    """Whether every corner, drawn in by ``slack``, lies on some drivable area."""
-    areas = [a for layer in SURFACES for a in motion.areas(layer)]
-    rows, steps = np.nonzero(motion.seen & motion.is_vehicle[:, None])
-    covered = np.zeros((len(rows), 4), dtype=bool)
-    corners = motion.outline_points(rows, steps)[:, :4]
-    centre = motion.xy[rows, steps][:, None, :]
-    away = corners - centre
-    reach = np.linalg.norm(away, axis=-1, keepdims=True)
-    corners = centre + away * np.maximum(1.0 - slack / np.maximum(reach, 1e-6), 0.0)
-    import shapely
-
-    points = shapely.points(corners.reshape(-1, 2))
-    for area in areas:
-        polygon = shapely.make_valid(shapely.polygons(area.points[:, :2].astype(np.float64)))
-        shapely.prepare(polygon)
-        covered |= shapely.covers(polygon, points).reshape(covered.shape)
-    whole = np.ones(motion.seen.shape, dtype=bool)
-    whole[rows, steps] = covered.all(axis=1)
-    return whole
+def _beyond_surface(
+    motion: Motion, asked: Bool[Array, "agents steps"]
+) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+    """How far the farthest corner, and the centre, lie off all drivable areas; 0 if on one [m]."""
+    rows, steps = np.nonzero(asked)
+    spots = np.concatenate(
+        [corners(motion.boxes[rows, steps]), motion.xy[rows, steps][:, None]], axis=1
+    )
+    off = motion.graph.off_surface(spots)
+    beyond, centre = np.zeros(motion.seen.shape), np.zeros(motion.seen.shape)
+    beyond[rows, steps], centre[rows, steps] = off[:, :4].max(axis=1), off[:, 4]
+    return beyond, centre
 
 
-def _beyond_edge(motion: Motion) -> Float[Array, "agents steps"]:
+def _beyond_edge(
+    motion: Motion, asked: Bool[Array, "agents steps"]
+) -> Float[Array, "agents steps"]:
     """How far the farthest corner lies on the wrong side of the nearest road edge [m].
 
     Road edges run with the drivable surface to their left (Waymo Open Motion; the same rule as in
     its Sim Agents metrics). Corners farther than 5 m from any edge are not judged.
     """
     beyond = np.full(motion.seen.shape, -np.inf)
-    rows, steps = np.nonzero(motion.seen & (motion.is_vehicle & motion.focus)[:, None])
+    # No corner reaches over an edge that is farther off than the half diagonal.
+    reach = np.hypot(motion.length, motion.width)[:, None] / 2
+    far = motion.edge_left > reach + SPACING_M
+    rows, steps = np.nonzero(asked & motion.focus[:, None] & ~far)
     points, course = motion.graph.road_edges
     if not len(points) or not len(rows):
         return beyond
-    corners = motion.outline_points(rows, steps)[:, :4].reshape(-1, 2)
-    distance, near = motion.graph.edge_tree.query(corners, distance_upper_bound=5.0)
+    spots = corners(motion.boxes[rows, steps]).reshape(-1, 2)
+    distance, near = motion.graph.edge_tree.query(spots, distance_upper_bound=5.0)
     found = np.isfinite(distance)
     near = np.where(found, near, 0)
-    offset = corners - points[near]
+    offset = spots - points[near]
     left = np.cos(course[near]) * offset[:, 1] - np.sin(course[near]) * offset[:, 0]
     worst = np.where(found, -left, -np.inf).reshape(-1, 4).max(axis=1)
     beyond[rows, steps] = worst
@@ -98,6 +127,79 @@ def _near_intersection(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _at_crosswalk(motion: Motion, _: Limits) -> Iterable[Span]:
     return states(motion, motion.at_crosswalk)
+
+
+def _traversing_crosswalk(motion: Motion, limits: Limits) -> Iterable[Span]:
+    moves = above(motion.speed, limits["speed"], known=motion.seen & ~motion.is_thing[:, None])
+    return states(motion, motion.on_crosswalk & moves, motion.speed)
+
+
+def _on_stop_line(motion: Motion, _: Limits) -> Iterable[Span]:
+    mask = np.zeros(motion.seen.shape, dtype=bool)
+    reach = np.hypot(motion.length, motion.width)[:, None] / 2 + 1.0
+    who = motion.seen & (motion.drives & motion.focus & ~motion.parked)[:, None]
+    for line in motion.scene.map.of_layer(MapLayer.STOP_LINE):
+        points = line.points[:, :2].astype(np.float64)
+        low, high = points.min(axis=0), points.max(axis=0)
+        near = who & ~mask & (motion.xy >= low - reach[..., None]).all(axis=-1)
+        near &= (motion.xy <= high + reach[..., None]).all(axis=-1)
+        agents, steps = np.nonzero(near)
+        if len(agents):
+            mask[agents, steps] = meets_line(motion.boxes[agents, steps], points)
+        if len(points) >= 3:
+            mask |= who & motion.within(line)
+    return states(motion, mask)
+
+
+def _all_way_stop(motion: Motion, limits: Limits) -> Iterable[Span]:
+    graph = motion.graph
+    lane = np.maximum(motion.lane, 0)
+    rest = graph.length[lane] - motion.lane_s - motion.length[:, None] / 2
+    at = graph.in_intersection[lane] | (rest <= limits["ahead"])
+    on = motion.on_lane & graph.all_way_stop[lane] & at
+    return states(motion, on & (motion.drives & ~motion.parked)[:, None])
+
+
+def _in_area(layer: MapLayer) -> Find:
+    """Finds whose centre is in an area of a layer."""
+
+    def find(motion: Motion, _: Limits) -> Iterable[Span]:
+        mask = np.zeros(motion.seen.shape, dtype=bool)
+        for area in motion.areas(layer):
+            mask |= motion.within(area)
+        return states(motion, mask & ~motion.is_thing[:, None])
+
+    return find
+
+
+def _in_pickup_dropoff(motion: Motion, _: Limits) -> Iterable[Span]:
+    reason = "no map that is read tells where passengers get in and out"
+    return [Span(begin=0, end=motion.steps - 1, evidence={"reason": reason}, truth=Truth.UNKNOWN)]
+
+
+def _narrow_lane(motion: Motion, limits: Limits) -> Iterable[Span]:
+    lane = np.maximum(motion.lane, 0)
+    width = 2.0 * motion.graph.half_width[lane]
+    known = motion.on_lane & motion.graph.has_bounds[lane] & motion.graph.for_cars[lane]
+    mask = known & (width < limits["width"]) & motion.is_vehicle[:, None]
+    mask &= motion.speed >= limits["speed"]
+    return states(motion, mask, width, pick=np.argmin)
+
+
+def _side_of_road(motion: Motion, limits: Limits) -> Iterable[Span]:
+    pairs, rows = motion.pairs, motion.pairs.once
+    a, b = pairs.a[rows], pairs.b[rows]
+    way = wrap(motion.yaw) - motion.heading_error  # of the lane
+    apart = motion.xy[b] - motion.xy[a]
+    off = [np.abs(np.cos(way[k]) * apart[..., 1] - np.sin(way[k]) * apart[..., 0]) for k in (a, b)]
+    lane = np.maximum(motion.lane, 0)
+    on_road = motion.on_lane & ~motion.in_intersection & motion.graph.for_cars[lane]
+    mask = pairs.seen[rows] & on_road[a] & on_road[b]
+    mask &= (off[0] <= limits["aside"]) & (off[1] <= limits["aside"])
+    mask &= pairs.clearance[rows] <= limits["distance"]
+    angle = np.degrees(np.abs(difference(way[a], way[b])))
+    mask &= (angle >= limits["from"]) & (angle <= limits["to"])
+    return relations(a, b, mask, pairs.clearance[rows], pick=np.argmin)
 
 
 def _at_stop_sign(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -159,14 +261,51 @@ ON_ROAD = Predicate(
     parameters=(Parameter("offset", 1.75, "m", "own: half a lane, if its bounds are not known"),),
     needs=("map",),
 )
+IN_DRIVABLE = Predicate(
+    name="in_drivable",
+    group=GROUP,
+    doc="The centre lies on the drivable surface.",
+    find=_in_drivable,
+    needs=("map", "surface"),
+    ordinary=True,
+)
+ON_VEHICLE_LANE = Predicate(
+    name="on_vehicle_lane",
+    group=GROUP,
+    doc="The centre lies within a lane for motor vehicles.",
+    find=_on_lane_type(LaneType.VEHICLE, LaneType.FREEWAY),
+    needs=("map",),
+    ordinary=True,
+)
+ON_BIKE_LANE = Predicate(
+    name="on_bike_lane",
+    group=GROUP,
+    doc="A cyclist's centre lies within a lane for cyclists; who drives a motor vehicle is taken to be "
+    "on the lane beside it.",
+    find=_on_lane_type(LaneType.BIKE),
+    needs=("map",),
+)
+ON_BUS_LANE = Predicate(
+    name="on_bus_lane",
+    group=GROUP,
+    doc="The centre lies within a lane for buses.",
+    find=_on_lane_type(LaneType.BUS),
+    needs=("map",),
+)
 OFF_DRIVABLE = Predicate(
     name="off_drivable",
     group=GROUP,
-    doc="A corner of a moving vehicle is over 0.3 m off the drivable surface.",
+    doc="A corner of a moving vehicle is over 0.3 m off the drivable surface. Unknown while its "
+    "centre is over 5 m off: there a map leaves out what is driven on, such as car parks.",
     find=_off_drivable,
     unit="m",
-    parameters=(Parameter("distance", 0.3, "m", "nuPlan drivable-area compliance"),),
+    parameters=(
+        Parameter("distance", 0.3, "m", "nuPlan drivable-area compliance"),
+        Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
+        Parameter("farthest", 5.0, "m", "own"),
+    ),
     needs=("map", "surface"),
+    version=2,
 )
 IN_INTERSECTION = Predicate(
     name="in_intersection",
@@ -193,7 +332,17 @@ AT_CROSSWALK = Predicate(
     doc="Some part is within 1 m of a crosswalk.",
     find=_at_crosswalk,
     parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
-    needs=("map",),
+    needs=("map", "crosswalks"),
+    version=2,
+)
+TRAVERSING_CROSSWALK = Predicate(
+    name="traversing_crosswalk",
+    group=GROUP,
+    doc="Moves over a crosswalk, some part on it; value: the greatest speed meanwhile.",
+    find=_traversing_crosswalk,
+    unit="m/s",
+    parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
+    needs=("map", "crosswalks"),
 )
 AT_STOP_SIGN = Predicate(
     name="at_stop_sign",
@@ -205,6 +354,37 @@ AT_STOP_SIGN = Predicate(
         Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),
         Parameter("aside", 7.0, "m", "RefAV at_stop_sign"),
     ),
+    needs=("map", "stop_signs"),
+    version=2,
+)
+ON_STOP_LINE = Predicate(
+    name="on_stop_line",
+    group=GROUP,
+    doc="Some part is over a stop line, or within the area that a map draws before one.",
+    find=_on_stop_line,
+    needs=("map", "stop_lines"),
+)
+ALL_WAY_STOP = Predicate(
+    name="all_way_stop",
+    group=GROUP,
+    doc="In an intersection, or within 10 m before it, whose every way in has a stop sign.",
+    find=_all_way_stop,
+    parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
+    needs=("map", "stop_signs"),
+)
+IN_CARPARK = Predicate(
+    name="in_carpark",
+    group=GROUP,
+    doc="The centre is in a car park.",
+    find=_in_area(MapLayer.PARKING),
+    needs=("map", "carparks"),
+)
+IN_PICKUP_DROPOFF = Predicate(
+    name="in_pickup_dropoff",
+    group=GROUP,
+    doc="The centre is where passengers get in and out. No map that is read tells such places, so "
+    "this is unknown everywhere.",
+    find=_in_pickup_dropoff,
     needs=("map",),
 )
 ROUNDABOUT = Predicate(
@@ -231,6 +411,52 @@ LANE_STRADDLING = Predicate(
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
     needs=("map", "bounds"),
+)
+NARROW_LANE = Predicate(
+    name="narrow_lane",
+    group=GROUP,
+    doc="A vehicle drives on a lane narrower than 2.75 m; value: its width half way along.",
+    find=_narrow_lane,
+    unit="m",
+    parameters=(
+        Parameter("width", 2.75, "m", "own: nuPlan names the tag, but no width"),
+        Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
+    ),
+    needs=("map", "bounds"),
+)
+SAME_SIDE = Predicate(
+    name="same_side_of_road",
+    group=GROUP,
+    doc="Both are on lanes of one road that run the same way, outside intersections (of the ego "
+    "and others; of any two if there is no ego).",
+    find=_side_of_road,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("from", 0.0, "°", "RefAV same direction"),
+        Parameter("to", 45.0, "°", "RefAV same direction"),
+        Parameter("aside", 20.0, "m", "own: beyond is another road"),
+        Parameter("distance", 50.0, "m", "RefAV output_scenario"),
+    ),
+    needs=("map",),
+    ordinary=True,
+)
+OPPOSITE_SIDE = Predicate(
+    name="opposite_side_of_road",
+    group=GROUP,
+    doc="The two are on lanes of one road that run opposite ways, outside intersections (of the "
+    "ego and others; of any two if there is no ego).",
+    find=_side_of_road,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("from", 135.0, "°", "RefAV opposite direction"),
+        Parameter("to", 180.0, "°", "RefAV opposite direction"),
+        Parameter("aside", 20.0, "m", "own: beyond is another road"),
+        Parameter("distance", 50.0, "m", "RefAV output_scenario"),
+    ),
+    needs=("map",),
+    ordinary=True,
 )
 SAME_LANE = Predicate(
     name="same_lane",

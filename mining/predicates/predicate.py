@@ -76,7 +76,8 @@ class Predicate:
         unit: Of the intervals' ``value``.
         parameters: Thresholds.
         needs: What the scene must have, else it is unknown: ``map``, ``signals``, ``ego``,
-            ``limits`` (of speed), ``bounds`` (of lanes), ``surface``, ``weather``, ``daylight``.
+            and further ones as ``WHY_UNKNOWN`` lists them.
+        ordinary: Whether it holds of somebody in nearly every scene, so that it sets none apart.
         version: Raised whenever its meaning changes.
     """
 
@@ -88,6 +89,7 @@ class Predicate:
     unit: str = ""
     parameters: tuple[Parameter, ...] = ()
     needs: tuple[str, ...] = ()
+    ordinary: bool = False
     version: int = 1
 
     @property
@@ -121,11 +123,13 @@ def states(
         bridge_s: Shorter gaps are bridged [s].
     """
     found = []
+    tell = _teller(mask, value, pick, evidence)
+    has_map = len(motion.scene.map.features) > 0
     for row, begin, end in spells(
         mask & motion.focus[:, None], least_s=least_s, bridge_s=bridge_s
     ):
-        number, facts = _told(row, begin, end, mask, value, pick, evidence)
-        lane = int(motion.lane[row, begin]) if len(motion.scene.map.features) else -1
+        number, facts = tell(row, begin, end)
+        lane = int(motion.lane[row, begin]) if has_map else -1
         found.append(
             Span(begin=begin, end=end, actor=row, lane=lane, value=number, evidence=facts)
         )
@@ -145,8 +149,9 @@ def relations(
 ) -> list[Span]:
     """Spans of a mask over pairs of agents; see :func:`states`."""
     found = []
+    tell = _teller(mask, value, pick, evidence)
     for row, begin, end in spells(mask, least_s=least_s, bridge_s=bridge_s):
-        number, facts = _told(row, begin, end, mask, value, pick, evidence)
+        number, facts = tell(row, begin, end)
         found.append(
             Span(
                 begin=begin,
@@ -182,18 +187,41 @@ def unknown(
     ]
 
 
-def _told(
-    row: int,
-    begin: int,
-    end: int,
-    mask: Array,
-    value: Array | None,
+def middle(values: Float[Array, " steps"]) -> int:
+    """Where the median lies."""
+    return int(np.argsort(values, kind="stable")[len(values) // 2])
+
+
+def _teller(
+    mask: Bool[Array, "rows steps"],
+    value: Float[Array, "rows steps"] | None,
     pick: Extreme,
     evidence: Mapping[str, Array] | None,
-) -> tuple[float | None, dict[str, Any]]:
-    if value is None and not evidence:
-        return None, {}
-    inside = np.flatnonzero(mask[row, begin : end + 1]) + begin
-    step = int(inside[pick(value[row, inside])]) if value is not None else int(inside[0])
-    facts = {name: float(array[row, step]) for name, array in (evidence or {}).items()}
-    return (float(value[row, step]) if value is not None else None), facts
+) -> Callable[[int, int, int], tuple[float | None, dict[str, Any]]]:
+    """Value and evidence of a span, at its decisive step: one at which the mask itself holds."""
+    facts = evidence or {}
+    if value is None:
+
+        def first(row: int, begin: int, end: int) -> tuple[None, dict[str, Any]]:
+            step = begin + int(mask[row, begin : end + 1].argmax())
+            return None, {name: float(array[row, step]) for name, array in facts.items()}
+
+        return first
+    outside = -np.inf if pick is np.argmax else np.inf if pick is np.argmin else None
+    if outside is None:
+
+        def some(row: int, begin: int, end: int) -> tuple[float, dict[str, Any]]:
+            inside = np.flatnonzero(mask[row, begin : end + 1]) + begin
+            step = int(inside[pick(value[row, inside])])
+            told = {name: float(array[row, step]) for name, array in facts.items()}
+            return float(value[row, step]), told
+
+        return some
+    filled = np.where(mask, value, outside)
+
+    def extreme(row: int, begin: int, end: int) -> tuple[float, dict[str, Any]]:
+        step = begin + int(pick(filled[row, begin : end + 1]))
+        told = {name: float(array[row, step]) for name, array in facts.items()}
+        return float(value[row, step]), told
+
+    return extreme

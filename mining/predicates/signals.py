@@ -11,9 +11,17 @@ from jaxtyping import Bool, Int
 from geometry.arrays import Array
 from mining.intervals import spells, steps_of
 from mining.lanes import TURN_LANE
-from mining.motion import Motion
+from mining.motion import SIGNAL_M, Motion
 from mining.predicates.longitudinal import standing
-from mining.predicates.predicate import Limits, Parameter, Predicate, Span, states, unknown
+from mining.predicates.predicate import (
+    Find,
+    Limits,
+    Parameter,
+    Predicate,
+    Span,
+    states,
+    unknown,
+)
 from schemas.labels import LightState, Truth
 
 GROUP = "signals"
@@ -24,6 +32,20 @@ FAST = 5.0
 
 def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
     return (motion.drives & motion.focus & ~motion.parked)[:, None] & motion.seen
+
+
+def _relevant(state: LightState) -> Find:
+    """Finds who drives towards a signal that shows something."""
+
+    def find(motion: Motion, _: Limits) -> Iterable[Span]:
+        view = motion.signal
+        ahead = _drivers(motion) & (view.distance > 0.0) & np.isfinite(view.distance)
+        yield from states(motion, ahead & (view.state == state), view.distance, pick=np.argmin)
+        yield from unknown(
+            ahead & (view.state == LightState.UNKNOWN), "the signal was not observed"
+        )
+
+    return find
 
 
 def _approaching_red(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -190,6 +212,25 @@ def _is_protected(
     return Truth.TRUE
 
 
+def _relevant_signal(state: LightState) -> Predicate:
+    """A signal that concerns an agent and shows one thing."""
+    shows = "dark" if state == LightState.OFF else state.word
+    return Predicate(
+        name=f"relevant_{state.word}",
+        group=GROUP,
+        doc=f"The signal ahead on the actor's way, at most 80 m off, is {shows}; value: least "
+        "distance to where to stop for it.",
+        find=_relevant(state),
+        unit="m",
+        parameters=(Parameter("distance", SIGNAL_M, "m", "own"),),
+        needs=("map", "signals"),
+    )
+
+
+RELEVANT_GREEN = _relevant_signal(LightState.GREEN)
+RELEVANT_YELLOW = _relevant_signal(LightState.YELLOW)
+RELEVANT_RED = _relevant_signal(LightState.RED)
+RELEVANT_OFF = _relevant_signal(LightState.OFF)
 APPROACHING_RED = Predicate(
     name="approaching_red",
     group=GROUP,

@@ -1,0 +1,116 @@
+"""Who stands between the ego and whom, seen from above.
+
+From the centre of the ego each agent fills an angle, that of its box's corners. One who is nearer
+hides the share of another's angle that it covers. Heights are not looked at, so this is what a
+sensor low on the ego would miss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from geometry.angles import wrap
+from geometry.arrays import Array
+from geometry.boxes import corners
+from mining.motion import Motion
+
+COARSE = 3
+"""[steps] Spacing at which pairs are first looked through for any that line up at all."""
+INSIDE_M = 2.0
+"""[m] Who is nearer to the ego's centre than this has no angle to speak of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Angles:
+    """What each agent fills of the ego's view; the ego itself has nothing.
+
+    Attributes:
+        bearing: Of its centre, in the world [rad].
+        low: Of its rightmost corner, from the bearing, negative [rad].
+        high: Of its leftmost corner [rad].
+        distance: From the ego's centre to its own [m].
+        seen: Whether both are observed and it is not on top of the ego.
+    """
+
+    bearing: Float[Array, "agents steps"]
+    low: Float[Array, "agents steps"]
+    high: Float[Array, "agents steps"]
+    distance: Float[Array, "agents steps"]
+    seen: Bool[Array, "agents steps"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """Ordered pairs of agents that line up with the ego at some step.
+
+    Attributes:
+        far: Index of the one behind.
+        near: Index of the one in front of it.
+        share: How much of the far one's angle the near one covers, 0 where it is not nearer [1].
+        cut: Whether the line from the ego's centre to the far one's meets the near one's box.
+    """
+
+    far: Int[Array, " pairs"]
+    near: Int[Array, " pairs"]
+    share: Float[Array, "pairs steps"]
+    cut: Bool[Array, "pairs steps"]
+
+
+def angles(motion: Motion) -> Angles:
+    """What each agent fills of the ego's view."""
+    shape = (motion.agents, motion.steps)
+    bearing, low, high = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    distance = np.full(shape, np.inf)
+    who = np.flatnonzero(motion.focus)
+    away = motion.xy[who] - motion.xy[:1]
+    bearing[who] = np.arctan2(away[..., 1], away[..., 0])
+    distance[who] = np.hypot(away[..., 0], away[..., 1])
+    spots = corners(motion.boxes[who]) - motion.xy[:1, :, None]
+    cos, sin = np.cos(bearing[who])[..., None], np.sin(bearing[who])[..., None]
+    ahead = cos * spots[..., 0] + sin * spots[..., 1]
+    aside = cos * spots[..., 1] - sin * spots[..., 0]
+    turn = np.arctan2(aside, ahead)
+    low[who], high[who] = turn.min(axis=-1), turn.max(axis=-1)
+    seen = motion.seen & motion.seen[:1] & (distance > INSIDE_M)
+    seen[0] = False
+    return Angles(bearing, low, high, distance, seen)
+
+
+def lines_of_sight(motion: Motion, *, within: float) -> Sight:
+    """Who of the road users within that many metres of the ego stands before whom."""
+    view = angles(motion)
+    close = view.seen & (view.distance <= within)
+    who = np.flatnonzero((close & ~motion.is_thing[:, None]).any(axis=1))
+    far, near = (grid.ravel() for grid in np.meshgrid(who, who, indexing="ij"))
+    far, near = far[far != near], near[far != near]
+    share, _ = _cover(view, close, far, near, slice(None, None, COARSE))
+    some = (share > 0.0).any(axis=1)
+    far, near = far[some], near[some]
+    share, cut = _cover(view, close, far, near, slice(None))
+    return Sight(far, near, share, cut)
+
+
+def _cover(
+    view: Angles,
+    close: Bool[Array, "agents steps"],
+    far: Int[Array, " pairs"],
+    near: Int[Array, " pairs"],
+    steps: slice,
+) -> tuple[Float[Array, "pairs some"], Bool[Array, "pairs some"]]:
+    known = close[:, steps][far] & close[:, steps][near]
+    known &= view.distance[:, steps][near] < view.distance[:, steps][far]
+    share, cut = np.zeros(known.shape), np.zeros(known.shape, dtype=bool)
+    row, step = np.nonzero(known)
+    i, j = far[row], near[row]
+    low, high = view.low[:, steps], view.high[:, steps]
+    bearing = view.bearing[:, steps]
+    apart = wrap(bearing[j, step] - bearing[i, step])
+    right, left = apart + low[j, step], apart + high[j, step]
+    own = high[i, step] - low[i, step]
+    both = np.minimum(high[i, step], left) - np.maximum(low[i, step], right)
+    share[row, step] = np.clip(both / np.maximum(own, 1e-6), 0.0, 1.0)
+    cut[row, step] = (right < 0.0) & (left > 0.0)
+    return share, cut
