@@ -104,11 +104,14 @@ def test_the_order_of_agents_does_not_matter() -> None:
     made = busy()
     order = [0, 5, 3, 1, 6, 2, 4]
     shuffled = replace(made, tracks=made.tracks.take(order))
-    once = {"near", "closing", "ttc_2d", "collision", "near_miss"}  # told of the lower row
+    once = {"near", "closing", "ttc_2d", "dce", "collision", "near_miss"}  # told of the lower row
 
     def told(intervals: list[Interval]) -> Counter[tuple[object, ...]]:
         return Counter(
-            (i.name, *(sorted([i.actor, i.other]) if i.name in once else [i.actor, i.other]))
+            (
+                i.name,
+                *(sorted([i.actor, i.other], key=str) if i.name in once else [i.actor, i.other]),
+            )
             for i in intervals
         )
 
