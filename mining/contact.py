@@ -9,10 +9,10 @@ are certain to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
 from geometry.arrays import Array
 from geometry.boxes import overlap
@@ -37,56 +37,34 @@ RIDDEN = (AgentClass.CYCLIST, AgentClass.MOTORCYCLE)
 RIDERS = (AgentClass.PEDESTRIAN, AgentClass.CYCLIST, AgentClass.MOTORCYCLE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Contact:
-    """Overlaps of unordered pairs: the first half of `Motion.pairs`.
-
-    Attributes:
-        touch: Where outlines overlap by more than the slack, of those that do not belong together.
-        deep: Where they overlap by more than boxes are wrong.
-        coupled: Pairs that move as one.
-        met: Whether both have been seen apart before, at each step.
-    """
-
-    touch: Bool[Array, "half steps"]
-    deep: Bool[Array, "half steps"]
-    coupled: Bool[Array, " half"]
-    met: Bool[Array, "half steps"]
-
-
-def contact(motion: Motion, *, slack: float, certain: float) -> Contact:
-    """Where two share ground.
+@lru_cache(maxsize=4)
+def overlapping(motion: Motion, *, inset: float) -> Bool[Array, "half steps"]:
+    """Where outlines overlap although both boxes are drawn in, of pairs that do not move as one.
 
     Args:
-        motion: The scene.
-        slack: Both boxes are drawn in by so much on each side before they may touch [m].
-        certain: Likewise, for overlaps that are beyond doubt [m].
+        motion: The scene; pairs are the first half of `Motion.pairs`, each once.
+        inset: By how much on each side [m].
     """
     pairs = motion.pairs
     half = len(pairs.a) // 2
-    seen, clearance = pairs.seen[:half], pairs.clearance[:half]
-    touch, deep = np.zeros(seen.shape, dtype=bool), np.zeros(seen.shape, dtype=bool)
-    belongs = coupled(motion)
-    rows, steps = np.nonzero(seen & (clearance <= 0.0) & ~belongs[:, None])
-    for inset, mask in ((slack, touch), (certain, deep)):
-        mask[rows, steps] = _overlap_drawn_in(motion, pairs.a[rows], pairs.b[rows], steps, inset)
-    apart = np.maximum.accumulate(seen & (clearance > 0.0), axis=1)
-    return Contact(touch, deep, belongs, apart)
-
-
-def _overlap_drawn_in(
-    motion: Motion,
-    a: Int[Array, " many"],
-    b: Int[Array, " many"],
-    steps: Int[Array, " many"],
-    inset: float,
-) -> Bool[Array, " many"]:
-    first, second = motion.boxes[a, steps], motion.boxes[b, steps]
+    mask = np.zeros((half, motion.steps), dtype=bool)
+    near = pairs.seen[:half] & (pairs.clearance[:half] <= 0.0) & ~coupled(motion)[:, None]
+    rows, steps = np.nonzero(near)
+    first, second = motion.boxes[pairs.a[rows], steps], motion.boxes[pairs.b[rows], steps]
     for boxes in (first, second):
         boxes[:, 3:] = np.maximum(boxes[:, 3:] - 2 * inset, 0.1)
-    return np.asarray(overlap(first, second))
+    mask[rows, steps] = overlap(first, second)
+    return mask
 
 
+def met(motion: Motion) -> Bool[Array, "half steps"]:
+    """Whether both have been seen apart by then."""
+    pairs = motion.pairs
+    half = len(pairs.a) // 2
+    return np.maximum.accumulate(pairs.seen[:half] & (pairs.clearance[:half] > 0.0), axis=1)
+
+
+@lru_cache(maxsize=1)
 def coupled(motion: Motion) -> Bool[Array, " half"]:
     """Pairs that move as one: a rider and the bicycle, a trailer and its truck, doubled boxes."""
     pairs = motion.pairs

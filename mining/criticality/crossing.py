@@ -204,9 +204,9 @@ def closest_encounter(
     )
     ends = np.zeros((*relative.shape[:-1], 1))
     when = np.concatenate([ends, when, ends + within_s], axis=-1)
-    # Of equal distances the first in time counts.
+    # Where they pass parallel to each other the first moment counts, not one of rounding.
     nearest = distance.min(axis=-1, keepdims=True)
-    first = np.where(distance <= nearest + 1e-9, when, np.inf).min(axis=-1)
+    first = np.where(distance <= nearest + 1e-3, when, np.inf).min(axis=-1)
     touch = sweep_time(a, b, velocity_a, velocity_b)
     meets = touch <= within_s
     return np.where(meets, 0.0, nearest[..., 0]), np.where(meets, touch, first)

@@ -123,8 +123,8 @@ def proper_response(
     """Whether the one behind answers danger as responsibility asks (Shalev-Shwartz 2017, def. 10).
 
     During the response time it may accelerate by no more than ``accelerates``; after it, it must
-    brake by ``brakes_least`` until it stands where the longitudinal gap became unsafe last, and
-    have stopped drifting towards the other where the lateral one did; either will do for both.
+    have stopped drifting towards the other where the lateral gap became unsafe last, and else brake
+    by ``brakes_least`` until it stands.
 
     Args:
         began: Step of the danger threshold, −1 where there is no danger (then all is proper).
@@ -141,5 +141,5 @@ def proper_response(
     early = since < response_steps
     along = (acceleration <= -brakes_least) | (speed <= 0.1)
     aside = toward <= drifts
-    answer = np.where(way == LATERAL, aside, np.where(way == LONGITUDINAL, along, along | aside))
+    answer = np.where(way == LATERAL, aside, along)
     return np.asarray((began < 0) | np.where(early, acceleration <= accelerates, answer))

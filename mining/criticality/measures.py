@@ -28,7 +28,7 @@ from schemas.scene import DT
 
 HORIZON_S = 5.0
 """[s] Nobody keeps velocity and heading for longer; the longest TTC of Waymo's metrics as well."""
-LOOKS_M = 40.0
+LOOKS_M = 80.0
 """[m] Pairs whose outlines are farther apart are not looked at."""
 CLOSING = 0.5
 """[m/s] Pairs that approach each other more slowly are on no course to meet."""

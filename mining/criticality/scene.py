@@ -20,7 +20,7 @@ from mining.criticality.crossing import encroachment_time
 from mining.criticality.exposure import crash_potential, time_exposed, time_integrated
 from mining.criticality.lateral import steer_threat_number
 from mining.criticality.longitudinal import brake_threat_number
-from mining.criticality.measures import Measures, measures_of, side_of
+from mining.criticality.measures import RSS, Measures, measures_of, side_of
 from mining.motion import Motion
 from schemas.scene import DT, Scene
 
@@ -195,7 +195,7 @@ Told = tuple[Int[Array, " rows"], Float[Array, "rows steps"], Bool[Array, "rows 
 def _over_time(motion: Motion, m: Measures, at: _Places) -> dict[str, Told]:
     """Of each measure over time: rows among all pairs, values, and where they are known."""
     on = motion.leads.on
-    side = side_of(motion)
+    side = side_of(motion, RSS)
     dce, ttce = m.encounter
     first, second = m.impact
     meets = m.course_known

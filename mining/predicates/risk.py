@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from mining.contact import Contact, contact
+from mining.contact import met, overlapping
 from mining.criticality import (
     brake_threat_number,
     crash_potential,
@@ -100,7 +100,7 @@ def _braking_unknown(motion: Motion, m: Measures, needed: float) -> Iterable[Spa
 def _stn(motion: Motion, limits: Limits) -> Iterable[Span]:
     m, leads = measures_of(motion), motion.leads
     number = steer_threat_number(m.swerve, available=limits["available"])
-    known = m.following & (m.speed_rear >= limits["speed"])
+    known = m.following & (m.speed_rear - m.speed_front >= limits["closing"])
     mask = above(number, limits["stn"], known=known)
     facts = {"gap": leads.gap, "ttc": m.ttc, "a_lat_req": m.swerve}
     return relations(leads.a, leads.b, mask, number, least_s=0.2, evidence=facts)
@@ -322,21 +322,18 @@ def _doubt(begin: int, end: int, actor: int, other: int | None, reason: str) -> 
     )
 
 
-def _contact(motion: Motion, slack: float, certain: float) -> Contact:
-    """Overlaps; where a scene was made up, boxes are exactly as large as they are said to be."""
-    exact = motion.scene.source == "generated"
-    return contact(motion, slack=slack, certain=slack if exact else certain)
-
-
 def _collision(motion: Motion, limits: Limits) -> Iterable[Span]:
     m = measures_of(motion)
     a, b, _ = _once(motion, m)
-    touches = _contact(motion, limits["slack"], limits["certain"])
+    # Where a scene was made up, boxes are exactly as large as they are said to be.
+    exact = motion.scene.source == "generated"
+    touch = overlapping(motion, inset=limits["slack"])
+    deep = touch if exact else overlapping(motion, inset=limits["certain"])
+    seen_apart = met(motion)
     apart = motion.velocity[a] - motion.velocity[b]
     impact = np.hypot(apart[..., 0], apart[..., 1])
-    exact = motion.scene.source == "generated"
     guessed = np.zeros(motion.agents, dtype=bool) if exact else motion.size_guessed
-    for span in relations(a, b, touches.touch, impact, least_s=0.2):
+    for span in relations(a, b, touch, impact, least_s=0.2):
         assert span.actor is not None
         assert span.other is not None
         if (span.value or 0.0) < limits["speed"] or _on_foot(motion, span, limits["walked_into"]):
@@ -344,9 +341,9 @@ def _collision(motion: Motion, limits: Limits) -> Iterable[Span]:
         row = int(np.flatnonzero((a == span.actor) & (b == span.other))[0])
         if guessed[span.actor] or guessed[span.other]:
             reason = "sizes not told"
-        elif not touches.met[row, span.begin]:
+        elif not seen_apart[row, span.begin]:
             reason = "overlap since first seen"
-        elif not touches.deep[row, span.begin : span.end + 1].any():
+        elif not deep[row, span.begin : span.end + 1].any():
             reason = "overlap within the error of boxes"
         else:
             yield span
@@ -369,7 +366,7 @@ def _on_foot(motion: Motion, span: Span, speed: float) -> bool:
 def _near_miss(motion: Motion, limits: Limits) -> Iterable[Span]:
     m = measures_of(motion)
     a, b, gap = _once(motion, m)
-    touches = np.asarray(_contact(motion, limits["slack"], limits["slack"]).touch.any(axis=1))
+    touches = np.asarray(overlapping(motion, inset=limits["slack"]).any(axis=1))
     known = m.course_known & (m.closing >= limits["closing"]) & ~touches[:, None] & (gap > 0.0)
     # What gentle braking mends is an approach, no near miss.
     brakes = m.closing / (2 * np.maximum(m.ttc_2d, DT))
@@ -549,7 +546,7 @@ STN = Predicate(
     parameters=(
         Parameter("stn", 1.0, "1", "CriMe: by definition"),
         Parameter("available", STEERING_AVAILABLE, "m/s²", "CriMe a_lat_max"),
-        Parameter("speed", 3.0, "m/s", "own: slower vehicles cannot swerve"),
+        Parameter("closing", 3.0, "m/s", "own: less is mended by easing off"),
     ),
     needs=("map",),
 )
