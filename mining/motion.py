@@ -259,9 +259,9 @@ class Motion:
 
     @cached_property
     def size_guessed(self) -> Bool[Array, " agents"]:
-        """Whose length and width are those that dense scenes take where the source tells none."""
-        typical = np.array([TYPICAL_SIZE[cls][:2] for cls in sorted(AgentClass)], dtype=np.float32)
-        return np.asarray((self.scene.tracks.size[:, :2] == typical[self.cls]).all(axis=1))
+        """Whose size is, to the last digit, the one that dense scenes take where none is told."""
+        typical = np.array([TYPICAL_SIZE[cls] for cls in sorted(AgentClass)], dtype=np.float32)
+        return np.asarray((self.scene.tracks.size == typical[self.cls]).all(axis=1))
 
     @cached_property
     def first_seen(self) -> Int[Array, " agents"]:

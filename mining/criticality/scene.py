@@ -32,6 +32,8 @@ BRAKING_AVAILABLE = 8.0
 """[m/s²] Hardest braking on a dry road, as responsibility-sensitive safety has it."""
 STEERING_AVAILABLE = 8.0
 """[m/s²] Greatest lateral acceleration (CriMe)."""
+SAME_M = 0.01
+"""[m] Encounters that close count as equally close; the soonest of them is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ ALONG_LANES = frozenset(
     {"ttc", "thw", "drac", "a_req", "a_lat_req", "btn", "stn", "rss_gap", "tet", "tit", "cpi"}
 )
 """Measures of followers and leaders, unknown where there are no lanes."""
+OF_EGO = frozenset({"relevance_motion", "relevance_presence"})
+"""Measures of the ego with another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,11 +82,13 @@ class Worst:
         a: Row of the actor in the scene's tracks.
         b: Row of the other.
         values: By measure; NaN where not known.
+        unknown: Measures of which nothing can be known in this scene.
     """
 
     a: Int[Array, " pairs"]
     b: Int[Array, " pairs"]
     values: Mapping[str, Float[Array, " pairs"]]
+    unknown: frozenset[str]
 
     @property
     def telling(self) -> Bool[Array, " pairs"]:
@@ -97,11 +103,11 @@ class Worst:
         """The worst value over all pairs; NaN where none is known."""
         worst = {}
         for name, value in self.values.items():
-            known = value[~np.isnan(value)]
-            if not len(known):
-                worst[name] = np.nan if self.a.size else METRICS[name].none
+            metric, known = METRICS[name], value[~np.isnan(value)]
+            if len(known):
+                worst[name] = float(known.min() if metric.worst == "min" else known.max())
             else:
-                worst[name] = float(known.min() if METRICS[name].worst == "min" else known.max())
+                worst[name] = np.nan if name in self.unknown or len(value) else metric.none
         return worst
 
 
@@ -166,10 +172,14 @@ def worst_of(motion: Motion) -> Worst:
             unsure = motion.leads.on.any(axis=1) & ~sure.any(axis=1)
             values[name][where[unsure]] = np.nan
     _once_a_pair(motion, measures, places, values)
+    unknown: frozenset[str] = frozenset()
     if not (motion.scene.has_map and len(motion.graph)):
-        for name in ALONG_LANES:
-            values[name][:] = np.nan
-    return Worst(a=places.a, b=places.b, values=values)
+        unknown |= ALONG_LANES
+    if not motion.scene.has_ego:
+        unknown |= OF_EGO
+    for name in unknown:
+        values[name][:] = np.nan
+    return Worst(a=places.a, b=places.b, values=values, unknown=unknown)
 
 
 class _Places:
@@ -213,8 +223,8 @@ def _over_time(motion: Motion, m: Measures, at: _Places) -> dict[str, Told]:
             m.needed_known,
         ),
         "stn": (at.leads, steer_threat_number(m.swerve, available=STEERING_AVAILABLE), on),
-        "rss_gap": (at.leads, m.lacks_gap, on),
-        "rss_side": (at.pairs, np.where(side.unsafe_along, side.lacks, 0.0), side.known),
+        "rss_gap": (at.leads, np.maximum(m.lacks_gap, 0.0), on),
+        "rss_side": (at.pairs, np.where(side.unsafe_along, np.maximum(side.lacks, 0.0), 0.0), side.known),
         "rss_danger": (at.pairs, in_danger, side.known),
         "ttc_2d": (at.pairs, np.concatenate([m.ttc_2d, m.ttc_2d]), both),
         "dce": (at.pairs, np.concatenate([dce, dce]), both),
@@ -231,7 +241,7 @@ def _over_time(motion: Motion, m: Measures, at: _Places) -> dict[str, Told]:
 def _once_a_pair(
     motion: Motion, m: Measures, at: _Places, values: Mapping[str, Float[Array, " pairs"]]
 ) -> None:
-    """Fill in the measures that have one value for a pair, and TTCE as that of the least DCE."""
+    """Fill in the measures that have one value for a pair, and the TTCE of the least DCE."""
     for place, entry in (("first", at.first), ("second", at.second)):
         enters = np.array(
             [getattr(c, f"{place}_enters") for c in motion.conflicts], dtype=np.int64
@@ -249,8 +259,8 @@ def _once_a_pair(
     )
     dce, ttce = m.encounter
     if dce.size:
-        nearest = dce.argmin(axis=1)[:, None]
-        when = np.take_along_axis(ttce, nearest, axis=1)[:, 0]
+        closest = dce <= dce.min(axis=1, keepdims=True) + SAME_M
+        when = np.where(closest, ttce, np.inf).min(axis=1)
         values["ttce"][at.pairs] = np.concatenate([when, when])
     told = relevance(motion)
     of_ego = (at.a == 0) & motion.scene.has_ego
