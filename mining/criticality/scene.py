@@ -32,6 +32,8 @@ BRAKING_AVAILABLE = 8.0
 """[m/s²] Hardest braking on a dry road, as responsibility-sensitive safety has it."""
 STEERING_AVAILABLE = 8.0
 """[m/s²] Greatest lateral acceleration (CriMe)."""
+PASSING_M = 5.0
+"""[m] Whoever is never on course to come nearer than this is told of for other reasons only."""
 SAME_M = 0.01
 """[m] Encounters that close count as equally close; the soonest of them is told."""
 
@@ -92,9 +94,10 @@ class Worst:
 
     @property
     def telling(self) -> Bool[Array, " pairs"]:
-        """Pairs of which any measure tells something."""
-        told = np.zeros(len(self.a), dtype=bool)
-        for name, value in self.values.items():
+        """Pairs of which any measure tells something; passing at a distance does not count."""
+        told = self.values["dce"] <= PASSING_M
+        for name in set(METRICS) - {"dce", "ttce"}:
+            value = self.values[name]
             told |= np.isfinite(value) & (value != METRICS[name].none)
         return told
 

@@ -176,6 +176,10 @@ def test_the_worst_of_every_pair_is_stored_beside_the_tags(tmp_path) -> None:  #
     never = sum(row["ttc"] == np.inf for row in rows)
     assert lake.sql("FROM criticality WHERE ttc = 'inf'").num_rows == never
     assert lake.read("criticality", ["pair_id"], "ttc < 1000").num_rows == len(rows) - never
+    (worst,) = lake.sql(
+        "SELECT scene_id FROM critical_scenes ORDER BY drac DESC LIMIT 1"
+    ).to_pylist()
+    assert worst["scene_id"] == max(whole, key=lambda row: row["drac"])["scene_id"]
     assert lake.verify() == []
 
 
