@@ -61,8 +61,8 @@ class Responsibility:
 
 RSS = Responsibility()
 
-BESIDE_M = 15.0
-"""[m] Farther apart, a frame that turns with one of the two says nothing of their sides."""
+BESIDE_M = 6.0
+"""[m] Farther apart, where the road bends, the frame of one says nothing of the other's side."""
 PARALLEL = np.cos(np.radians(30.0))
 
 
@@ -288,7 +288,8 @@ class Side:
 def side_of(motion: Motion, rss: Responsibility = RSS) -> Side:
     """Room beside each other, for each of `Motion.pairs`.
 
-    In the frame that turns with the first, in which it does not move sideways itself.
+    In the frame of the first. How fast they come nearer from the side is told by their lanes where
+    both are on one: a frame that turns with the first would multiply the errors of its turn rate.
     """
     pairs = motion.pairs
     drive = (motion.is_vehicle[pairs.a] & motion.is_vehicle[pairs.b])[:, None]
@@ -307,7 +308,11 @@ def side_of(motion: Motion, rss: Responsibility = RSS) -> Side:
     relative = motion.velocity[b, steps] - motion.velocity[a, steps]
     yaw = motion.yaw[a, steps]
     rate = np.cos(yaw) * relative[:, 1] - np.sin(yaw) * relative[:, 0]
-    rate = rate - motion.yaw_rate[a, steps] * x
+    _, drift, on_lane = motion.lateral
+    by_lane = on_lane[a, steps] & on_lane[b, steps]
+    rate = np.where(
+        by_lane, drift[b, steps] - drift[a, steps], rate - motion.yaw_rate[a, steps] * x
+    )
     toward = -np.sign(y) * rate
     front = motion.velocity[b, steps]
     safe_along = rss_safe_gap(

@@ -593,7 +593,7 @@ RSS_LATERAL = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=(
-        Parameter("toward", 0.2, "m/s", "own: slower is the wobble of straight driving"),
+        Parameter("toward", 0.3, "m/s", "own: slower is the wobble of straight driving"),
         *ALONG,
         *ASIDE,
     ),
@@ -609,7 +609,7 @@ RSS_DANGER = Predicate(
     parameters=(
         *ALONG,
         *ASIDE,
-        Parameter("still", 0.1, "m/s", "own: a lateral speed that counts as none"),
+        Parameter("still", 0.2, "m/s", "own: a lateral speed that counts as none"),
     ),
 )
 DELTA_V = Predicate(
@@ -670,12 +670,12 @@ CPI = Predicate(
 KALMAN_DIFFICULTY = Predicate(
     name="kalman_difficulty",
     group=GROUP,
-    doc="A constant-velocity Kalman forecast from the anchor is off by 10 m or more at the longest "
+    doc="A constant-velocity Kalman forecast from the anchor is off by 50 m or more at the longest "
     "of 2, 4 and 6 s that is observed.",
     find=_kalman_difficulty,
     unit="m",
     parameters=(
-        Parameter("epe", 10.0, "m", "ScenarioCharacterization: critical percentile of AV2"),
+        Parameter("epe", 50.0, "m", "UniTraj calls these challenging; SafeShift's threshold too"),
     ),
 )
 COUNTERFACTUAL_DELTA = Predicate(
