@@ -56,10 +56,12 @@ weights: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.clients/.ready: tests/clients/requirements.txt tests/clients/sources.txt
+.clients/.ready: tests/clients/requirements.txt tests/clients/sources.txt tests/clients/crime.txt
 	$(CLIENT_PYTHON) -m venv .clients
 	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/clients/requirements.txt
 	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r tests/clients/sources.txt
+	$(CLIENTS)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade \
+		--target .clients/crime -r tests/clients/crime.txt
 	@touch $@
 
 clean:

@@ -91,6 +91,15 @@ VIEWS: tuple[View, ...] = (
         """,
     ),
     View(
+        name="critical_scenes",
+        doc="Scenes with their worst criticality: the columns of `scenes`, then the measures of "
+        "`criticality` over all pairs; only scenes that were tagged.",
+        body="""
+            SELECT s.*, c.* EXCLUDE (pair_id, log_id, scene_id, actor_id, other_id, run_id)
+            FROM scenes s JOIN criticality c ON c.scene_id = s.scene_id AND c.actor_id IS NULL
+        """,
+    ),
+    View(
         name="ledger_open",
         doc="The rows of `ledger` that still hold: without refusals of a source or record that "
         "came in by a later run, or from the same bytes.",

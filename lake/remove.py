@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lake.lake import Lake
 
 _OF_LOG = (
-    "ego", "agents", "tracks", "lights", "sensors", "frames", "readings", "events", "scenes", "logs",
+    "ego", "agents", "tracks", "lights", "sensors", "frames", "readings", "events", "criticality",
+    "scenes", "logs",
 )  # fmt: skip
 _OF_SCENE = ("dense", "embeddings", "clusters")
 _AT_ONCE = 1000  # ids named in one filter

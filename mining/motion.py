@@ -19,6 +19,7 @@ from geometry.angles import difference, wrap
 from geometry.arrays import Array
 from geometry.boxes import clearance, corners
 from geometry.polylines import project
+from lake.localise import TYPICAL_SIZE
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
 from mining.lanes import LaneGraph, lane_graph
@@ -146,7 +147,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """Two agents whose ways cross: who was there first, and when each came and went (steps)."""
+    """Two agents whose ways cross: who was there first, and when each came and went (steps).
+
+    ``first_at`` and ``second_at`` are the steps at which each is where their ways cross.
+    """
 
     first: int
     second: int
@@ -154,6 +158,8 @@ class Conflict:
     first_leaves: int
     second_enters: int
     second_leaves: int
+    first_at: int
+    second_at: int
     pet: float
 
 
@@ -295,6 +301,12 @@ class Motion:
         """Who never went anywhere and does not stand in a lane, where traffic may hold it up."""
         in_lane = self.on_lane & (np.abs(self.lane_d) < IN_LANE_M)
         return self.immobile & (2 * in_lane.sum(axis=1) < np.maximum(self.seen.sum(axis=1), 1))
+
+    @cached_property
+    def size_guessed(self) -> Bool[Array, " agents"]:
+        """Whose size is, to the last digit, the one that dense scenes take where none is told."""
+        typical = np.array([TYPICAL_SIZE[cls] for cls in sorted(AgentClass)], dtype=np.float32)
+        return np.asarray((self.scene.tracks.size == typical[self.cls]).all(axis=1))
 
     @cached_property
     def first_seen(self) -> Int[Array, " agents"]:
@@ -796,6 +808,8 @@ class Motion:
             pet, _, _, order = encroachment(at_i, at_j)
             first, second = (i, j) if order > 0 else (j, i)
             early, late = (at_i, at_j) if order > 0 else (at_j, at_i)
+            place = self.xy[first, early] - self.xy[second, late]
+            crossing = int(np.hypot(place[:, 0], place[:, 1]).argmin())
             found.append(
                 Conflict(
                     first=first,
@@ -804,6 +818,8 @@ class Motion:
                     first_leaves=int(early.max()),
                     second_enters=int(late.min()),
                     second_leaves=int(late.max()),
+                    first_at=int(early[crossing]),
+                    second_at=int(late[crossing]),
                     pet=pet,
                 )
             )

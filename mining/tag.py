@@ -1,7 +1,8 @@
-"""Predicates over the scenes of a lake: fills ``events``.
+"""Predicates over the scenes of a lake: fills ``events``, and ``criticality`` beside.
 
 Tagging again replaces the rows of the same predicates and scenes, so that it may be repeated at
-will; tags of the source and of models are left alone.
+will; tags of the source and of models are left alone. Criticality is measured whenever a predicate
+of risk is asked for, and both are written in one step.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+
 from lake import Lake
 from lake.convert import as_json
 from lake.ids import stable_id
+from mining.criticality.table import criticality_table
+from mining.motion import Motion
 from mining.predicates import PREDICATES, Interval, chosen, tag_scene
 from schemas.labels import Truth
 from schemas.scene import DT, Scene
@@ -59,7 +64,7 @@ def tag(
     """Run predicates over scenes and store what they find.
 
     Args:
-        lake: Whose scenes; its ``events`` are written.
+        lake: Whose scenes; its ``events`` and ``criticality`` are written.
         only: Names of predicates; all by default.
         scene_ids: Which scenes; all by default.
         jobs: Processes to share the work between.
@@ -75,18 +80,24 @@ def tag(
     unknown = done = 0
     with lake.run("mine tag", params={"only": names, "scenes": len(ids), "jobs": jobs}) as run:
         pending: list[dict[str, Any]] = []
+        measured: list[pa.Table] = []
         tagged: list[int] = []
-        for count, (batch, rows) in enumerate(_worked(lake, names, batches, jobs), start=1):
+        for count, (batch, work) in enumerate(_worked(lake, names, batches, jobs), start=1):
+            rows = work.events
             found = [row for row in rows if row["truth"] == "true"]
             held.update(row["name"] for row in found)
             scenes_held.update(name for _, name in {(r["scene_id"], r["name"]) for r in found})
             unknown += len(rows) - len(found)
             pending += [{**row, "run_id": run.id} for row in rows]
+            measured += work.criticality
             tagged += batch
             done += len(batch)
             if count % BATCHES_A_COMMIT == 0 or count == len(batches):
-                lake.replace("events", pending, where=_of(names, tagged))
-                pending, tagged = [], []
+                with lake.store.writing():
+                    lake.replace("events", pending, where=_of(names, tagged))
+                    if measured:
+                        _replace_criticality(lake, measured, tagged, run.id)
+                pending, measured, tagged = [], [], []
             if progress is not None:
                 progress(done, len(ids))
         run.keep = bool(ids)
@@ -101,12 +112,20 @@ def tag(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What came of a batch: rows of ``events`` and tables of ``criticality``, but for their run."""
+
+    events: list[dict[str, Any]]
+    criticality: list[pa.Table]
+
+
 def _worked(
     lake: Lake, names: Sequence[str], batches: Sequence[Sequence[int]], jobs: int
-) -> Iterator[tuple[Sequence[int], list[dict[str, Any]]]]:
+) -> Iterator[tuple[Sequence[int], _Work]]:
     if jobs <= 1 or len(batches) <= 1:
         for batch in batches:
-            yield batch, _rows_of(lake, names, batch)
+            yield batch, _work_on(lake, names, batch)
         return
     # Lance keeps threads, which a forked process would inherit locked: start afresh.
     context = multiprocessing.get_context("spawn")
@@ -114,15 +133,30 @@ def _worked(
         yield from zip(batches, pool.map(partial(_work, lake.uri, names), batches), strict=True)
 
 
-def _work(uri: str, names: Sequence[str], scene_ids: Sequence[int]) -> list[dict[str, Any]]:
-    return _rows_of(Lake.open(uri), names, scene_ids)
+def _work(uri: str, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
+    return _work_on(Lake.open(uri), names, scene_ids)
 
 
-def _rows_of(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> list[dict[str, Any]]:
-    rows = []
+def _work_on(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
+    work = _Work(events=[], criticality=[])
+    risk = any(PREDICATES[name].group == "risk" for name in names)
     for scene in lake.scenes(scene_ids):
-        rows += event_rows(scene, tag_scene(scene, names))
-    return rows
+        if scene.steps == 0 or not len(scene.tracks.track_id):
+            continue
+        motion = Motion(scene)
+        work.events.extend(event_rows(scene, tag_scene(scene, names, motion=motion)))
+        if risk:
+            work.criticality.append(criticality_table(motion))
+    return work
+
+
+def _replace_criticality(
+    lake: Lake, measured: Sequence[pa.Table], scene_ids: Sequence[int], run_id: int
+) -> None:
+    rows = pa.concat_tables(measured)
+    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id, pa.int64()), rows.num_rows))
+    numbers = ", ".join(map(str, scene_ids))
+    lake.replace("criticality", rows, where=f"scene_id in ({numbers})")
 
 
 def event_rows(scene: Scene, intervals: Iterable[Interval]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the tables: a lake of a newer version is refused, one of an older
 version gains the columns that it lacks, as null."""
 
@@ -328,6 +328,36 @@ EVENTS = _table("events", "A tag that holds over an interval, with its actors an
     rule_version i32? Of the predicate
 """ + _MADE_BY)  # fmt: skip
 
+CRITICALITY = _table("criticality", "The worst of one road user with another in a scene; both ids null: of the scene.", "pair_id", """
+    pair_id i64 Stable hash of scene, actor and other
+    log_id i64 Of `logs`
+    scene_id i64 Of `scenes`
+    actor_id i64? Who follows, must brake or would suffer it (`tracks.track_id`)
+    other_id i64? With whom
+    ttc f32? Least time to collision with the leader along the lane; inf: never [s]
+    thw f32? Least time headway to the leader [s]
+    drac f32? Greatest deceleration to avoid a crash if the leader keeps its speed [m/s²]
+    a_req f32? Likewise if it keeps its acceleration [m/s²]
+    a_lat_req f32? Greatest lateral acceleration to pass beside the leader [m/s²]
+    btn f32? Brake threat number: `a_req` by the braking that there is
+    stn f32? Steer threat number: `a_lat_req` by the lateral acceleration that there is
+    rss_gap f32? By how much the gap fell short of the safe one (responsibility-sensitive safety) [m]
+    rss_side f32? Likewise to the side, while the gap along was unsafe [m]
+    rss_danger f32? Longest time for which both were unsafe at once [s]
+    tet f32? Time at a `ttc` of 2 s or less [s]
+    tit f32? What `ttc` lacked of 2 s, over time [s²]
+    cpi f32? Crash potential index: mean chance that braking falls short
+    ttc_2d f32? Least time until the outlines would touch at constant velocities, up to 5 s; inf: never [s]
+    dce f32? Least distance at which they would pass, inf: they never approached each other [m]
+    ttce f32? Time to that encounter [s]
+    delta_v f32? Greatest change of the actor's velocity in a crash that they were on course to [m/s]
+    pet f32? Post-encroachment time where their ways cross; inf: they do not [s]
+    et f32? How long the actor was on the shared ground [s]
+    mttcp f32? Least difference of their times to where their ways cross [s]
+    relevance_motion f32? How much the worst criticality would change had the other kept its velocity; of the ego
+    relevance_presence f32? How much the ego's roll-out would change without the other, 0 to 1; of the ego
+""" + _MADE_BY)  # fmt: skip
+
 EMBEDDINGS = _table("embeddings", "A scene's vector by one model.", "scene_id model", """
     scene_id i64 Of `scenes`
     model str Name and hash of the weights
@@ -444,7 +474,7 @@ TABLES: dict[str, Table] = {
     for table in (
         LOGS, SENSORS, EGO, AGENTS, TRACKS, LIGHTS, MAP_FEATURES, MAP_EDGES, FRAMES, READINGS,
         BLOBS, SCENES, DENSE, DENSE_MAPS,
-        EVENTS, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
+        EVENTS, CRITICALITY, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
     )
 }  # fmt: skip
 """Every table, in the order in which a reader would meet them."""

@@ -165,9 +165,22 @@ PREDICATES: dict[str, Predicate] = {
         risk.PET,
         risk.DRAC,
         risk.A_REQ,
+        risk.BTN,
+        risk.STN,
+        risk.MTTCP,
+        risk.ET,
+        risk.DCE,
         risk.RSS_VIOLATION,
+        risk.RSS_LATERAL,
+        risk.RSS_DANGER,
+        risk.DELTA_V,
+        risk.TET,
+        risk.TIT,
+        risk.CPI,
         risk.COLLISION,
         risk.NEAR_MISS,
+        risk.KALMAN_DIFFICULTY,
+        risk.COUNTERFACTUAL_DELTA,
         environment.WEATHER,
         environment.ILLUMINATION,
         environment.SURFACE,
@@ -212,12 +225,15 @@ def chosen(only: Iterable[str] | None) -> list[Predicate]:
     return [PREDICATES[name] for name in wanted]
 
 
-def tag_scene(scene: Scene, only: Iterable[str] | None = None) -> list[Interval]:
+def tag_scene(
+    scene: Scene, only: Iterable[str] | None = None, *, motion: Motion | None = None
+) -> list[Interval]:
     """Every interval in which a predicate holds in a scene, or cannot be known.
 
     Args:
         scene: On its 10 Hz clock.
         only: Names of predicates; all by default.
+        motion: Of the scene, if it is there already.
 
     Returns:
         Intervals by predicate in the registry's order, then by begin, actor and other.
@@ -228,7 +244,7 @@ def tag_scene(scene: Scene, only: Iterable[str] | None = None) -> list[Interval]
     predicates = chosen(only)
     if scene.steps == 0 or scene.tracks.valid.shape[0] == 0:
         return []
-    motion = Motion(scene)
+    motion = motion or Motion(scene)
     lacking, lost = _lacking(scene), list(_lost(motion))
     found: list[Interval] = []
     for predicate in predicates:

@@ -5,87 +5,207 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from geometry.boxes import overlap
+from mining.contact import met, overlapping
 from mining.criticality import (
-    deceleration_to_avoid_crash,
-    headway,
-    required_deceleration,
+    brake_threat_number,
+    crash_potential,
+    encroachment_time,
+    meet_turning,
     rss_safe_gap,
-    sweep_time,
-    time_to_collision,
+    steer_threat_number,
+    time_exposed,
+    time_integrated,
 )
-from mining.intervals import above, below
+from mining.criticality.counterfactual import HORIZON_S, relevance
+from mining.criticality.lateral import proper_response
+from mining.criticality.measures import (
+    RSS,
+    Measures,
+    Responsibility,
+    measures_of,
+    side_of,
+)
+from mining.criticality.scene import (
+    BRAKING_AVAILABLE,
+    EXPOSED_S,
+    MADR_DEVIATION,
+    MADR_LEAST,
+    MADR_MEAN,
+    MADR_MOST,
+    STEERING_AVAILABLE,
+)
+from mining.intervals import above, below, runs, steps_of
+from mining.kalman import forecast_error
 from mining.motion import Motion
-from mining.predicates.geometry import closing_speed
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
+from schemas.labels import Truth
+from schemas.scene import DT
 
 GROUP = "risk"
-JOINT_M = 1.5
-"""[m] Boxes that never part by more are coupled."""
+
+
+# -- behind a leader ---------------------------------------------------------------------------
 
 
 def _ttc(motion: Motion, limits: Limits) -> Iterable[Span]:
-    leads = motion.leads
-    front, rear = _lead_speed(motion), motion.speed[leads.a]
-    ttc = np.where(leads.on, time_to_collision(leads.gap, rear, front), np.inf)
     # Boxes that overlap are a collision or an annotation error, but no time to a collision.
-    ttc = np.where(leads.gap > 0.0, ttc, np.inf)
-    mask = below(ttc, limits["ttc"], known=leads.on & (rear > 1.0))
-    facts = {"gap": leads.gap, "closing_speed": rear - front}
-    return relations(leads.a, leads.b, mask, ttc, pick=np.argmin, least_s=0.3, evidence=facts)
-
-
-def _lead_speed(motion: Motion) -> Float[Array, "leads steps"]:
-    """Speed of each leader along its follower's heading [m/s]."""
-    leads = motion.leads
-    yaw, velocity = motion.yaw[leads.a], motion.velocity[leads.b]
-    return np.asarray(np.cos(yaw) * velocity[..., 0] + np.sin(yaw) * velocity[..., 1])
-
-
-def _collision_course(
-    motion: Motion,
-) -> tuple[Float[Array, "pairs steps"], Float[Array, "pairs steps"]]:
-    """Time until the boxes of each unordered pair touch, and their closing speed."""
-    pairs = motion.pairs
-    half = len(pairs.a) // 2
-    a, b = pairs.a[:half], pairs.b[:half]
-    closing = closing_speed(motion)[:half]
-    drives = (motion.drives[a] | motion.drives[b])[:, None]
-    rows, steps = np.nonzero(
-        pairs.seen[:half] & drives & (closing > 0.5) & (pairs.clearance[:half] < 40.0)
-    )
-    time = np.full(closing.shape, np.inf)
-    ia, ib = a[rows], b[rows]
-    time[rows, steps] = sweep_time(
-        motion.boxes[ia, steps],
-        motion.boxes[ib, steps],
-        motion.velocity[ia, steps],
-        motion.velocity[ib, steps],
-    )
-    return time, closing
-
-
-def _ttc_2d(motion: Motion, limits: Limits) -> Iterable[Span]:
-    pairs = motion.pairs
-    half = len(pairs.a) // 2
-    time, closing = _collision_course(motion)
-    mask = below(time, limits["ttc"], known=pairs.seen[:half] & (closing >= limits["closing"]))
-    facts = {"gap": pairs.clearance[:half], "closing_speed": closing}
-    return relations(
-        pairs.a[:half], pairs.b[:half], mask, time, pick=np.argmin, least_s=0.3, evidence=facts
-    )
+    m, leads = measures_of(motion), motion.leads
+    mask = below(m.ttc, limits["ttc"], known=leads.on & (m.speed_rear > 1.0))
+    facts = {"gap": leads.gap, "closing_speed": m.speed_rear - m.speed_front}
+    return relations(leads.a, leads.b, mask, m.ttc, pick=np.argmin, least_s=0.3, evidence=facts)
 
 
 def _thw(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    mask = below(m.thw, limits["thw"], known=leads.on & (m.speed_rear >= limits["speed"]))
+    facts = {"gap": leads.gap, "speed": m.speed_rear}
+    return relations(leads.a, leads.b, mask, m.thw, pick=np.argmin, evidence=facts)
+
+
+def _drac(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    mask = above(m.drac, limits["drac"], known=m.following)
+    return relations(leads.a, leads.b, mask, m.drac, least_s=0.3, evidence={"gap": leads.gap})
+
+
+def _a_req(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    mask = above(m.needed, limits["a_req"], known=m.needed_known)
+    yield from relations(
+        leads.a, leads.b, mask, m.needed, least_s=0.3, evidence={"gap": leads.gap}
+    )
+
+
+def _btn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    number = brake_threat_number(m.needed, available=limits["available"])
+    mask = above(number, limits["btn"], known=m.needed_known)
+    facts = {"gap": leads.gap, "a_req": m.needed}
+    yield from relations(leads.a, leads.b, mask, number, least_s=0.2, evidence=facts)
+    yield from _braking_unknown(motion, m, limits["btn"] * limits["available"])
+
+
+def _braking_unknown(motion: Motion, m: Measures, needed: float) -> Iterable[Span]:
+    """Where a leader's braking would decide, and is not known: gaps that close but too slowly."""
     leads = motion.leads
-    speed = motion.speed[leads.a]
-    wait = headway(leads.gap, speed)
-    mask = below(wait, limits["thw"], known=leads.on & (speed >= limits["speed"]))
-    facts = {"gap": leads.gap, "speed": speed}
-    return relations(leads.a, leads.b, mask, wait, pick=np.argmin, evidence=facts)
+    doubt = m.following & ~m.needed_known & (m.ttc < 2.0) & (m.drac < needed)
+    for row, begin, end in runs(doubt):
+        if end - begin + 1 >= steps_of(0.5):
+            yield _doubt(begin, end, int(leads.a[row]), int(leads.b[row]), "braking not known")
+
+
+def _stn(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    number = steer_threat_number(m.swerve, available=limits["available"])
+    known = m.following & (m.speed_rear - m.speed_front >= limits["closing"])
+    mask = above(number, limits["stn"], known=known)
+    facts = {"gap": leads.gap, "ttc": m.ttc, "a_lat_req": m.swerve}
+    return relations(leads.a, leads.b, mask, number, least_s=0.2, evidence=facts)
+
+
+def _rss_violation(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    safe = rss_safe_gap(
+        m.speed_rear,
+        np.maximum(m.speed_front, 0.0),
+        response_s=limits["response"],
+        accelerates=limits["accelerates"],
+        brakes_least=limits["brakes_least"],
+        brakes_most=limits["brakes_most"],
+    )
+    lacks = np.where(leads.on, safe - leads.gap, -np.inf)
+    mask = leads.on & (lacks > 0.0) & (m.speed_rear >= limits["speed"])
+    return relations(leads.a, leads.b, mask, lacks, evidence={"gap": leads.gap, "safe": safe})
+
+
+def _tet(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    total = time_exposed(m.ttc, below=limits["tau"])
+    return _over_all(motion, m.ttc <= limits["tau"], total, total >= limits["tet"] - 1e-9)
+
+
+def _tit(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    total = time_integrated(m.ttc, below=limits["tau"])
+    return _over_all(motion, m.ttc <= limits["tau"], total, total >= limits["tit"] - 1e-9)
+
+
+def _cpi(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, leads = measures_of(motion), motion.leads
+    index = crash_potential(
+        m.drac,
+        motion.seen[leads.a] & motion.seen[leads.b],
+        mean=limits["mean"],
+        deviation=limits["deviation"],
+        least=limits["least"],
+        most=limits["most"],
+    )
+    return _over_all(motion, m.drac > limits["least"], index, index >= limits["cpi"])
+
+
+def _over_all(
+    motion: Motion,
+    exposed: Bool[Array, "leads steps"],
+    total: Float[Array, " leads"],
+    holds: Bool[Array, " leads"],
+) -> Iterable[Span]:
+    """One span from the first to the last exposed step of each lead whose total is enough."""
+    leads = motion.leads
+    for row in np.flatnonzero(holds & exposed.any(axis=1)).tolist():
+        steps = np.flatnonzero(exposed[row])
+        yield Span(
+            begin=int(steps[0]),
+            end=int(steps[-1]),
+            actor=int(leads.a[row]),
+            other=int(leads.b[row]),
+            value=float(total[row]),
+            evidence={"exposed_s": round(len(steps) * DT, 1)},
+        )
+
+
+# -- on course to meet -------------------------------------------------------------------------
+
+
+def _ttc_2d(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    a, b, gap = _once(motion, m)
+    mask = below(m.ttc_2d, limits["ttc"], known=m.course_known & (m.closing >= limits["closing"]))
+    facts = {"gap": gap, "closing_speed": m.closing}
+    return relations(a, b, mask, m.ttc_2d, pick=np.argmin, least_s=0.3, evidence=facts)
+
+
+def _once(
+    motion: Motion, m: Measures
+) -> tuple[Int[Array, " half"], Int[Array, " half"], Float[Array, "half steps"]]:
+    """Unordered pairs, and the gaps between their outlines."""
+    pairs = motion.pairs
+    return pairs.a[: m.half], pairs.b[: m.half], pairs.clearance[: m.half]
+
+
+def _dce(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    a, b, gap = _once(motion, m)
+    dce, ttce = m.encounter
+    known = m.course_known & (m.closing >= limits["closing"]) & (gap > 0.0)
+    mask = below(dce, limits["dce"], known=known & (ttce <= limits["ttce"]))
+    facts = {"ttce": ttce, "gap": gap, "closing_speed": m.closing}
+    return relations(a, b, mask, dce, pick=np.argmin, least_s=0.3, evidence=facts)
+
+
+def _delta_v(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    a, b, gap = _once(motion, m)
+    for actor, other, change in ((a, b, m.impact[0]), (b, a, m.impact[1])):
+        soon = m.course_known & (m.ttc_2d <= limits["ttc"]) & (gap > 0.0)
+        mask = above(change, limits["delta_v"], known=soon)
+        facts = {"ttc": m.ttc_2d, "gap": gap}
+        yield from relations(actor, other, mask, change, least_s=0.3, evidence=facts)
+
+
+# -- where ways cross --------------------------------------------------------------------------
 
 
 def _pet(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -106,94 +226,213 @@ def _pet(motion: Motion, limits: Limits) -> Iterable[Span]:
             )
 
 
-def _drac(motion: Motion, limits: Limits) -> Iterable[Span]:
-    leads = motion.leads
-    drac = deceleration_to_avoid_crash(
-        np.where(leads.on, leads.gap, 1e6), motion.speed[leads.a], _lead_speed(motion)
-    )
-    mask = above(drac, limits["drac"], known=leads.on & (leads.gap > 0.0))
-    facts = {"gap": leads.gap}
-    return relations(leads.a, leads.b, mask, drac, least_s=0.3, evidence=facts)
+def _et(motion: Motion, limits: Limits) -> Iterable[Span]:
+    for c in motion.conflicts:
+        if c.pet > limits["pet"]:
+            continue
+        for actor, other, enters, leaves in (
+            (c.first, c.second, c.first_enters, c.first_leaves),
+            (c.second, c.first, c.second_enters, c.second_leaves),
+        ):
+            stays = float(encroachment_time(np.array(enters), np.array(leaves)))
+            if stays >= limits["et"]:
+                yield Span(
+                    begin=enters,
+                    end=leaves,
+                    actor=actor,
+                    other=other,
+                    value=stays,
+                    evidence={"pet": c.pet},
+                )
 
 
-def _a_req(motion: Motion, limits: Limits) -> Iterable[Span]:
-    leads = motion.leads
-    needed = required_deceleration(
-        np.where(leads.on, leads.gap, 1e6),
-        motion.speed[leads.a],
-        _lead_speed(motion),
-        motion.acceleration[leads.b],
-    )
-    known = leads.on & (leads.gap > 0.0) & motion.acceleration_known[leads.b]
-    mask = above(needed, limits["a_req"], known=known)
-    facts = {"gap": leads.gap}
-    return relations(leads.a, leads.b, mask, needed, least_s=0.3, evidence=facts)
+def _mttcp(motion: Motion, limits: Limits) -> Iterable[Span]:
+    found = motion.conflicts
+    apart = measures_of(motion).at_crossing
+    a = np.array([c.first for c in found], dtype=np.int64)
+    b = np.array([c.second for c in found], dtype=np.int64)
+    mask = below(apart, limits["mttcp"], known=np.isfinite(apart))
+    pet = np.repeat(np.array([c.pet for c in found])[:, None], motion.steps, axis=1)
+    return relations(a, b, mask, apart, pick=np.argmin, least_s=0.2, evidence={"pet": pet})
 
 
-def _rss_violation(motion: Motion, limits: Limits) -> Iterable[Span]:
-    leads = motion.leads
-    speed = motion.speed[leads.a]
-    safe = rss_safe_gap(
-        speed,
-        np.maximum(_lead_speed(motion), 0.0),
+# -- beside each other -------------------------------------------------------------------------
+
+
+def _responsibility(limits: Limits) -> Responsibility:
+    return Responsibility(
         response_s=limits["response"],
         accelerates=limits["accelerates"],
         brakes_least=limits["brakes_least"],
         brakes_most=limits["brakes_most"],
+        drifts=limits["drifts"],
+        brakes_aside=limits["brakes_aside"],
+        margin=limits["margin"],
     )
-    lacks = np.where(leads.on, safe - leads.gap, -np.inf)
-    mask = leads.on & (lacks > 0.0) & (speed >= limits["speed"])
-    return relations(leads.a, leads.b, mask, lacks, evidence={"gap": leads.gap, "safe": safe})
 
 
-def _touching(motion: Motion, slack: float) -> Bool[Array, "pairs steps"]:
-    """Whether the boxes of unordered pairs overlap by more than annotation noise."""
-    pairs = motion.pairs
-    half = len(pairs.a) // 2
-    touch = np.zeros((half, motion.steps), dtype=bool)
-    near = pairs.seen[:half] & (pairs.clearance[:half] <= 0.0)
-    rows, steps = np.nonzero(near)
-    drawn_in = motion.boxes.copy()
-    drawn_in[..., 3:] = np.maximum(drawn_in[..., 3:] - 2 * slack, 0.1)
-    a, b = pairs.a[rows], pairs.b[rows]
-    touch[rows, steps] = overlap(drawn_in[a, steps], drawn_in[b, steps])
-    # What stays in touch for as long as it is seen belongs together: a trailer, a rider, a double.
-    close = (pairs.seen[:half] & (pairs.clearance[:half] <= JOINT_M)).sum(axis=1)
-    joint = close >= 0.8 * np.maximum(pairs.seen[:half].sum(axis=1), 1)
-    joint &= np.maximum(motion.span[pairs.a[:half]], motion.span[pairs.b[:half]]) > 5.0
-    return np.asarray(touch & ~joint[:, None])
+def _rss_lateral(motion: Motion, limits: Limits) -> Iterable[Span]:
+    side, pairs = side_of(motion, _responsibility(limits)), motion.pairs
+    # Who is in the other's way is behind it, not beside it.
+    beside = side.known & side.unsafe_along & (side.gap > 0.0)
+    mask = beside & (side.lacks > 0.0) & (side.toward >= limits["toward"])
+    facts = {"gap": side.gap, "toward": side.toward}
+    return relations(pairs.a, pairs.b, mask, side.lacks, least_s=0.3, evidence=facts)
+
+
+def _rss_danger(motion: Motion, limits: Limits) -> Iterable[Span]:
+    side, pairs = side_of(motion, _responsibility(limits)), motion.pairs
+    a = pairs.a
+    proper = proper_response(
+        side.began,
+        side.way,
+        motion.acceleration[a],
+        motion.speed[a],
+        side.toward,
+        response_steps=steps_of(limits["response"]),
+        accelerates=limits["accelerates"],
+        brakes_least=limits["brakes_least"],
+        drifts=limits["still"],
+    )
+    since = np.where(side.dangerous, (np.arange(motion.steps) - side.began + 1) * DT, 0.0)
+    known = motion.acceleration_known[a]
+    facts = {
+        "threshold_step": side.began.astype(np.float64),
+        "asks": side.way.astype(np.float64),
+        "gap_aside": side.gap,
+    }
+    mask = side.dangerous & ~proper & known
+    yield from relations(pairs.a, pairs.b, mask, since, evidence=facts)
+    for row, begin, end in runs(side.dangerous & ~known):
+        if end - begin + 1 >= steps_of(0.5):
+            yield _doubt(begin, end, int(a[row]), int(pairs.b[row]), "acceleration not known")
+
+
+# -- contact -----------------------------------------------------------------------------------
+
+
+def _doubt(begin: int, end: int, actor: int, other: int | None, reason: str) -> Span:
+    return Span(
+        begin=begin,
+        end=end,
+        actor=actor,
+        other=other,
+        evidence={"reason": reason},
+        truth=Truth.UNKNOWN,
+    )
 
 
 def _collision(motion: Motion, limits: Limits) -> Iterable[Span]:
-    pairs = motion.pairs
-    half = len(pairs.a) // 2
-    a, b = pairs.a[:half], pairs.b[:half]
+    m = measures_of(motion)
+    a, b, _ = _once(motion, m)
+    # Where a scene was made up, boxes are exactly as large as they are said to be.
+    exact = motion.scene.source == "generated"
+    touch = overlapping(motion, inset=limits["slack"])
+    deep = touch if exact else overlapping(motion, inset=limits["certain"])
+    seen_apart = met(motion)
     apart = motion.velocity[a] - motion.velocity[b]
     impact = np.hypot(apart[..., 0], apart[..., 1])
-    mask = _touching(motion, limits["slack"])
-    spans = relations(a, b, mask, impact, least_s=0.2)
-    return [span for span in spans if (span.value or 0.0) >= limits["speed"]]
+    guessed = np.zeros(motion.agents, dtype=bool) if exact else motion.size_guessed
+    for span in relations(a, b, touch, impact, least_s=0.2):
+        assert span.actor is not None
+        assert span.other is not None
+        if (span.value or 0.0) < limits["speed"] or _on_foot(motion, span, limits["walked_into"]):
+            continue
+        row = int(np.flatnonzero((a == span.actor) & (b == span.other))[0])
+        if guessed[span.actor] or guessed[span.other]:
+            reason = "sizes not told"
+        elif not seen_apart[row, span.begin]:
+            reason = "overlap since first seen"
+        elif not deep[row, span.begin : span.end + 1].any():
+            reason = "overlap within the error of boxes"
+        else:
+            yield span
+            continue
+        for agent in (span.actor, span.other):
+            yield _doubt(span.begin, span.end, agent, None, reason)
+
+
+def _on_foot(motion: Motion, span: Span, speed: float) -> bool:
+    """Whether someone on foot meets something that stands: gets in, gets out, squeezes past."""
+    assert span.actor is not None
+    assert span.other is not None
+    steps = slice(span.begin, span.end + 1)
+    for walker, other in ((span.actor, span.other), (span.other, span.actor)):
+        if motion.is_pedestrian[walker] and motion.speed[other, steps].max() < speed:
+            return True
+    return False
 
 
 def _near_miss(motion: Motion, limits: Limits) -> Iterable[Span]:
-    pairs = motion.pairs
-    half = len(pairs.a) // 2
-    time, closing = _collision_course(motion)
-    touch = np.asarray(_touching(motion, 0.1).any(axis=1))[:, None]
-    mask = below(time, limits["ttc"], known=pairs.seen[:half] & (closing >= limits["closing"]))
-    yield from relations(
-        pairs.a[:half],
-        pairs.b[:half],
-        mask & ~touch,
-        time,
-        pick=np.argmin,
-        least_s=0.2,
-        evidence={"gap": pairs.clearance[:half], "closing_speed": closing},
+    m = measures_of(motion)
+    a, b, gap = _once(motion, m)
+    touches = np.asarray(overlapping(motion, inset=limits["slack"]).any(axis=1))
+    known = m.course_known & (m.closing >= limits["closing"]) & ~touches[:, None] & (gap > 0.0)
+    # What gentle braking mends is an approach, no near miss.
+    brakes = m.closing / (2 * np.maximum(m.ttc_2d, DT))
+    known &= brakes >= limits["braking"]
+    near = below(m.ttc_2d, limits["ttc"], known=known)
+    rows, steps = np.nonzero(near)
+    turn = np.where(motion.turn_known, motion.yaw_rate, 0.0)
+    i, j = a[rows], b[rows]
+    near[rows, steps] = meet_turning(
+        motion.boxes[i, steps],
+        motion.boxes[j, steps],
+        motion.velocity[i, steps],
+        motion.velocity[j, steps],
+        turn[i, steps],
+        turn[j, steps],
+        within_s=limits["ttc"] * 1.1,
     )
+    facts = {"gap": gap, "closing_speed": m.closing}
+    yield from relations(a, b, near, m.ttc_2d, pick=np.argmin, least_s=0.2, evidence=facts)
     for span in _pet(motion, {"pet": limits["pet"]}):
         fast = max(span.evidence["speed_first"], span.evidence["speed_second"])
         if fast >= limits["closing"]:
             yield span
+
+
+# -- how hard, and how much it mattered --------------------------------------------------------
+
+
+def _kalman_difficulty(motion: Motion, limits: Limits) -> Iterable[Span]:
+    now = motion.scene.anchor
+    after = np.array([20, 40, 60])
+    error, known = forecast_error(motion.xy, motion.seen, now=now, after=after)
+    moves = motion.focus & ~motion.immobile & ~motion.is_thing
+    for i in np.flatnonzero(moves & known.any(axis=1)).tolist():
+        told = np.flatnonzero(known[i])
+        farthest = int(told[-1])
+        if error[i, farthest] >= limits["epe"]:
+            yield Span(
+                begin=now,
+                end=now + int(after[farthest]),
+                actor=i,
+                value=float(error[i, farthest]),
+                evidence={f"epe_{after[k] * DT:.0f}s": float(error[i, k]) for k in told},
+            )
+    end = min(now + int(after[0]), motion.steps - 1)
+    for i in np.flatnonzero(moves & motion.seen[:, now] & ~known.any(axis=1)).tolist():
+        yield _doubt(now, end, i, None, "seen too briefly before or after the anchor")
+
+
+def _counterfactual_delta(motion: Motion, limits: Limits) -> Iterable[Span]:
+    told, now = relevance(motion), motion.scene.anchor
+    end = min(motion.steps - 1, now + round(HORIZON_S / DT))
+    for i in np.flatnonzero(told.motion_known & (told.delta >= limits["delta"])).tolist():
+        yield Span(
+            begin=now,
+            end=end,
+            actor=0,
+            other=i,
+            value=float(told.delta[i]),
+            evidence={"contact_s": float(told.contact[i]), "displaced": float(told.displaced[i])},
+        )
+    if not motion.scene.has_ego or told.presence_known.any():
+        return
+    others = motion.focus & (np.arange(motion.agents) > 0)
+    if others.any():
+        yield _doubt(now, end, 0, None, "the ego is seen too briefly after the anchor")
 
 
 TTC = Predicate(
@@ -260,6 +499,17 @@ A_REQ = Predicate(
     parameters=(Parameter("a_req", 5.0, "m/s²", "UN R157 collision risk"),),
     needs=("map",),
 )
+ALONG = (
+    Parameter("response", RSS.response_s, "s", "RSS, with a value of our own"),
+    Parameter("accelerates", RSS.accelerates, "m/s²", "RSS, with a value of our own"),
+    Parameter("brakes_least", RSS.brakes_least, "m/s²", "RSS, with a value of our own"),
+    Parameter("brakes_most", RSS.brakes_most, "m/s²", "RSS, with a value of our own"),
+)
+ASIDE = (
+    Parameter("drifts", RSS.drifts, "m/s²", "RSS, as ad-rss-lib sets it"),
+    Parameter("brakes_aside", RSS.brakes_aside, "m/s²", "RSS, as ad-rss-lib sets it"),
+    Parameter("margin", RSS.margin, "m", "RSS, with a value of our own"),
+)
 RSS_VIOLATION = Predicate(
     name="rss_violation",
     group=GROUP,
@@ -268,36 +518,208 @@ RSS_VIOLATION = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=(
-        Parameter("response", 0.5, "s", "RSS, with a value of our own"),
-        Parameter("accelerates", 2.0, "m/s²", "RSS, with a value of our own"),
-        Parameter("brakes_least", 4.0, "m/s²", "RSS, with a value of our own"),
-        Parameter("brakes_most", 8.0, "m/s²", "RSS, with a value of our own"),
+        *ALONG,
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
 )
+BTN = Predicate(
+    name="btn",
+    group=GROUP,
+    doc="Brake threat number of 1 or more: the braking that is needed is all there is.",
+    find=_btn,
+    roles=("actor", "other"),
+    unit="1",
+    parameters=(
+        Parameter("btn", 1.0, "1", "CriMe: by definition"),
+        Parameter("available", BRAKING_AVAILABLE, "m/s²", "RSS brakes_most"),
+    ),
+    needs=("map",),
+)
+STN = Predicate(
+    name="stn",
+    group=GROUP,
+    doc="Steer threat number of 1 or more: only a harder swerve than there is passes the leader.",
+    find=_stn,
+    roles=("actor", "other"),
+    unit="1",
+    parameters=(
+        Parameter("stn", 1.0, "1", "CriMe: by definition"),
+        Parameter("available", STEERING_AVAILABLE, "m/s²", "CriMe a_lat_max"),
+        Parameter("closing", 3.0, "m/s", "own: less is mended by easing off"),
+    ),
+    needs=("map",),
+)
+MTTCP = Predicate(
+    name="mttcp",
+    group=GROUP,
+    doc="At their speeds both would come to where their ways cross less than 4 s after each other.",
+    find=_mttcp,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(Parameter("mttcp", 4.0, "s", "SafeShift"),),
+)
+ET = Predicate(
+    name="et",
+    group=GROUP,
+    doc="Stays for 3 s or more on ground that the other crosses under 3 s before or after.",
+    find=_et,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(
+        Parameter("et", 3.0, "s", "own"),
+        Parameter("pet", 3.0, "s", "own, as for pet"),
+    ),
+)
+DCE = Predicate(
+    name="dce",
+    group=GROUP,
+    doc="Within 3 s the outlines will pass at 0.5 m or less if both keep velocity and heading.",
+    find=_dce,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("dce", 0.5, "m", "nuPlan-KG hasConflictRiskWith"),
+        Parameter("ttce", 3.0, "s", "nuPlan metrics: horizon of the time to collision"),
+        Parameter("closing", 1.0, "m/s", "own"),
+    ),
+)
+RSS_LATERAL = Predicate(
+    name="rss_lateral",
+    group=GROUP,
+    doc="Beside or behind the other, which comes nearer from the side than responsibility-sensitive "
+    "safety allows; value: metres lacking.",
+    find=_rss_lateral,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("toward", 0.3, "m/s", "own: slower is the wobble of straight driving"),
+        *ALONG,
+        *ASIDE,
+    ),
+)
+RSS_DANGER = Predicate(
+    name="rss_danger",
+    group=GROUP,
+    doc="Too near the other both along and aside by responsibility-sensitive safety, and not "
+    "responding as it asks; value: seconds since the danger threshold.",
+    find=_rss_danger,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(
+        *ALONG,
+        *ASIDE,
+        Parameter("still", 0.2, "m/s", "own: a lateral speed that counts as none"),
+    ),
+)
+DELTA_V = Predicate(
+    name="delta_v",
+    group=GROUP,
+    doc="Within 2 s of a crash that would change the actor's velocity by 8.3 m/s or more; masses "
+    "are typical of the class.",
+    find=_delta_v,
+    roles=("actor", "other"),
+    unit="m/s",
+    parameters=(
+        Parameter("delta_v", 8.3, "m/s", "own: 30 km/h, from where serious injury is likely"),
+        Parameter("ttc", 2.0, "s", "CriMe"),
+    ),
+)
+TET = Predicate(
+    name="tet",
+    group=GROUP,
+    doc="In all 1 s or more at a time to collision with the leader of 2 s or less.",
+    find=_tet,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(
+        Parameter("tet", 1.0, "s", "own"),
+        Parameter("tau", EXPOSED_S, "s", "CriMe"),
+    ),
+    needs=("map",),
+)
+TIT = Predicate(
+    name="tit",
+    group=GROUP,
+    doc="Time to collision with the leader short of 2 s by 0.5 s² or more, summed over time.",
+    find=_tit,
+    roles=("actor", "other"),
+    unit="s²",
+    parameters=(
+        Parameter("tit", 0.5, "s²", "own: half a second's lack for one second"),
+        Parameter("tau", EXPOSED_S, "s", "CriMe"),
+    ),
+    needs=("map",),
+)
+CPI = Predicate(
+    name="cpi",
+    group=GROUP,
+    doc="Crash potential index of 0.01 or more: mean chance that braking falls short.",
+    find=_cpi,
+    roles=("actor", "other"),
+    unit="1",
+    parameters=(
+        Parameter("cpi", 0.01, "1", "own: one step in a hundred beyond the brakes"),
+        Parameter("mean", MADR_MEAN, "m/s²", "CriMe: available deceleration"),
+        Parameter("deviation", MADR_DEVIATION, "m/s²", "CriMe"),
+        Parameter("least", MADR_LEAST, "m/s²", "CriMe"),
+        Parameter("most", MADR_MOST, "m/s²", "CriMe"),
+    ),
+    needs=("map",),
+)
+KALMAN_DIFFICULTY = Predicate(
+    name="kalman_difficulty",
+    group=GROUP,
+    doc="A constant-velocity Kalman forecast from the anchor is off by 50 m or more at the longest "
+    "of 2, 4 and 6 s that is observed.",
+    find=_kalman_difficulty,
+    unit="m",
+    parameters=(
+        Parameter("epe", 50.0, "m", "UniTraj calls these challenging; SafeShift's threshold too"),
+    ),
+)
+COUNTERFACTUAL_DELTA = Predicate(
+    name="counterfactual_delta",
+    group=GROUP,
+    doc="Had the other kept its velocity from the anchor on, the worst criticality to the ego would "
+    "have been higher by 0.2 (1 is contact, 0 is 5 s from it).",
+    find=_counterfactual_delta,
+    roles=("actor", "other"),
+    unit="1",
+    parameters=(Parameter("delta", 0.2, "1", "SafeShift counterfactual probe"),),
+    needs=("ego",),
+)
 COLLISION = Predicate(
     name="collision",
     group=GROUP,
-    doc="The boxes overlap by over 10 cm on each side, and meet at 1 m/s or more.",
+    doc="Two that were seen apart meet at 1 m/s or more, and their boxes overlap by over 35 cm on "
+    "each side. Unknown where they overlap less, since first seen, or sizes are not told. Not: "
+    "what moves as one (trailers, riders), people on foot at a vehicle that stands.",
     find=_collision,
     roles=("actor", "other"),
     unit="m/s",
     parameters=(
         Parameter("slack", 0.1, "m", "own: annotation noise"),
+        Parameter("certain", 0.35, "m", "own: deeper than any overlap of crash-free AV2 logs"),
         Parameter("speed", 1.0, "m/s", "own: relative; people step in and out of vehicles"),
+        Parameter("walked_into", 0.5, "m/s", "own: a vehicle that does not hit, but is touched"),
     ),
+    version=2,
 )
 NEAR_MISS = Predicate(
     name="near_miss",
     group=GROUP,
-    doc="No contact, but under 0.95 s from one, or over the other's way under 1 s after it left.",
+    doc="No contact, but under 0.95 s from one at the speeds and turn rates of the moment, with "
+    "hard braking needed; or over the other's way under 1 s after it left.",
     find=_near_miss,
     roles=("actor", "other"),
     unit="s",
     parameters=(
         Parameter("ttc", 0.95, "s", "nuPlan time-to-collision bound"),
         Parameter("closing", 3.0, "m/s", "own"),
+        Parameter("braking", 4.05, "m/s²", "nuPlan comfort bound of deceleration"),
         Parameter("pet", 1.0, "s", "own"),
+        Parameter("slack", 0.1, "m", "own: annotation noise"),
     ),
+    version=2,
 )

@@ -58,5 +58,11 @@ def word_of(classes: frozenset[AgentClass]) -> str:
     )
 
 
-SYMMETRIC = frozenset({"near", "closing", "same_lane", "near_miss", "ttc_2d", "collision"})
-"""Predicates that are told once of two actors and hold of them either way round."""
+SYMMETRIC = frozenset(
+    {
+        "near", "very_near", "closing", "same_lane", "near_miss", "ttc_2d", "dce", "collision",
+        "same_heading", "opposite_heading", "perpendicular_heading", "same_side_of_road",
+        "opposite_side_of_road",
+    }
+)  # fmt: skip
+"""Predicates that hold of two actors either way round, but may be told once."""

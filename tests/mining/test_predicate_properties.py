@@ -112,14 +112,17 @@ def test_what_happens_later_is_told_later(case) -> None:  # type: ignore[no-unty
 
 
 ONCE = {
-    "near", "very_near", "closing", "ttc_2d", "collision", "near_miss", "same_heading",
+    "near", "very_near", "closing", "ttc_2d", "dce", "collision", "near_miss", "same_heading",
     "opposite_heading", "perpendicular_heading", "same_side_of_road", "opposite_side_of_road",
 }  # fmt: skip
 """Relations that are the same both ways; they are told from the lower row."""
 
 
 def told(intervals: list[Interval]) -> list[tuple[object, ...]]:
-    who = (sorted([i.actor, i.other]) if i.name in ONCE else [i.actor, i.other] for i in intervals)
+    who = (
+        sorted([i.actor, i.other], key=str) if i.name in ONCE else [i.actor, i.other]
+        for i in intervals
+    )
     return sorted(
         ((i.name, *pair, Truth(i.truth), i.begin_step, i.end_step)
          for i, pair in zip(intervals, who, strict=True)),

@@ -93,6 +93,13 @@ def lane_changer(to: float = 3.5, y: float = 0.0, v: float = 12.0, x: float = -6
     return along(v * TIME, start=(x, y), side=slide(3.0, 6.0, to))
 
 
+def into_standing(cls: AgentClass = AgentClass.VEHICLE) -> Scene:
+    """The ego runs at 10 m/s into one that stands, and stops in it."""
+    return scene(
+        along(way_of(ramp(5.9, 6.0, 10.0, 0.0)), start=(-60.0, 0.0)), still(0.0, 0.0, cls=cls)
+    )
+
+
 def two_lanes_meet(at_once: bool = True):
     """A ramp that joins a lane at x = 0."""
     ramp_line = np.column_stack([np.linspace(-150.0, 0.0, 61), np.linspace(-15.0, 0.0, 61)])
@@ -515,6 +522,66 @@ HOLDS = [
         ),
         1, 0, value=0.35, within=0.45,
     ),
+    # Into a standing car at 10 m/s: the gap is 55.2 m − 10 t, 8 m/s² are needed at 6.25 m.
+    Case("btn", into_standing, 0, 1, begin=49, end=55, slack=1),
+    # 2 · 2 m / ttc² = 8 m/s² at 0.71 s.
+    Case("stn", into_standing, 0, 1, begin=49, end=55, slack=1),
+    # TTC ≤ 2 s from 3.52 s to contact at 5.52 s; 2 − TTC rises from 0 to 2 meanwhile.
+    Case("tet", into_standing, 0, 1, begin=36, end=55, slack=1, value=2.0),
+    Case("tit", into_standing, 0, 1, begin=36, end=55, slack=1, value=2.0, within=0.06),
+    # Over 4.23 m/s² from a gap of 11.8 m on.
+    Case("cpi", into_standing, 0, 1, begin=44, end=55, slack=1),
+    Case(
+        # 6 s and 3.75 s from where the ways cross, until the second of them is there.
+        "mttcp",
+        lambda: scene(cruise(10.0), along(8.0 * TIME, start=(0.0, -30.0), yaw=np.pi / 2)),
+        1, 0, begin=0, end=37, slack=2, value=2.25, within=0.1,
+    ),
+    Case(
+        # A car 4.8 m long at 2 m/s over ground 2 m wide: 3.4 s.
+        "et",
+        lambda: scene(cruise(10.0), along(2.0 * TIME, start=(0.0, -3.9), yaw=np.pi / 2)),
+        1, 0, begin=3, end=36, slack=2, value=3.4, within=0.05,
+    ),
+    Case(
+        # Oncoming, outlines 0.3 m apart; fronts 3 s from each other at 1.7 s.
+        "dce",
+        lambda: scene(cruise(8.0, x=-40.0), cruise(-8.0, x=40.0, y=2.3)),
+        0, 1, begin=17, end=50, slack=2, value=0.3,
+    ),
+    Case(
+        # Half a metre ahead and one lane to the left, then it comes over.
+        "rss_lateral",
+        lambda: scene(cruise(12.0), lane_changer(-3.5, y=3.5, x=-59.0)),
+        0, 1, begin=None,
+    ),
+    Case(
+        # Too near since first seen; it need not respond during the first half second.
+        "rss_danger",
+        lambda: scene(cruise(15.0), cruise(15.0, x=-50.0)),
+        0, 1, begin=5, end=LAST, slack=0, value=10.1,
+    ),
+    Case(
+        # 12 t / 13.5 t of 10 m/s; 2 s from contact where the gap of 51.6 m is down to 20 m.
+        "delta_v",
+        lambda: into_standing(AgentClass.TRUCK),
+        0, 1, begin=32, end=51, slack=1, value=8.89, within=0.01,
+    ),
+    Case(
+        # 90 m on in 6 s at 15 m/s, but it stops after 7.5 m and 18.75 m of braking.
+        "kalman_difficulty",
+        lambda: scene(along(way_of(ramp(1.5, 4.0, 15.0, 0.0)), start=(-60.0, 0.0))),
+        begin=10, end=70, slack=0, value=63.75, within=0.01,
+    ),
+    Case(
+        # It stops short of the ego's way, which it would have reached together with the ego.
+        "counterfactual_delta",
+        lambda: scene(
+            cruise(8.0, x=-40.0),
+            along(way_of(ramp(2.0, 4.0, 8.0, 0.0)), start=(0.0, -40.0), yaw=np.pi / 2),
+        ),
+        0, 1, begin=10, end=60, slack=0, value=0.45, within=0.3,
+    ),
     # environment
     Case("weather", lambda: scene(cruise(5.0), weather=Weather.RAIN), None, begin=0, end=LAST),
     Case(
@@ -638,6 +705,25 @@ FAILS: dict[str, Build] = {
     "drac": lambda: scene(cruise(10.0), cruise(9.0, x=-45.0)),
     "a_req": lambda: scene(cruise(14.0, x=-80.0), brake(-2.0, v=14.0, x=-40.0)),
     "rss_violation": lambda: scene(cruise(8.0), cruise(8.0, x=-30.0)),
+    "btn": lambda: scene(cruise(10.0), cruise(9.0, x=-45.0)),
+    "stn": lambda: scene(cruise(10.0), cruise(9.0, x=-45.0)),
+    "mttcp": lambda: scene(cruise(10.0), along(8.0 * TIME, start=(0.0, -11.0), yaw=np.pi / 2)),
+    "et": lambda: scene(cruise(10.0), along(8.0 * TIME, start=(0.0, -20.0), yaw=np.pi / 2)),
+    "dce": lambda: scene(cruise(8.0, x=-40.0), cruise(-8.0, x=40.0, y=3.5)),
+    "rss_lateral": lambda: scene(cruise(12.0), cruise(12.0, x=-59.0, y=3.5)),
+    "rss_danger": lambda: scene(cruise(8.0), cruise(8.0, x=-30.0)),
+    "delta_v": into_standing,
+    "tet": lambda: scene(cruise(10.0), cruise(9.5, x=-45.0)),
+    "tit": lambda: scene(cruise(10.0), cruise(9.5, x=-45.0)),
+    "cpi": lambda: scene(cruise(10.0), cruise(9.0, x=-45.0)),
+    # A turn at 6 m/s leads 21 m astray.
+    "kalman_difficulty": lambda: scene(
+        arc(6.0, 12.0, turn_from=3.0, angle=np.pi / 2, start=(-29.0, 0.0))
+    ),
+    # It keeps its velocity.
+    "counterfactual_delta": lambda: scene(
+        cruise(8.0, x=-40.0), along(8.0 * TIME, start=(0.0, -20.0), yaw=np.pi / 2)
+    ),
     "collision": lambda: scene(cruise(10.0), cruise(10.0, x=-70.0, y=2.1)),
     "near_miss": lambda: scene(
         cruise(8.0, x=-60.0), along(8.0 * TIME, start=(0.0, -30.4), yaw=np.pi / 2)

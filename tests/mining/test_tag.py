@@ -149,3 +149,82 @@ def test_several_processes_find_the_same(tmp_path) -> None:  # type: ignore[no-u
     before = events(lake)
     tag(lake, only=["hard_brake", "stopped"], jobs=2)
     assert events(lake) == before
+
+
+# -- criticality -------------------------------------------------------------------------------
+
+
+def measured(lake: Lake) -> list[dict[str, object]]:
+    rows = lake.read("criticality").sort_by("pair_id").to_pylist()
+    return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
+
+
+def test_the_worst_of_every_pair_is_stored_beside_the_tags(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b", hard=False)])
+    tag(lake)
+    first, second = lake.scene_ids()
+    rows = lake.read("criticality").to_pylist()
+    assert {row["scene_id"] for row in rows} == {first, second}
+    whole = [row for row in rows if row["actor_id"] is None]
+    assert len(whole) == 2
+    for row in whole:
+        mine = [r for r in rows if r["scene_id"] == row["scene_id"] and r["actor_id"] is not None]
+        assert mine
+        assert row["drac"] == max(r["drac"] for r in mine)
+        assert row["ttc"] == min(r["ttc"] for r in mine)
+    # Never is ∞ and found as such; a filter on it neither loses nor invents rows.
+    never = sum(row["ttc"] == np.inf for row in rows)
+    assert lake.sql("FROM criticality WHERE ttc = 'inf'").num_rows == never
+    assert lake.read("criticality", ["pair_id"], "ttc < 1000").num_rows == len(rows) - never
+    (worst,) = lake.sql(
+        "SELECT scene_id FROM critical_scenes ORDER BY drac DESC LIMIT 1"
+    ).to_pylist()
+    assert worst["scene_id"] == max(whole, key=lambda row: row["drac"])["scene_id"]
+    assert lake.verify() == []
+
+
+def test_criticality_is_replaced_with_the_risk_predicates_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b")])
+    first, second = lake.scene_ids()
+    tag(lake)
+    before = measured(lake)
+    ids = {row["run_id"] for row in lake.read("criticality").to_pylist()}
+    tag(lake, only=["hard_brake"])
+    assert {row["run_id"] for row in lake.read("criticality").to_pylist()} == ids
+    report = tag(lake, only=["ttc"], scene_ids=[second])
+    assert measured(lake) == before
+    runs = {r["scene_id"]: r["run_id"] for r in lake.read("criticality").to_pylist()}
+    assert runs[second] == report.run_id
+    assert runs[first] in ids
+
+
+def test_tags_and_criticality_are_written_in_one_step(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a")])
+    tag(lake)
+    before, rows = events(lake), measured(lake)
+    replace = Lake.replace
+
+    def fails_at_the_second(self, name, *args, **more):  # type: ignore[no-untyped-def]
+        if name == "criticality":
+            raise OSError("full")
+        replace(self, name, *args, **more)
+
+    monkeypatch.setattr(Lake, "replace", fails_at_the_second)
+    with pytest.raises(OSError, match="full"):
+        tag(lake)
+    monkeypatch.undo()
+    assert events(lake) == before
+    assert measured(lake) == rows
+    (old,) = {row["run_id"] for row in lake.read("criticality").to_pylist()}
+    assert {row["run_id"] for row in lake.read("events", None, "source = 'rule'").to_pylist()} == {
+        old
+    }
+
+
+def test_criticality_goes_with_its_log(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a"), braking_log("b")])
+    tag(lake)
+    lake.remove("source_log_id = 'a'")
+    (left,) = lake.scene_ids()
+    assert {row["scene_id"] for row in measured(lake)} == {left}
+    assert lake.verify() == []

@@ -1,8 +1,4 @@
-"""Criticality measures, vectorised: arrays of pairs in, arrays out.
-
-There is no consensus on one measure of risk (Westhofen et al. 2022 review them), so several stand
-side by side. Gaps are bumper to bumper, speeds along the common lane; ∞ means "never".
-"""
+"""Two ways that meet in the plane: when boxes touch, how near they come, who was there first."""
 
 from __future__ import annotations
 
@@ -10,87 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from geometry.boxes import Box, overlap
+from geometry.boxes import Box, clearance, corners, overlap
 from schemas.scene import DT
 
 SAME_LINE_M = 1.5  # [m] centres so near, at different times, are on one line
-CLOSING_SPEED_FLOOR = 1e-3  # [m/s] below this a gap is taken not to close at all
-
-
-def time_to_collision(
-    gap: Float[Array, "*pairs"],
-    speed_rear: Float[Array, "*pairs"],
-    speed_front: Float[Array, "*pairs"],
-) -> Float[Array, "*pairs"]:
-    """Seconds until the gap closes if neither changes its speed (Hayward 1972); 0 if they touch."""
-    closing = speed_rear - speed_front
-    closes = closing > CLOSING_SPEED_FLOOR
-    ttc = np.where(closes, gap / np.where(closes, closing, 1.0), np.inf)
-    return np.where(gap <= 0.0, 0.0, ttc)
-
-
-def headway(
-    gap: Float[Array, "*pairs"], speed_rear: Float[Array, "*pairs"]
-) -> Float[Array, "*pairs"]:
-    """Seconds after which the follower is where the leader's rear is now: gap / v."""
-    moves = speed_rear > CLOSING_SPEED_FLOOR
-    return np.where(moves, np.maximum(gap, 0.0) / np.where(moves, speed_rear, 1.0), np.inf)
-
-
-def deceleration_to_avoid_crash(
-    gap: Float[Array, "*pairs"],
-    speed_rear: Float[Array, "*pairs"],
-    speed_front: Float[Array, "*pairs"],
-) -> Float[Array, "*pairs"]:
-    """DRAC = Δv² / (2 gap): constant braking that just avoids a leader who keeps its speed [m/s²]."""
-    closing = np.maximum(speed_rear - speed_front, 0.0)
-    return np.where(closing > CLOSING_SPEED_FLOOR, closing**2 / (2 * np.maximum(gap, 0.01)), 0.0)
-
-
-def required_deceleration(
-    gap: Float[Array, "*pairs"],
-    speed_rear: Float[Array, "*pairs"],
-    speed_front: Float[Array, "*pairs"],
-    acceleration_front: Float[Array, "*pairs"],
-) -> Float[Array, "*pairs"]:
-    """Braking that avoids a leader who keeps its acceleration, positive [m/s²].
-
-    a_req = Δv²/(2 gap) − a_front (Westhofen et al. 2022), with a_front taken only as braking and
-    only while the gap closes; a leader that stops first needs v²/(2 (gap + v_f²/(2 |a_f|))).
-    """
-    braking = np.maximum(-acceleration_front, 0.0)
-    room = np.maximum(gap, 0.01)
-    closing = np.maximum(speed_rear - speed_front, 0.0)
-    together = closing**2 / (2 * room) + braking
-    stops = speed_front**2 / (2 * np.where(braking > 0.0, braking, 1.0))
-    behind_stop = speed_rear**2 / (2 * (room + stops))
-    # The leader stands before the follower has matched its speed if that takes longer than v/a.
-    stops_first = (braking > 0.0) & (speed_front * closing <= 2 * room * braking)
-    needed = np.where(stops_first, behind_stop, together)
-    return np.where(closing > CLOSING_SPEED_FLOOR, needed, 0.0)
-
-
-def rss_safe_gap(
-    speed_rear: Float[Array, "*pairs"],
-    speed_front: Float[Array, "*pairs"],
-    *,
-    response_s: float,
-    accelerates: float,
-    brakes_least: float,
-    brakes_most: float,
-) -> Float[Array, "*pairs"]:
-    """Least safe longitudinal gap of responsibility-sensitive safety (Shalev-Shwartz 2017) [m].
-
-    [v_r ρ + a ρ²/2 + (v_r + a ρ)²/(2 b_min) − v_f²/(2 b_max)]₊
-    """
-    after = speed_rear + accelerates * response_s
-    gap = (
-        speed_rear * response_s
-        + accelerates * response_s**2 / 2
-        + after**2 / (2 * brakes_least)
-        - speed_front**2 / (2 * brakes_most)
-    )
-    return np.maximum(gap, 0.0)
+STANDING = 0.1  # [m/s] whoever is slower than this reaches nothing
 
 
 def sweep_time(
@@ -207,3 +127,128 @@ def encroachment(
     else:
         leaves, enters, order = int(steps_b.max()), int(steps_a.min()), -1
     return max((enters - leaves) * DT, 0.0), leaves, enters, order
+
+
+def encroachment_time(
+    enters: Int[Array, "*pairs"], leaves: Int[Array, "*pairs"]
+) -> Float[Array, "*pairs"]:
+    """ET = t_exit − t_enter: seconds that one is on the shared ground (Allen et al. 1978).
+
+    Args:
+        enters: First step on it.
+        leaves: Last step on it; the way in and out take half a step each.
+    """
+    return np.asarray((leaves - enters + 1) * DT)
+
+
+def difference_at_crossing(
+    way_a: Float[Array, "*pairs"],
+    way_b: Float[Array, "*pairs"],
+    speed_a: Float[Array, "*pairs"],
+    speed_b: Float[Array, "*pairs"],
+) -> Float[Array, "*pairs"]:
+    """TTCP = |d_a/v_a − d_b/v_b|: how far apart in time both would reach where their ways cross [s].
+
+    Its least value over time is mTTCP (SafeShift, Stoler et al. 2023). ∞ where one of them has
+    passed the place or stands.
+
+    Args:
+        way_a: What a has still to go to the crossing, along its way; negative once past [m].
+        way_b: Likewise for b [m].
+        speed_a: [m/s].
+        speed_b: [m/s].
+    """
+    comes = (way_a >= 0.0) & (way_b >= 0.0) & (speed_a > STANDING) & (speed_b > STANDING)
+    at_a = way_a / np.where(comes, speed_a, 1.0)
+    at_b = way_b / np.where(comes, speed_b, 1.0)
+    return np.where(comes, np.abs(at_a - at_b), np.inf)
+
+
+def closest_encounter(
+    a: Float[Array, "*pairs 5"],
+    b: Float[Array, "*pairs 5"],
+    velocity_a: Float[Array, "*pairs 2"],
+    velocity_b: Float[Array, "*pairs 2"],
+    *,
+    within_s: float,
+) -> tuple[Float[Array, "*pairs"], Float[Array, "*pairs"]]:
+    """DCE and TTCE: least distance of two boxes that keep velocity and heading, and when (Eggert 2014).
+
+    Exact: what lies between two boxes is a point and a convex polygon (their Minkowski difference),
+    and the point moves on a straight line; unless it enters the polygon, its least distance is
+    to a corner, or at one of its ends.
+
+    Args:
+        a: Boxes.
+        b: Boxes.
+        velocity_a: [m/s].
+        velocity_b: [m/s].
+        within_s: How far to look ahead.
+
+    Returns:
+        Least distance of the outlines, 0 if they touch [m]; when that is, 0 if it is now [s].
+    """
+    relative = velocity_b - velocity_a
+    between = (corners(b)[..., None, :, :] - corners(a)[..., :, None, :]).reshape(
+        (*relative.shape[:-1], 16, 2)
+    )
+    square = np.maximum((relative**2).sum(axis=-1), 1e-12)[..., None]
+    when = np.clip(-(between * relative[..., None, :]).sum(axis=-1) / square, 0.0, within_s)
+    apart = between + relative[..., None, :] * when[..., None]
+    corner = np.hypot(apart[..., 0], apart[..., 1])
+    last_a, last_b = a.copy(), b.copy()
+    last_a[..., :2] += velocity_a * within_s
+    last_b[..., :2] += velocity_b * within_s
+    distance = np.concatenate(
+        [clearance(a, b)[..., None], corner, clearance(last_a, last_b)[..., None]], axis=-1
+    )
+    ends = np.zeros((*relative.shape[:-1], 1))
+    when = np.concatenate([ends, when, ends + within_s], axis=-1)
+    # Where they pass parallel to each other the first moment counts, not one of rounding.
+    nearest = distance.min(axis=-1, keepdims=True)
+    first = np.where(distance <= nearest + 1e-3, when, np.inf).min(axis=-1)
+    touch = sweep_time(a, b, velocity_a, velocity_b)
+    meets = touch <= within_s
+    return np.where(meets, 0.0, nearest[..., 0]), np.where(meets, touch, first)
+
+
+def meet_turning(
+    a: Float[Array, "pairs 5"],
+    b: Float[Array, "pairs 5"],
+    velocity_a: Float[Array, "pairs 2"],
+    velocity_b: Float[Array, "pairs 2"],
+    turn_a: Float[Array, " pairs"],
+    turn_b: Float[Array, " pairs"],
+    *,
+    within_s: float,
+) -> Bool[Array, " pairs"]:
+    """Whether two boxes overlap within a time if both keep speed and turn rate.
+
+    Oncoming traffic in a bend is on course to collide at any moment, but for the bend.
+
+    Args:
+        a: Boxes.
+        b: Boxes.
+        velocity_a: [m/s].
+        velocity_b: [m/s].
+        turn_a: Turn rate [rad/s].
+        turn_b: [rad/s].
+        within_s: How far to look ahead, at steps of a tenth of it.
+    """
+    met = np.zeros(len(a), dtype=bool)
+    for part in range(1, 11):
+        time = within_s * part / 10
+        met |= overlap(_after(a, velocity_a, turn_a, time), _after(b, velocity_b, turn_b, time))
+    return met
+
+
+def _after(box: Array, velocity: Array, turn: Array, time: float) -> Array:
+    """Boxes some time later, on circles."""
+    half = turn * time / 2
+    chord = time * np.sinc(half / np.pi)  # sin(ω t/2) / (ω/2)
+    cos, sin = np.cos(half) * chord, np.sin(half) * chord
+    later = box.copy()
+    later[:, 0] += cos * velocity[:, 0] - sin * velocity[:, 1]
+    later[:, 1] += sin * velocity[:, 0] + cos * velocity[:, 1]
+    later[:, Box.YAW] += turn * time
+    return later
