@@ -101,12 +101,17 @@ def above(
     """
     if leave is None:
         leave = np.asarray(threshold - HYSTERESIS * np.abs(threshold))
-    rises = known & (value >= threshold)
-    falls = ~known | (value < leave)
+    holds = known & (value >= threshold)
+    rows = np.flatnonzero(holds.any(axis=1))  # as a rule few
+    if not len(rows):
+        return np.asarray(holds)
+    rises = holds[rows]
+    falls = ~known[rows] | (value[rows] < np.broadcast_to(leave, value.shape)[rows])
     decided = np.where(rises | falls, np.arange(1, value.shape[1] + 1), 0)
     latest = np.maximum.accumulate(decided, axis=1)
     held = np.take_along_axis(rises, np.maximum(latest - 1, 0), axis=1)
-    return np.asarray(held & (latest > 0) & known)
+    holds[rows] = held & (latest > 0) & known[rows]
+    return np.asarray(holds)
 
 
 def below(
@@ -124,12 +129,13 @@ def below(
 
 def runs(mask: Bool[Array, "rows steps"]) -> Runs:
     """Every stretch of true steps."""
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.int8)
-    padded[:, 1:-1] = mask
+    rows = np.flatnonzero(mask.any(axis=1))  # as a rule few
+    padded = np.zeros((len(rows), mask.shape[1] + 2), dtype=np.int8)
+    padded[:, 1:-1] = mask[rows]
     change = np.diff(padded, axis=1)
     row, begin = np.nonzero(change == 1)
     _, end = np.nonzero(change == -1)
-    return Runs(row, begin, end - 1)
+    return Runs(rows[row], begin, end - 1)
 
 
 def bridge(

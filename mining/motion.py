@@ -29,8 +29,8 @@ from schemas.scene import DT, Scene
 
 FOCUS_M = 60.0
 """[m] Others matter while they have been this near to the ego; without an ego everyone does."""
-CLEARANCE_M = 40.0
-"""[m] Beyond this distance of centres, clearance is bounded by the boxes' diagonals."""
+CLEARANCE_M = 15.0
+"""[m] Where circles round the boxes are farther apart, clearance is that of the circles."""
 OTHERS_M = 15.0
 """[m] Two agents beside the ego form a pair if they come this near to each other."""
 LEAD_M = 80.0
@@ -75,7 +75,7 @@ class Pairs:
         x: Where b's centre lies ahead of a's, in a's frame [m].
         y: To a's left [m].
         distance: Of their centres [m].
-        clearance: Between their outlines; ∞ where not both are seen [m].
+        clearance: Between their outlines, beyond 15 m at least so much; ∞ where not both are seen [m].
     """
 
     a: Int[Array, " pairs"]
@@ -238,10 +238,16 @@ class Motion:
         return lives & near
 
     @cached_property
+    def region(self) -> tuple[Float[Array, "agents 2"], Float[Array, "agents 2"]]:
+        """Lowest and highest x and y at which each agent's centre was seen; (∞, −∞) if never [m]."""
+        seen = self.seen[..., None]
+        low = np.where(seen, self.xy, np.inf).min(axis=1)
+        return low, np.where(seen, self.xy, -np.inf).max(axis=1)
+
+    @cached_property
     def span(self) -> Float[Array, " agents"]:
         """Diagonal of the region in which each agent's centre was seen [m]."""
-        high = np.where(self.seen[..., None], self.xy, -np.inf).max(axis=1)
-        low = np.where(self.seen[..., None], self.xy, np.inf).min(axis=1)
+        low, high = self.region
         reach = np.hypot(*(np.where(np.isfinite(high), high - low, 0.0)).T)
         return np.asarray(reach)
 
@@ -292,16 +298,6 @@ class Motion:
     # -- pairs ---------------------------------------------------------------------------------
 
     @cached_property
-    def distances(self) -> Float[Array, "agents agents"]:
-        """Least distance of every two agents' centres while both are seen; ∞ if never [m]."""
-        least = np.full((self.agents, self.agents), np.inf)
-        for i in range(self.agents):
-            both = self.seen & self.seen[i]
-            apart = np.hypot(*np.moveaxis(self.xy - self.xy[i], -1, 0))
-            least[i] = np.where(both, apart, np.inf).min(axis=1)
-        return least
-
-    @cached_property
     def pairs(self) -> Pairs:
         """The ego with everyone who matters, and others among each other where they come close.
 
@@ -311,17 +307,24 @@ class Motion:
         i, j = np.triu_indices(len(focus), k=1)
         i, j = focus[i], focus[j]
         ego = (i == 0) & self.scene.has_ego
-        near = self.distances[i, j] <= np.where(ego, FOCUS_M, OTHERS_M)
         moves = ~(self.immobile[i] & self.immobile[j])
         drives = self.drives[i] | self.drives[j]
-        keep = near & (ego | (moves & drives))
-        i, j, ego = i[keep], j[keep], ego[keep]
+        # Most never come near each other, which the regions that they keep to tell at once.
+        low, high = self.region
+        between = np.maximum(np.maximum(low[j] - high[i], low[i] - high[j]), 0.0)
+        reach = np.where(ego, FOCUS_M, OTHERS_M)
+        keep = (np.hypot(between[:, 0], between[:, 1]) <= reach) & (ego | (moves & drives))
+        i, j, ego, reach = i[keep], j[keep], ego[keep], reach[keep]
         seen = self.seen[i] & self.seen[j]
         apart = self.xy[j] - self.xy[i]
         distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
+        near = distance.min(axis=1, initial=np.inf) <= reach
+        i, j, ego, seen, apart, distance = (
+            rows[near] for rows in (i, j, ego, seen, apart, distance)
+        )
         reach = np.hypot(self.length, self.width) / 2
         gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
-        rows, steps = np.nonzero(distance < CLEARANCE_M)
+        rows, steps = np.nonzero(gap < CLEARANCE_M)
         gap[rows, steps] = clearance(self.boxes[i[rows], steps], self.boxes[j[rows], steps])
         a, b = np.concatenate([i, j]), np.concatenate([j, i])
         both = np.concatenate([apart, -apart])
