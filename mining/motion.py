@@ -30,8 +30,8 @@ from schemas.scene import DT, Scene
 
 FOCUS_M = 60.0
 """[m] Others matter while they have been this near to the ego; without an ego everyone does."""
-CLEARANCE_M = 40.0
-"""[m] Beyond this distance of centres, clearance is bounded by the boxes' diagonals."""
+CLEARANCE_M = 15.0
+"""[m] Where circles round the boxes are farther apart, clearance is that of the circles."""
 OTHERS_M = 15.0
 """[m] Two agents beside the ego form a pair if they come this near to each other."""
 LEAD_M = 80.0
@@ -78,7 +78,7 @@ class Pairs:
         x: Where b's centre lies ahead of a's, in a's frame [m].
         y: To a's left [m].
         distance: Of their centres [m].
-        clearance: Between their outlines; ∞ where not both are seen [m].
+        clearance: Between their outlines, beyond 15 m at least so much; ∞ where not both are seen [m].
     """
 
     a: Int[Array, " pairs"]
@@ -377,7 +377,7 @@ class Motion:
         apart, distance = apart[keep], distance[keep]
         reach = np.hypot(self.length, self.width) / 2
         gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
-        rows, steps = np.nonzero(distance < CLEARANCE_M)
+        rows, steps = np.nonzero(gap < CLEARANCE_M)
         gap[rows, steps] = clearance(self.boxes[i[rows], steps], self.boxes[j[rows], steps])
         a, b = np.concatenate([i, j]), np.concatenate([j, i])
         both = np.concatenate([apart, -apart])

@@ -39,11 +39,11 @@ def worst(made: Scene) -> dict[Pair, dict[str, float]]:
 
 
 def assert_same(a: dict[Pair, dict[str, float]], b: dict[Pair, dict[str, float]]) -> None:
-    """But for rounding; what tells of shared ground goes by steps, which rounding may move."""
+    """But for rounding; what goes by steps, rounding may move by one."""
     assert set(a) == set(b)
     for pair, values in a.items():
         for name, value in values.items():
-            slack = 0.11 if name in ("pet", "et", "mttcp") else 0.02
+            slack = 0.11 if name in ("pet", "et", "mttcp", "rss_danger") else 0.02
             same = pytest.approx(value, rel=0.02, abs=slack, nan_ok=True)
             assert b[pair][name] == same, (pair, name)
 

