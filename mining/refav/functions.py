@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,8 +33,13 @@ from mining.refav.session import Found, put_out, resolve
 from schemas.errors import BadQuery, MissingData, UnknownName
 from schemas.labels import MapLayer
 
-Tracks: TypeAlias = "Scenario | str | Sequence[str]"
-Where: TypeAlias = "Log | str | Path"
+# Definitions may hand over anything, so arguments are checked by value, with words that help.
+Tracks: TypeAlias = Any
+"""A scenario, a track id or a list of them."""
+Where: TypeAlias = Any
+"""A :class:`Log`; or the id or path of one, within :func:`mining.refav.on`."""
+Number: TypeAlias = Any
+"""An int or a float; it may be infinite."""
 COLOURS = ("white", "silver", "black", "red", "yellow", "blue")
 DIRECTIONS = ("forward", "backward", "left", "right")
 INSTEAD = {
@@ -49,19 +53,19 @@ RELATED_M = 50.0
 # Who
 
 
-def get_objects_of_category(log_dir: Where, category: str) -> Scenario:
+def get_objects_of_category(log_dir: Where, category: Any) -> Scenario:
     """All tracks of a category, of VEHICLE or of ANY, whenever they are seen."""
     log = resolve(log_dir)
     return log.scenario(log.rows_of_category(category))
 
 
-def is_category(track_candidates: Tracks, log_dir: Where, category: str) -> Scenario:
+def is_category(track_candidates: Tracks, log_dir: Where, category: Any) -> Scenario:
     """Those tracks that are of a category."""
     log = resolve(log_dir)
     return _rows_only(log, track_candidates, log.rows_of_category(category))
 
 
-def is_color(track_candidates: Tracks, log_dir: Where, color: str) -> Scenario:
+def is_color(track_candidates: Tracks, log_dir: Where, color: Any) -> Scenario:
     """Those tracks that have a colour; all for a colour that is none of the six.
 
     Raises:
@@ -79,7 +83,7 @@ def is_color(track_candidates: Tracks, log_dir: Where, color: str) -> Scenario:
     return _rows_only(log, track_candidates, rows)
 
 
-def within_camera_view(track_candidates: Tracks, log_dir: Where, camera_name: str) -> Scenario:
+def within_camera_view(track_candidates: Tracks, log_dir: Where, camera_name: Any) -> Scenario:
     """Tracks of whose box at least one corner lies in a camera's picture."""
     log = resolve(log_dir)
     camera = views.camera(log, camera_name)
@@ -91,7 +95,7 @@ def within_camera_view(track_candidates: Tracks, log_dir: Where, camera_name: st
 # How they move
 
 
-def turning(track_candidates: Tracks, log_dir: Where, direction: str | None = None) -> Scenario:
+def turning(track_candidates: Tracks, log_dir: Where, direction: Any = None) -> Scenario:
     """Tracks while they turn by more than 45°, see :func:`mining.refav.motion.turning`."""
     log, side = resolve(log_dir), _side(direction)
     return _filtered(
@@ -99,9 +103,7 @@ def turning(track_candidates: Tracks, log_dir: Where, direction: str | None = No
     )
 
 
-def changing_lanes(
-    track_candidates: Tracks, log_dir: Where, direction: str | None = None
-) -> Scenario:
+def changing_lanes(track_candidates: Tracks, log_dir: Where, direction: Any = None) -> Scenario:
     """Tracks while they change lanes, see :func:`mining.refav.motion.changing_lanes`."""
     log, side = resolve(log_dir), _side(direction)
     log.need(MapLayer.LANE, "changing_lanes")
@@ -115,8 +117,8 @@ def changing_lanes(
 def has_lateral_acceleration(
     track_candidates: Tracks,
     log_dir: Where,
-    min_accel: float = -math.inf,
-    max_accel: float = math.inf,
+    min_accel: Number = -math.inf,
+    max_accel: Number = math.inf,
 ) -> Scenario:
     """Tracks whose acceleration to the left is within bounds [m/s²]; no parked ones."""
     log = resolve(log_dir)
@@ -124,7 +126,10 @@ def has_lateral_acceleration(
 
 
 def accelerating(
-    track_candidates: Tracks, log_dir: Where, min_accel: float = 0.65, max_accel: float = math.inf
+    track_candidates: Tracks,
+    log_dir: Where,
+    min_accel: Number = 0.65,
+    max_accel: Number = math.inf,
 ) -> Scenario:
     """Tracks whose acceleration forwards is within bounds [m/s²]; no parked ones."""
     log = resolve(log_dir)
@@ -134,8 +139,8 @@ def accelerating(
 def has_velocity(
     track_candidates: Tracks,
     log_dir: Where,
-    min_velocity: float = 0.5,
-    max_velocity: float = math.inf,
+    min_velocity: Number = 0.5,
+    max_velocity: Number = math.inf,
 ) -> Scenario:
     """Tracks whose speed is within bounds [m/s]; no parked ones."""
     log = resolve(log_dir)
@@ -153,7 +158,7 @@ def stationary(track_candidates: Tracks, log_dir: Where) -> Scenario:
 
 
 def at_pedestrian_crossing(
-    track_candidates: Tracks, log_dir: Where, within_distance: float = 1
+    track_candidates: Tracks, log_dir: Where, within_distance: Number = 1
 ) -> Scenario:
     """Tracks any part of which is within a distance of a crosswalk [m]."""
     log = resolve(log_dir)
@@ -167,7 +172,9 @@ def at_pedestrian_crossing(
     )
 
 
-def at_stop_sign(track_candidates: Tracks, log_dir: Where, forward_thresh: float = 10) -> Scenario:
+def at_stop_sign(
+    track_candidates: Tracks, log_dir: Where, forward_thresh: Number = 10
+) -> Scenario:
     """Tracks that face a stop sign, on its lane and at most so far before it [m]."""
     log = resolve(log_dir)
     log.need(MapLayer.LANE, "at_stop_sign")
@@ -177,7 +184,7 @@ def at_stop_sign(track_candidates: Tracks, log_dir: Where, forward_thresh: float
     )  # fmt: skip
 
 
-def on_lane_type(track_uuid: Tracks, log_dir: Where, lane_type: str) -> Scenario:
+def on_lane_type(track_uuid: Tracks, log_dir: Where, lane_type: Any) -> Scenario:
     """Tracks on a lane for BUS, VEHICLE or BIKE."""
     log = resolve(log_dir)
     _choice("lane_type", lane_type, tuple(roads.LANE_TYPES))
@@ -187,7 +194,7 @@ def on_lane_type(track_uuid: Tracks, log_dir: Where, lane_type: str) -> Scenario
     )  # fmt: skip
 
 
-def near_intersection(track_uuid: Tracks, log_dir: Where, threshold: float = 5) -> Scenario:
+def near_intersection(track_uuid: Tracks, log_dir: Where, threshold: Number = 5) -> Scenario:
     """Tracks whose centre is within a distance of an intersection's lanes [m]."""
     log = resolve(log_dir)
     log.need(MapLayer.LANE, "near_intersection")
@@ -229,11 +236,11 @@ def has_objects_in_relative_direction(
     track_candidates: Tracks,
     related_candidates: Tracks,
     log_dir: Where,
-    direction: str,
-    min_number: float = 1,
-    max_number: float = math.inf,
-    within_distance: float = 50,
-    lateral_thresh: float = math.inf,
+    direction: Any,
+    min_number: Number = 1,
+    max_number: Number = math.inf,
+    within_distance: Number = 50,
+    lateral_thresh: Number = math.inf,
 ) -> Scenario:
     """Tracks with at least ``min_number`` objects on a side, related to the nearest of them."""
     _choice("direction", direction, DIRECTIONS)
@@ -252,11 +259,11 @@ def get_objects_in_relative_direction(
     track_candidates: Tracks,
     related_candidates: Tracks,
     log_dir: Where,
-    direction: str,
-    min_number: float = 0,
-    max_number: float = math.inf,
-    within_distance: float = 50,
-    lateral_thresh: float = math.inf,
+    direction: Any,
+    min_number: Number = 0,
+    max_number: Number = math.inf,
+    within_distance: Number = 50,
+    lateral_thresh: Number = math.inf,
 ) -> Scenario:
     """The objects on a side of tracks, related to those."""
     return reverse_relationship(has_objects_in_relative_direction)(
@@ -269,9 +276,9 @@ def near_objects(
     track_uuid: Tracks,
     candidate_uuids: Tracks,
     log_dir: Where,
-    distance_thresh: float = 10,
-    min_objects: float | None = 1,
-    include_self: bool = False,
+    distance_thresh: Number = 10,
+    min_objects: Number = 1,
+    include_self: Any = False,
 ) -> Scenario:
     """Tracks with ``min_objects`` others within a distance of their box [m]; all if None or 0."""
     least = min_objects or len(_scenario(resolve(log_dir), candidate_uuids))
@@ -289,8 +296,8 @@ def facing_toward(
     track_candidates: Tracks,
     related_candidates: Tracks,
     log_dir: Where,
-    within_angle: float = 22.5,
-    max_distance: float = 50,
+    within_angle: Number = 22.5,
+    max_distance: Number = 50,
 ) -> Scenario:
     """Tracks whose body points at others: angle to either side [degrees], distance [m]."""
     angle = math.radians(_number("within_angle", within_angle))
@@ -305,9 +312,9 @@ def heading_toward(
     track_candidates: Tracks,
     related_candidates: Tracks,
     log_dir: Where,
-    angle_threshold: float = 22.5,
-    minimum_speed: float = 0.5,
-    max_distance: float = math.inf,
+    angle_threshold: Number = 22.5,
+    minimum_speed: Number = 0.5,
+    max_distance: Number = math.inf,
 ) -> Scenario:
     """Tracks that move towards others: angle [degrees], own speed towards them [m/s]."""
     limits = {
@@ -322,7 +329,7 @@ def heading_toward(
 
 
 def heading_in_relative_direction_to(
-    track_candidates: Tracks, related_candidates: Tracks, log_dir: Where, direction: str
+    track_candidates: Tracks, related_candidates: Tracks, log_dir: Where, direction: Any
 ) -> Scenario:
     """Tracks that head the same way as others, opposite or perpendicular to them."""
     _choice("direction", direction, ("same", "opposite", "perpendicular"))
@@ -336,10 +343,10 @@ def being_crossed_by(
     track_candidates: Tracks,
     related_candidates: Tracks,
     log_dir: Where,
-    direction: str = "forward",
-    in_direction: str = "either",
-    forward_thresh: float = 10,
-    lateral_thresh: float = 5,
+    direction: Any = "forward",
+    in_direction: Any = "either",
+    forward_thresh: Number = 10,
+    lateral_thresh: Number = 5,
 ) -> Scenario:
     """Tracks while others cross the half plane out of a side of their box."""
     _choice("direction", direction, DIRECTIONS)
@@ -370,7 +377,7 @@ def in_same_lane(track_candidates: Tracks, related_candidates: Tracks, log_dir: 
 
 
 def on_relative_side_of_road(
-    track_candidates: Tracks, related_candidates: Tracks, log_dir: Where, side: str
+    track_candidates: Tracks, related_candidates: Tracks, log_dir: Where, side: Any
 ) -> Scenario:
     """Tracks on the same side of the road as others, or on the opposite."""
     _choice("side", side, ("same", "opposite"))
@@ -383,19 +390,19 @@ def on_relative_side_of_road(
 # Logic
 
 
-def scenario_and(scenario_dicts: Sequence[Scenario]) -> Scenario:
+def scenario_and(scenario_dicts: Any) -> Scenario:
     """Tracks at the stamps at which they are in every scenario, with all relations."""
     return intersection(_several("scenario_and", scenario_dicts))
 
 
-def scenario_or(scenario_dicts: Sequence[Scenario]) -> Scenario:
+def scenario_or(scenario_dicts: Any) -> Scenario:
     """All tracks and relations of the scenarios."""
     return union(_several("scenario_or", scenario_dicts))
 
 
-def scenario_not(func: Callable[..., Scenario]) -> Callable[..., Scenario]:
+def scenario_not(func: Any) -> Callable[..., Scenario]:
     """A function that returns what of its tracks ``func`` would leave out."""
-    _wrappable("scenario_not", func, "track_candidates")
+    _wrappable("scenario_not", func, "tracks")
     signature = inspect.signature(func)
 
     def wrapper(*args: Any, **kwargs: Any) -> Scenario:
@@ -410,9 +417,9 @@ def scenario_not(func: Callable[..., Scenario]) -> Callable[..., Scenario]:
     return wrapper
 
 
-def reverse_relationship(func: Callable[..., Scenario]) -> Callable[..., Scenario]:
+def reverse_relationship(func: Any) -> Callable[..., Scenario]:
     """A function whose related objects are referred to, and related to what was."""
-    _wrappable("reverse_relationship", func, "related tracks")
+    _wrappable("reverse_relationship", func, "tracks by others")
     if func is get_objects_in_relative_direction:
         return has_objects_in_relative_direction
     signature = inspect.signature(func)
@@ -427,11 +434,11 @@ def reverse_relationship(func: Callable[..., Scenario]) -> Callable[..., Scenari
 
 
 def output_scenario(
-    scenario: Scenario,
-    description: str,
+    scenario: Any,
+    description: Any,
     log_dir: Where,
-    output_dir: str | Path | None = None,  # noqa: ARG001  RefAV's parameters
-    visualize: bool = False,  # noqa: ARG001
+    output_dir: Any = None,  # noqa: ARG001  RefAV's parameters
+    visualize: Any = False,  # noqa: ARG001
     **visualization_kwargs: Any,  # noqa: ARG001
 ) -> Found:
     """Put a scenario out under its description; no file is written and nothing drawn.
@@ -623,10 +630,10 @@ def _wrappable(wrapper: str, func: Any, takes: str) -> None:
         hint = f"Hand it the function itself, such as {wrapper}({fits[0].__name__})(…)."
         if func is get_objects_of_category:
             hint = "Use is_category, which takes tracks."
-        raise BadQuery(f"{wrapper} does not fit {name}, which takes no {takes}.", hint=hint)
+        raise BadQuery(f"{wrapper} does not fit {name}, which filters no {takes}.", hint=hint)
 
 
-def _side(direction: str | None) -> int:
+def _side(direction: Any) -> int:
     if direction is None:
         return 0
     _choice("direction", direction, ("left", "right"))

@@ -18,8 +18,10 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from formats.argoverse2 import CATEGORIES, EGO_CATEGORY
+from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.lanes import LaneIndex
+from geometry.polylines import arc_length, project
 from lake import Lake
 from lake.literals import literal
 from mining.lanes import LaneGraph, lane_graph
@@ -36,6 +38,11 @@ SMOOTHED = 7
 STATE = ("x", "y", "z", "yaw", "length", "width", "height")
 LANE_OFFSET_M = 3.5
 """[m] Nobody farther from a centre line is on its lane, however wide it is."""
+
+MEDIAN_M = 1.5
+"""[m] Boundaries of lanes on the two sides of a road's middle line lie nearer than this."""
+AGAINST = np.radians(135.0)
+"""[rad] Lanes whose directions differ by more run against each other."""
 
 VEHICLE_CATEGORIES = frozenset(
     {
@@ -369,6 +376,34 @@ class Log:
                 a, b = self.graph.indices(np.array([begin, end])).tolist()
                 if a >= 0 and b >= 0:
                     found.setdefault(a, {}).setdefault(EdgeKind(kind), set()).add(b)
+        return found
+
+    @cached_property
+    def faces(self) -> dict[int, set[int]]:
+        """Of each lane, those that run against it on the other side of the same line."""
+        import shapely
+
+        found: dict[int, set[int]] = {}
+        for side in ("left", "right"):
+            bounds = {k: getattr(lane, side) for k, lane in enumerate(self.graph.lanes)}
+            bounds = {k: b[:, :2].astype(np.float64) for k, b in bounds.items() if b is not None}
+            lines = {k: line for k, line in bounds.items() if arc_length(line)[-1] > 0.1}
+            if len(lines) < 2:
+                continue
+            lanes = np.array(list(lines))
+            shapes = np.array([shapely.LineString(line) for line in lines.values()])
+            middles = shapely.line_interpolate_point(shapes, 0.5, normalized=True)
+            here, there = shapely.STRtree(shapes).query(
+                middles, predicate="dwithin", distance=MEDIAN_M
+            )
+            ways = [project(shapely.get_coordinates(m), line)[2][0]
+                    for m, line in zip(middles, lines.values(), strict=True)]  # fmt: skip
+            for k, n in zip(here.tolist(), there.tolist(), strict=True):
+                course = project(shapely.get_coordinates(middles[k]), lines[int(lanes[n])])[2][0]
+                turn = abs(float(difference(np.asarray(ways[k]), np.asarray(course))))
+                if k != n and turn >= AGAINST:
+                    found.setdefault(int(lanes[k]), set()).add(int(lanes[n]))
+                    found.setdefault(int(lanes[n]), set()).add(int(lanes[k]))
         return found
 
     # Scenarios

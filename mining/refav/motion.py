@@ -87,7 +87,7 @@ def _crosses(log: Log, row: int, step: int, lane: int, way: int) -> bool:
     near = int(np.hypot(*(line - log.grid.xyz[row, step, :2]).T).argmin())
     course = float(log.graph.samples.yaw[first + near])
     sideways = way * (np.cos(course) * vy - np.sin(course) * vx)
-    slant = abs(float(difference(np.arctan2(vy, vx), np.asarray(course))))
+    slant = abs(float(difference(np.asarray(np.arctan2(vy, vx)), np.asarray(course))))
     return bool(sideways >= DRIFT and min(slant, np.pi - slant) <= SLANT)
 
 

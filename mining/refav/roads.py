@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.boxes import corners
-from geometry.polylines import headings, project
 from mining.refav.log import Log
 from schemas.labels import EdgeKind, LaneType, MapLayer
 
@@ -28,9 +27,6 @@ SIGN_LANE_M = 10.0
 """[m] A sign belongs to a lane whose boundary ends within this distance."""
 TURNS = np.radians(40.0)
 """[rad] A lane of an intersection that bends by more is a turn, a lane of its own."""
-MEDIAN_M = 1.5
-"""[m] Boundaries of lanes on the two sides of a road's middle line lie nearer than this."""
-OPPOSITE = np.radians(135.0)
 
 
 def within(
@@ -113,35 +109,8 @@ def same_side(log: Log, lane: int) -> frozenset[int]:
 def opposite_side(log: Log, lane: int) -> frozenset[int]:
     """The lanes of the other side: those that run against ours along the same middle line."""
     own = same_side(log, lane)
-    graph = log.graph
-    found: set[int] = set()
-    for here in own:
-        for other in range(len(graph)):
-            if other not in own and other not in found and _face(log, here, other):
-                found |= same_side(log, other)
-    return frozenset(found - own)
-
-
-def _face(log: Log, a: int, b: int) -> bool:
-    """Whether two lanes run against each other on the two sides of one line."""
-    one, other = log.graph.lanes[a], log.graph.lanes[b]
-    for left, right in ((one.left, other.left), (one.right, other.right)):
-        if left is None or right is None or len(left) < 2 or len(right) < 2:
-            continue
-        middle = right[len(right) // 2 : len(right) // 2 + 1, :2].astype(np.float64)
-        if len(right) == 2:
-            middle = right[:, :2].mean(axis=0, keepdims=True).astype(np.float64)
-        line = left[:, :2].astype(np.float64)
-        if (middle < line.min(axis=0) - MEDIAN_M).any() or (
-            middle > line.max(axis=0) + MEDIAN_M
-        ).any():
-            continue
-        _, d, course = project(middle, line)
-        theirs = headings(right[:, :2].astype(np.float64))[len(right) // 2]
-        turn = abs(float(difference(np.asarray(theirs), course[0])))
-        if abs(float(d[0])) <= MEDIAN_M and turn >= OPPOSITE:
-            return True
-    return False
+    across = set().union(*(log.faces.get(here, set()) for here in own)) - own
+    return frozenset().union(*(same_side(log, other) for other in across)) - own
 
 
 def beside(log: Log, lane: int) -> set[int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lake import Lake
 from mining.refav.log import Log
@@ -60,7 +61,7 @@ def on(lake: Lake, *, colours: Mapping[str, str] | None = None) -> Iterator[Sess
         _CURRENT.reset(token)
 
 
-def resolve(log_dir: Log | str | Path) -> Log:
+def resolve(log_dir: Any) -> Log:
     """The log that a function's ``log_dir`` means.
 
     Raises:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from formats.argoverse2 import centre_in_ego
 from geometry.arrays import Array
 from geometry.boxes import corners
 from geometry.cameras import Pinhole
@@ -49,8 +50,12 @@ def camera(log: Log, name: str) -> Camera:
     columns = ["t_ns", *(f"ego_{k}" for k in ("x", "y", "z", "qw", "qx", "qy", "qz"))]
     where = f"log_id = {log.log_id} and channel = {literal(name)}"
     frames = log.lake.read("frames", columns, where).drop_null().sort_by("t_ns")
+    poses = np.stack([frames[c].to_numpy().astype(np.float64) for c in columns[1:]], axis=-1)
+    t_ns = frames["t_ns"].to_numpy()
+    if not len(t_ns) and str(log.row["dataset"]).startswith("argoverse2"):
+        t_ns, poses = _argoverse_poses(log)
     told = row["model"] == "pinhole" and row["intrinsics"] and row["width"] and row["height"]
-    if not told or row["ext_x"] is None or not frames.num_rows:
+    if not told or row["ext_x"] is None or not len(t_ns):
         raise MissingData(
             f"The log {log.name} lacks the calibration of {name}, or where the vehicle was when "
             "its pictures were taken.",
@@ -64,10 +69,21 @@ def camera(log: Log, name: str) -> Camera:
     )  # fmt: skip
     turn = np.array([row[f"ext_{k}"] for k in ("qw", "qx", "qy", "qz")], dtype=np.float64)
     place = np.array([row[f"ext_{k}"] for k in ("x", "y", "z")], dtype=np.float64)
-    return Camera(
-        lens, SE3.from_quaternion(turn, place), frames["t_ns"].to_numpy(),
-        np.stack([frames[c].to_numpy().astype(np.float64) for c in columns[1:]], axis=-1),
-    )  # fmt: skip
+    return Camera(lens, SE3.from_quaternion(turn, place), t_ns, poses)
+
+
+def _argoverse_poses(log: Log) -> tuple[Array, Array]:
+    """Times and poses of Argoverse's vehicle frame (its rear axle), from the boxes of the ego.
+
+    Its logs come without pictures as well; then each stamp of the ego counts as one.
+    """
+    columns = ["t_ns", "x", "y", "z", "qw", "qx", "qy", "qz", "height"]
+    where = f"log_id = {log.log_id} and valid"
+    ego = log.lake.read("ego", columns, where).drop_null().sort_by("t_ns")
+    poses = np.stack([ego[c].to_numpy().astype(np.float64) for c in columns[1:8]], axis=-1)
+    for pose, height in zip(poses, ego["height"].to_pylist(), strict=True):
+        pose[:3] = SE3.from_quaternion(pose[3:], pose[:3]).apply(-centre_in_ego(height))
+    return ego["t_ns"].to_numpy(), poses
 
 
 def in_view(log: Log, rows: Sequence[int], camera: Camera) -> Bool[Array, "rows steps"]:
