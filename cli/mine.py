@@ -206,3 +206,37 @@ def find(
         }
         for m in report.matches
     )  # fmt: skip
+
+
+@app.command()
+def refav(
+    context: typer.Context,
+    program: Annotated[Path, typer.Argument(help="A RefAV scenario definition (Python file).")],
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this log, by its id or the source's; repeatable."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a RefAV scenario definition on the logs; the file is read, never executed."""
+    from formats.files import read_bytes
+    from mining.refav import run_program, stamps_of
+
+    lake = open_lake(context)
+    report = run_program(
+        lake, read_bytes(program).decode(errors="replace"), name=program.name, logs=log or None
+    )
+    if json:
+        print_json(report)
+        return
+    for refused in report.refused:
+        tell(f"{refused.reason} {refused.hint}")
+    print_table(
+        {
+            "log": found.source_log_id,
+            "description": found.description,
+            "tracks": len(found.scenario),
+            "stamps": len(stamps_of(found.scenario)),
+        }
+        for found in report.found
+    )

@@ -232,3 +232,20 @@ def test_an_ingest_that_is_stopped_says_what_is_in_and_leaves_nothing_behind(
     assert not list(temporary.iterdir())
     report = answer("ingest", there, lake=tmp_path / "lake")
     assert (report["logs"], report["unchanged"]) == (3, 2)
+
+
+def test_a_refav_definition_is_run_and_never_executed(lake: Path, tmp_path: Path) -> None:
+    program = tmp_path / "cars.py"
+    program.write_text(
+        "cars = get_objects_of_category(log_dir, category='VEHICLE')\n"
+        "output_scenario(has_velocity(cars, log_dir), 'moving cars', log_dir, output_dir)\n"
+    )
+    report = answer("mine", "refav", program, lake=lake)
+    assert {found["source_log_id"] for found in report["found"]} == {"a", "b"}
+    assert {found["description"] for found in report["found"]} == {"moving cars"}
+    one = answer("mine", "refav", program, "--log", "a", lake=lake)
+    assert [found["source_log_id"] for found in one["found"]] == ["a"]
+    program.write_text("import os\nos.remove('x')\n")
+    done = scenelake("mine", "refav", program, lake=lake)
+    assert done.returncode == 1
+    assert "cars.py, line 1, column 1" in done.stderr
