@@ -448,7 +448,8 @@ TTC = Predicate(
 TTC_2D = Predicate(
     name="ttc_2d",
     group=GROUP,
-    doc="The two boxes will touch within 2 s if both keep velocity and heading, lane or not.",
+    doc="The two boxes will touch within 2 s if both keep velocity and heading, lane or not; told "
+    "only of what does not move as one.",
     find=_ttc_2d,
     roles=("actor", "other"),
     unit="s",
@@ -456,6 +457,7 @@ TTC_2D = Predicate(
         Parameter("ttc", 2.0, "s", "CriMe"),
         Parameter("closing", 1.0, "m/s", "own"),
     ),
+    version=2,
 )
 THW = Predicate(
     name="thw",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from lake import Lake
 from lake.localise import TYPICAL_SIZE
 from mining.contact import coupled, met, overlapping
 from mining.intervals import Interval
@@ -120,3 +124,26 @@ def test_oncoming_traffic_in_a_bend_is_no_near_miss() -> None:
     made = scene(inner, outer)
     assert [i for i in tag_scene(made, ["ttc_2d"]) if i.truth == Truth.TRUE]
     assert not [i for i in tag_scene(made, ["near_miss"]) if i.truth == Truth.TRUE]
+
+
+REAL = os.environ.get("SCENELAKE_REAL_DATA")
+
+
+@pytest.mark.skipif(REAL is None, reason="SCENELAKE_REAL_DATA is not set")
+@pytest.mark.parametrize(
+    "files",
+    [
+        # Trailers, a motion scenario without sizes, cars parked a hand's breadth apart.
+        ["argoverse2"],
+        # Boxes that overlap by up to 25 cm while they pass each other at 14 m/s.
+        ["commonroad/CHN_Sha-15_4_T-1.xml.gz", "commonroad/USA_Lanker-2_12_T-1.xml.gz"],
+    ],
+    ids=["argoverse2", "commonroad"],
+)
+def test_logs_without_a_crash_have_no_collision(tmp_path, files) -> None:  # type: ignore[no-untyped-def]
+    assert REAL is not None
+    lake = Lake.create(tmp_path / "lake")
+    lake.ingest([Path(REAL) / name for name in files], on_error="skip")
+    truths = [i.truth for made in lake.scenes() for i in told(made)]
+    assert Truth.TRUE not in truths
+    assert Truth.UNKNOWN in truths
