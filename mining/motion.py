@@ -393,6 +393,15 @@ class Motion:
             clearance=np.concatenate([gap, gap]),
         )
 
+    @cached_property
+    def closing(self) -> Float[Array, "half steps"]:
+        """Rate at which the centres of each pair approach each other, one order of each [m/s]."""
+        half = len(self.pairs.a) // 2
+        a, b = self.pairs.a[:half], self.pairs.b[:half]
+        x, y = np.moveaxis(self.xy[b] - self.xy[a], -1, 0)
+        vx, vy = np.moveaxis(self.velocity[b] - self.velocity[a], -1, 0)
+        return np.asarray(-(x * vx + y * vy) / np.maximum(np.hypot(x, y), 0.1))
+
     def _may_meet(
         self, i: Int[Array, " pairs"], j: Int[Array, " pairs"], within: Float[Array, " pairs"]
     ) -> Bool[Array, " pairs"]:

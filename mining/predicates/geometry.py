@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
@@ -37,24 +37,14 @@ def _near(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def closing_speed(motion: Motion) -> Float[Array, "pairs steps"]:
     """Rate at which the centres of each pair approach each other [m/s]."""
-    half = len(motion.pairs.a) // 2
-    rate = _closing_rate(motion, np.arange(half))
-    return np.concatenate([rate, rate])
-
-
-def _closing_rate(motion: Motion, rows: Int[Array, " some"]) -> Float[Array, "some steps"]:
-    a, b = motion.pairs.a[rows], motion.pairs.b[rows]
-    apart = motion.xy[b] - motion.xy[a]
-    relative = motion.velocity[b] - motion.velocity[a]
-    distance = np.maximum(np.hypot(apart[..., 0], apart[..., 1]), 0.1)
-    return np.asarray(-(apart * relative).sum(axis=-1) / distance)
+    return np.concatenate([motion.closing, motion.closing])
 
 
 def _closing(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs, once = motion.pairs, motion.pairs.once
     gap = pairs.clearance[once]
     known = pairs.seen[once] & (gap <= limits["distance"])
-    rate = _closing_rate(motion, once)
+    rate = motion.closing[once]
     mask = above(rate, limits["speed"], known=known)
     return relations(pairs.a[once], pairs.b[once], mask, rate, evidence={"gap": gap})
 

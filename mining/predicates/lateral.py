@@ -393,7 +393,9 @@ def _passed(
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
     _, rate, known = motion.lateral
     changing = motion.changing
-    usable = known & motion.drives[:, None] & (motion.speed > 3.0) & ~motion.in_intersection
+    # Who turns off drives askew to its lane, and does not end on the heading that it had.
+    along = ~motion.in_intersection & (np.abs(motion.heading_error) <= np.radians(limits["angle"]))
+    usable = known & motion.drives[:, None] & (motion.speed > 3.0) & along
     fast = above(np.abs(rate), limits["speed"], known=usable)
     for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
         found = list(spells((fast[i] & (rate[i] > 0))[None], least_s=0.2))
@@ -403,6 +405,8 @@ def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
         for (_, b0, e0), (_, b1, e1) in pairwise(found):
             opposite = rate[i, b0] * rate[i, b1] < 0
             soon = (b1 - e0) * DT <= limits["within"]
+            turn = abs(float(motion.yaw_smooth[i, e1] - motion.yaw_smooth[i, b0]))
+            soon &= turn <= np.radians(limits["turn"]) and bool(along[i, b0 : e1 + 1].all())
             if b0 > used and opposite and soon and not changing[i, b0 : e1 + 1].any():
                 used = e1
                 peak = float(np.abs(rate[i, b0 : e1 + 1]).max())
@@ -700,8 +704,11 @@ SWERVE = Predicate(
     parameters=(
         Parameter("speed", 0.8, "m/s", "own: lateral speed, each way"),
         Parameter("within", 2.0, "s", "own"),
+        Parameter("angle", 30.0, "°", "own: from the lane's direction, at most"),
+        Parameter("turn", 20.0, "°", "own: between the headings before and after, at most"),
     ),
     needs=("map",),
+    version=2,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",

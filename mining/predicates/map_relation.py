@@ -58,7 +58,7 @@ def _on_lane_type(*types: LaneType) -> Find:
 
 def _off_drivable(motion: Motion, limits: Limits) -> Iterable[Span]:
     moves = motion.speed >= limits["speed"]
-    mask = (motion.is_vehicle & motion.focus & ~motion.parked)[:, None] & motion.seen & moves
+    mask = (motion.is_vehicle & motion.focus & ~motion.immobile)[:, None] & motion.seen & moves
     if motion.graph.surfaces:
         beyond, centre = _beyond_surface(motion, mask)
     else:

@@ -452,6 +452,22 @@ def test_off_the_drivable_surface_is_told_of_those_who_move_and_left_open_far_fr
             assert found[0].value == pytest.approx(-1.75 - (y - 1.0), abs=0.01)
 
 
+def test_turning_off_the_road_is_no_swerve() -> None:
+    """Round two bends, 40° to the left and back, it moves aside fast, but as a road would lead it."""
+
+    def winding(angle: float) -> Scene:
+        turn = np.radians(angle) * (
+            np.clip((TIME - 3.0) / 0.8, 0.0, 1.0) - np.clip((TIME - 4.6) / 0.8, 0.0, 1.0)
+            - np.clip((TIME - 5.4) / 0.8, 0.0, 1.0) + np.clip((TIME - 7.0) / 0.8, 0.0, 1.0)
+        )  # fmt: skip
+        step = 6.0 * 0.1 * np.column_stack([np.cos(turn), np.sin(turn)])
+        way = np.concatenate([[[0.0, 0.0]], np.cumsum(step, axis=0)[:-1]])
+        return scene(micro.Actor(way - [40.0, 0.0], turn))
+
+    assert true(winding(10.0), "swerve")
+    assert not true(winding(40.0), "swerve")
+
+
 def test_a_standing_box_that_jitters_does_not_reverse() -> None:
     def back(way: float) -> Scene:
         return scene(along(-way / 2.0 * np.clip(TIME - 3.0, 0.0, 2.0), start=(0.0, 0.0)))
