@@ -119,6 +119,8 @@ def main() -> None:
         )
         started = time.perf_counter()
         added = replicate(lake, chosen, report.run_id)
+        with lake.store.writing():
+            lake.store.index()
         print(f"{added:,} rows added in {time.perf_counter() - started:.0f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"{lake.sql('SELECT count(*) AS n FROM events')['n'][0].as_py():,} rows of events")

@@ -50,11 +50,15 @@ _INDEXED = {
     "ego": ("log_id",), "agents": ("log_id",), "tracks": ("log_id",), "lights": ("log_id",),
     "frames": ("log_id",), "readings": ("log_id",), "map_edges": ("map_id",),
     "map_features": ("map_id",), "scenes": ("scene_id", "log_id"), "dense": ("scene_id",),
-    "events": ("scene_id", "log_id"), "criticality": ("scene_id", "log_id"), "logs": ("log_id",),
+    "events": ("scene_id", "log_id", "name"), "criticality": ("scene_id", "log_id"), "logs": ("log_id",),
 }  # fmt: skip
 """B-trees. Zone maps would be cheaper, but keys are hashes, so that in every batch of logs some zone
 holds the one that is asked for: among 16 million agents of 16,667 logs they find one log in 500 ms,
 a B-tree in 3."""
+
+_BITMAPS = frozenset({("events", "name")})
+"""Columns of few different values, of which one is asked for: of 27 million events, one predicate's
+are found in 0.3 s where a scan takes 2."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -316,10 +320,11 @@ class Store:
         kinds = {index.name: index.index_type for index in data.describe_indices()}
         for column in _INDEXED.get(name, ()):
             index = f"{column}_idx"
-            if kinds.get(index) != "BTree":
+            kind = "Bitmap" if (name, column) in _BITMAPS else "BTree"
+            if kinds.get(index) != kind:
                 if index in kinds:  # a zone map, of an older Scenelake
                     data.drop_index(index)
-                data.create_scalar_index(column, "BTREE", name=index)
+                data.create_scalar_index(column, kind.upper(), name=index)
                 continue
             stats: Any = data.stats.index_stats(index)
             pieces = stats["num_indexed_rows_per_delta"]

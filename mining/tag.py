@@ -100,6 +100,9 @@ def tag(
                 pending, measured, tagged = [], [], []
             if progress is not None:
                 progress(done, len(ids))
+        if ids:
+            with lake.store.writing():
+                lake.store.index()  # queries look events up by name
         run.keep = bool(ids)
         run.summary.update(scenes=len(ids), events=held.total(), unknown=unknown)
     return TagReport(

@@ -46,7 +46,9 @@ def tag_rules(lake: Lake, rules: Iterable[Rule]) -> TagReport:
             unknown += len(mine) - len(sure)
             rows += [{**row, "run_id": run.id} for row in mine]
         names = ", ".join(literal(rule.name) for rule in rules)
-        lake.replace("events", rows, where=f"source = 'rule' and name in ({names})")
+        with lake.store.writing():
+            lake.replace("events", rows, where=f"source = 'rule' and name in ({names})")
+            lake.store.index()
         run.keep = bool(rules)
         run.summary.update(scenes=scenes, events=sum(held.values()), unknown=unknown)
     return TagReport(
