@@ -320,11 +320,11 @@ class Store:
         kinds = {index.name: index.index_type for index in data.describe_indices()}
         for column in _INDEXED.get(name, ()):
             index = f"{column}_idx"
-            kind = "Bitmap" if (name, column) in _BITMAPS else "BTree"
-            if kinds.get(index) != kind:
+            few = (name, column) in _BITMAPS
+            if kinds.get(index) != ("Bitmap" if few else "BTree"):
                 if index in kinds:  # a zone map, of an older Scenelake
                     data.drop_index(index)
-                data.create_scalar_index(column, kind.upper(), name=index)
+                data.create_scalar_index(column, "BITMAP" if few else "BTREE", name=index)
                 continue
             stats: Any = data.stats.index_stats(index)
             pieces = stats["num_indexed_rows_per_delta"]
