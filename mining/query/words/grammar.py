@@ -18,17 +18,19 @@ told with what is nearest to it.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn, TypeAlias
 
+from mining.query.classes import ALIASES, CLASSES
 from mining.query.mistakes import BadExpression
 from mining.query.parse import DEFAULT_COSINE
 from mining.query.tree import Call, Compare, Fact, Node, Not, Operator, Order, Place, Similar
 from mining.query.units import SI
 from mining.query.words import lexicon
-from mining.query.words.phrases import Form, Phrase, Phrases, classes_said, spelt
+from mining.query.words.phrases import PLURALS, Form, Phrase, Phrases, classes_said, spelt
 from mining.query.words.sentence import Clause, Denied, Group, Noun, Sentence, Step, Told
 from mining.query.words.tokens import (
     UNIT_WORDS,
@@ -91,6 +93,9 @@ _KNOWN = frozenset(
         rises lasting first second third fourth fifth exceeding half hundred point either having""",
     )
 )
+_FEW = 100
+"""How many phrases are compared with what is not understood."""
+_ARTICLES = ("a", "an", "the", "no", "another", "parked", "stopped", "second", "first")
 _ORDINALS = {w: n for n, w in enumerate(("first", "second", "third", "fourth", "fifth"), 1)}
 _UNSAID = {
     "every": "A query cannot say `every`; `no car brakes` or `at least three cars brake` can be asked.",
@@ -223,21 +228,27 @@ class _Reader:
         word = self.tokens[at].word
         if word in _UNSAID:
             return _UNSAID[word]
-        known = {
-            **{p: p for p in self.phrases.said},
-            **{" ".join(w): "" for w, _, many in classes_said() if not many},
-        }
+        if word in PLURALS:
+            return f"Say how many: `at least two {word}`."
+        if at and self.tokens[at - 1].word in _ARTICLES:
+            classes = difflib.get_close_matches(word, (*CLASSES, *ALIASES), n=1)
+            return (
+                f"Did you mean `{classes[0]}`?"
+                if classes
+                else f"Somebody is a {', '.join(CLASSES)}."
+            )
+        near = (word, *difflib.get_close_matches(word, self.phrases.said_with, n=2, cutoff=0.8))
+        known = [p for w in near for p in self.phrases.said_with.get(w, ())]
+        if not known and at:
+            known = self.phrases.said_with.get(self.tokens[at - 1].word, [])
         tries: list[tuple[float, str]] = []
-        for begin in range(max(0, at - 4), at + 1):
-            for end in range(at + 1, min(len(self.tokens), at + 5) + 1):
-                said = " ".join(_AGREE.get(t.word, t.word) for t in self.tokens[begin:end])
-                for guess in difflib.get_close_matches(said, known, n=2, cutoff=0.75):
-                    ratio = difflib.SequenceMatcher(None, said, guess).ratio()
-                    tries.append((ratio + 0.01 * len(guess.split()), guess))
-        best = list(dict.fromkeys(guess for _, guess in sorted(tries, reverse=True)))[:2]
-        if not best:
-            shown = next((p for p in self.phrases.said if word in p.split()), None)
-            best = [shown] if shown else []
+        for begin in range(max(0, at - 2), at + 1):
+            said = " ".join(_AGREE.get(t.word, t.word) for t in self.tokens[begin : at + 3])
+            match = difflib.SequenceMatcher(None, "", said)
+            for guess in known[:_FEW]:
+                match.set_seq1(guess)
+                tries.append((-match.ratio(), guess))
+        best = list(dict.fromkeys(guess for _, guess in sorted(tries)))[:2]
         told = " or ".join(f"`{_shown(guess)}`" for guess in best)
         return (
             f"Did you mean {told}?"
@@ -355,6 +366,8 @@ class _Reader:
                 step = self.compare(j) if slot == "{?}" else self.quantity(j, slot[1:-1])  # type: ignore[arg-type]
                 if step is not None and isinstance(step[0], Compare):
                     compare = step[0]
+                    if not compare.unit and self.word(step[1]) in _AMOUNTS:
+                        return None  # "with more than 20 agents" is a fact about the scene
             else:
                 if self.word(j) != slot:
                     return None
@@ -391,6 +404,8 @@ class _Reader:
             look(after + 1, "base", denied="not")
         else:
             denied, after = self.denial(after)
+            if word in ("does", "do", "did", *_IS):
+                self.reach(after)
             if word in ("does", "do", "did") and denied:
                 look(after, "base", denied=denied)
             elif word in _IS or word == "being":
@@ -448,7 +463,7 @@ class _Reader:
         return self.described(found, i, j, subject=subject)
 
     def ego(self, i: int) -> int | None:
-        ends = [i + len(words) for words in _egos() if self.said(i, *words)]
+        ends = [i + len(words) for words in _EGOS if self.said(i, *words)]
         return max(ends, default=None)
 
     def classed(self, i: int) -> tuple[Noun, int] | None:
@@ -780,7 +795,10 @@ class _Reader:
     def within(self, i: int) -> tuple[int, tuple[float, Place] | None]:
         if self.word(i) != "within":
             return i, None
-        found = self.seconds(i + 1) if number_at(self.tokens, i + 1) else None
+        told = self.quantity(i + 1, "<=")
+        if told is None or (SI.get(told[0].unit, ("s",))[0] != "s" and self.word(told[1]) == "of"):
+            return i, None  # "within 5 m of a truck" is a place
+        found = self.seconds(i + 1)
         return (i, None) if found is None else (found[1], (found[0], self.span(i, found[1])))
 
     def group(self, i: int, *, inherits: bool, commas: bool = True) -> tuple[Group, int]:
@@ -1039,8 +1057,9 @@ class _Reader:
     def once(self, first: bool, i: int, clause: Clause, j: int) -> tuple[Clause, int]:
         if not first:
             self.wrong(
-                self.span(i, j), f"`{self.text[slice(*self.span(i, j))]}` is said a second time"
-            )
+                self.span(i, j), f"`{self.text[slice(*self.span(i, j))]}` is said a second time",
+                hint="Say it once, or in two clauses.",
+            )  # fmt: skip
         return clause, j
 
     def times(self, i: int) -> tuple[Compare, int] | None:
@@ -1108,14 +1127,12 @@ def _shown(phrase: str) -> str:
     return phrase
 
 
-def _egos() -> Iterable[tuple[str, ...]]:
-    return _EGOS
-
-
+@functools.cache
 def _class_words() -> frozenset[str]:
     return frozenset(w for words, _, _ in classes_said() for w in words)
 
 
+@functools.cache
 def _other_words() -> frozenset[str]:
     tables: Sequence[Mapping[str, tuple[str, ...]]] = (
         lexicon.NAMED, lexicon.AMOUNTS, lexicon.VALUES, lexicon.MEASURES, lexicon.EVENTS,
@@ -1146,4 +1163,5 @@ def _other_words() -> frozenset[str]:
     )
 
 
+_AMOUNTS = frozenset(noun.split()[0] for nouns in lexicon.AMOUNTS.values() for noun in nouns)
 _EGOS = tuple(words for way in lexicon.EGO for words in spelt(way))

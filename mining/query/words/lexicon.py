@@ -43,7 +43,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*drive|move|go|travel|ride fast", "*drive|move|go|travel|ride at a| high speed", "be fast",
     ),
     "accelerating": ("*accelerate", "*gain speed", "*pick up speed", "*speed up"),
-    "braking": ("*brake", "*decelerate", "*slow down|"),
+    "braking": ("*brake", "*decelerate", "*slow down", "*slow"),
     "hard_brake": (
         "*brake|decelerate hard|harshly|heavily|sharply|strongly", "hard|harshly|heavily|sharply *brake",
         "*slam on the brakes", "*make|perform an emergency stop", "emergency *brake",
@@ -166,7 +166,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
     ),
     "oncoming_turn_conflict": (
         "*turn left across the path|way of {other}", "*turn left across|before {other}",
-        "*turn across the path|way of {other}", "*turn left| in front of {other}",
+        "*turn across the path|way of {other}", "*turn left in front of {other}",
         "*have an oncoming turn conflict with {other}", "*turn across oncoming traffic",
         "*turn left across oncoming traffic",
     ),
@@ -178,7 +178,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "be blocked", "be blocked by {other}", "*block {actor}", "*block the way|path|lane of {actor}",
         "be obstructed by {other}", "*obstruct {actor}",
     ),
-    "jaywalking": ("*jaywalk", "*walk on|in the road|street|roadway", "*walk across the road|street"),
+    "jaywalking": ("*jaywalk", "*walk on|in the road|street|roadway away+from|outside a|any|the crosswalk"),
     "waiting_for_pedestrian": ("*wait|stop for {other}", "*wait|stop for {other} to cross", "*wait for a crossing pedestrian"),
     "a_req": (
         "*have to brake very hard for {other}", "*need to brake very hard for {other}",
@@ -237,13 +237,13 @@ AT_SPEED = "speed"
 COMPARED: Mapping[str, tuple[str, ...]] = {
     "braking": (
         "*brake|decelerate harder|stronger|more than {>}", "*brake|decelerate at|with|by {?}",
-        "*brake|decelerate {?}", "*slow down at|with {?}",
+        "*slow down at|with {?}",
     ),
     "accelerating": (
-        "*accelerate harder|stronger|faster|more than {>}", "*accelerate at|with|by {?}", "*accelerate {?}",
+        "*accelerate harder|stronger|faster|more than {>}", "*accelerate at|with|by {?}",
     ),
     AT_SPEED: (
-        "*drive|move|go|travel|ride|be faster than {>}", "*drive|move|go|travel|ride at|with| {?}",
+        "*drive|move|go|travel|ride|be faster than {>}", "*drive|move|go|travel|ride at|with {?}",
         "*exceed {>}", "*have a speed {?}", "*have a speed of {?}", "*drive|move|go|travel|ride|be slower than {<}",
     ),
     "over_limit": (

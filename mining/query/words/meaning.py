@@ -384,20 +384,19 @@ class _Meaning:
         if name in _FALLS and compare.number > 0:
             turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(compare.op, compare.op)
             compare = replace(compare, op=turned, number=-compare.number)  # type: ignore[arg-type]
-        bound_ = PREDICATES[name].limits.get(_TOLD_FROM.get(name, ""))
-        if bound_ is not None and compare.op != "=":
-            value = compare.number * factor
-            low, upward = name in _LOWEST, compare.op in (">", ">=")
-            if (value < bound_ if low else value > bound_) or upward != low:
-                limit = f"{abs(bound_):g} {WRITTEN.get(unit, unit)}"
-                side = ("more" if low or name in _FALLS else "less") + f" than {limit}"
-                says = (
-                    "nothing" if (value < bound_) == low and upward == low else "what is not told"
-                )
-                self.wrong(
-                    compare.place, f"`{name}` is only told where it is {side}, so this asks {says}",
-                    hint=f"Ask for {side}.",
-                )  # fmt: skip
+        limit = PREDICATES[name].limits.get(_TOLD_FROM.get(name, ""))
+        if limit is None or compare.op == "=":
+            return compare
+        value = compare.number * factor
+        is_least, asks_more = name in _LOWEST, compare.op in (">", ">=")
+        within = value >= limit if is_least else value <= limit
+        if is_least != asks_more or not within:
+            side = "less" if not is_least and name not in _FALLS else "more"
+            told = f"{side} than {abs(limit):g} {WRITTEN.get(unit, unit)}"
+            self.wrong(
+                compare.place, f"`{name}` is only told where it is {told}",
+                hint=f"Ask for {told}, or leave the number out.",
+            )  # fmt: skip
         return compare
 
     def at_speed(self, told: Told, subject: Actor) -> Node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal, TypeAlias
@@ -48,17 +49,22 @@ class Phrases:
         by_word: Of each form, those that begin with a word; those that begin with a slot under it.
         words: Every word of any phrase.
         said: The phrases as a person would look them up.
+        said_with: Of each word, those in which it stands.
     """
 
     by_word: dict[tuple[Form, str], list[Phrase]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     said: dict[str, str] = field(default_factory=dict)
+    said_with: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, phrase: Phrase) -> None:
         """One more."""
         self.by_word.setdefault((phrase.form, phrase.words[0]), []).append(phrase)
         self.words.update(w for w in phrase.words if not w.startswith("{"))
-        self.said.setdefault(phrase.dictionary, phrase.means)
+        if phrase.dictionary not in self.said:
+            self.said[phrase.dictionary] = phrase.means
+            for word in dict.fromkeys(phrase.dictionary.split()):
+                self.said_with.setdefault(word, []).append(phrase.dictionary)
 
     def all(self) -> Iterator[Phrase]:
         """Each."""
@@ -95,13 +101,19 @@ def phrases(rules: Mapping[str, int]) -> Phrases:
     return made
 
 
-def spelt(way: str) -> list[tuple[str, ...]]:
+@functools.cache
+def spelt(way: str) -> tuple[tuple[str, ...], ...]:
     """A phrase with every choice made, in words as sentences are cut into."""
-    choices = [word.split("|") for word in way.split()]
-    return [
+    choices = [
+        [f"*{choice}" for choice in word[1:].split("|") if choice]
+        if word[0] == "*"
+        else word.split("|")
+        for word in way.split()
+    ]
+    return tuple(
         tuple(w for word in chosen for w in ([word] if word[:1] == "{" else _cut(word)))
         for chosen in product(*choices)
-    ]
+    )
 
 
 def _cut(word: str) -> list[str]:
@@ -131,8 +143,8 @@ def _verb_phrases(means: str, way: str) -> Iterator[Phrase]:
     for words in spelt(way.removeprefix("< ")):
         look_up = " ".join(words).replace("*", "")
         at = next((k for k, word in enumerate(words) if word.startswith("*")), None)
-        if at is None:
-            rest = tuple(word for word in words if word != "be")
+        if at is None or words[at] == "*be":
+            rest = tuple(word for word in words if word not in ("be", "*be"))
             yield _phrase(means, rest, "be", turned, look_up)
             continue
         for form, spellings in forms_of(words[at][1:]).items():
@@ -179,17 +191,17 @@ PLURALS = _plurals()
 """Class words in the plural, each with its singular."""
 
 
-def classes_said() -> Iterable[tuple[tuple[str, ...], str | None, bool]]:
+@functools.cache
+def classes_said() -> tuple[tuple[tuple[str, ...], str | None, bool], ...]:
     """Words for somebody, the class that they mean, whether they are many; the longest first."""
     longer = {
         "vulnerable road user": "vru", "motor vehicle": "vehicle", "traffic cone": "obstacle",
         "bicycle rider": "cyclist", "road user": None, "traffic participant": None, "agent": None,
         "actor": None,
     }  # fmt: skip
+    made: list[tuple[tuple[str, ...], str | None, bool]] = []
     for words, cls in longer.items():
-        yield tuple(words.split()), cls, False
-        yield tuple(f"{words}s".split()), cls, True
-    for word in (*CLASSES, *ALIASES):
-        yield (word,), ALIASES.get(word, word), False
-    for plural, word in PLURALS.items():
-        yield (plural,), ALIASES.get(word, word), True
+        made += [(tuple(words.split()), cls, False), (tuple(f"{words}s".split()), cls, True)]
+    made += [((word,), ALIASES.get(word, word), False) for word in (*CLASSES, *ALIASES)]
+    made += [((many,), ALIASES.get(word, word), True) for many, word in PLURALS.items()]
+    return tuple(made)
