@@ -304,7 +304,9 @@ class _Reader:
     ) -> tuple[Compare, int] | None:
         """A number with its unit, if it has one."""
         number = number_at(self.tokens, i)
-        if number is None:
+        if number is None and self.word(i) in ("a", "an") and self.word(i + 1) in UNIT_WORDS:
+            number = (1.0, i + 1)  # "within a minute"
+        if number is None or (self.word(i) in ("a", "an") and not unit_at(self.tokens, number[1])):
             return None
         value, j = number
         unit = unit_at(self.tokens, j)
@@ -391,7 +393,9 @@ class _Reader:
         def look(j: int, *forms: Form, denied: Denied) -> None:
             for form in forms:
                 for told, end in self.matches(form, j):
-                    found.append((replace(told, denied=denied, place=self.span(i, end)), end))
+                    bare = form if j == i else ""
+                    made = replace(told, denied=denied, bare=bare, place=self.span(i, end))
+                    found.append((made, end))
 
         word = self.word(i)
         after = i + 1
@@ -547,6 +551,8 @@ class _Reader:
             told = self.told(j)
             if told is None:
                 return asides, j
+            if asides and asides[-1].denied:
+                self.see_verb(asides[-1].denied, told[0])
             asides.append(told[0])
             j = told[1]
             while (place := self.place(j)) is not None:
@@ -828,6 +834,8 @@ class _Reader:
                     clause[0].place, f"Who `{self.text[slice(*clause[0].place)]}`? It may be either of two",
                     hint="Name them: `and the ego …`, or `and the truck …`.",
                 )  # fmt: skip
+            if clause[0].subject is None:
+                self.see_what_is_denied(clauses[-1], clause[0].told)
             clauses.append(clause[0])
             i = clause[1]
         if len(joins) > 1:
@@ -849,6 +857,20 @@ class _Reader:
                         hint=f"Say it first, of both: `{said}, …`.",
                     )  # fmt: skip
         return Group(clauses=tuple(clauses), any_of=any_of, place=self.span(begin, i)), i
+
+    def see_what_is_denied(self, before: Clause, told: Told | None) -> None:
+        """Whether a verb without a subject may be denied by what stands before it."""
+        denials = [t.denied for t in (before.told, *before.places) if t is not None and t.denied]
+        if denials and told is not None:
+            self.see_verb(denials[-1], told)
+
+    def see_verb(self, denied: Denied, told: Told) -> None:
+        if told.bare in (("base", "ing") if denied == "not" else ("base", "ing", "third", "past")):
+            said = self.text[slice(*told.place)]
+            self.wrong(
+                told.place, f"`{said}` may be denied too, or not",
+                hint="Name who does so, or say `and does not …` again.",
+            )  # fmt: skip
 
     def clause(self, i: int, *, inherits: bool) -> tuple[Clause, int] | None:
         """One clause with its asides."""
@@ -931,10 +953,12 @@ class _Reader:
         j = i + (self.word(i) in ("a", "an", "the", "no", "any"))
         for means, nouns in lexicon.EVENTS.items():
             for words in (w for noun in nouns for w in spelt(noun)):
-                if j == i or not self.said(j, *words):
+                if not self.said(j, *words):
                     continue
-                k = j + len(words)
-                who, other, k = self.of_whom(k)
+                begin = j + len(words)
+                who, other, k = self.of_whom(begin)
+                if j == i and k == begin:
+                    continue  # a verb, unless an article or somebody says that it is a noun
                 subject = who or Noun(who="anyone", words="", place=self.span(j, k))
                 told = Told(
                     means=means, other=other, place=self.span(j, k), denied="not" if none else ""
@@ -1104,6 +1128,8 @@ class _Reader:
 
 def _fact_node(means: str, place: Place) -> Node:
     """A fact as the lexicon says it."""
+    if means.startswith("not "):
+        return Not(_fact_node(means.removeprefix("not "), place), place=place)
     name, _, word = means.partition(" is ")
     return Fact(name, (word,), place=place) if word else Call(name, (), None, place=place)
 

@@ -305,15 +305,15 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "under clouds", "~it is cloudy|overcast", "~the weather is cloudy|overcast", "~the sky is cloudy|overcast",
     ),
     "weather is rain": (
-        "in|during the| rain", "in rainy weather|conditions", "~it rains|rained", "~it is|was raining|rainy",
+        "in|during|with the| rain", "in rainy weather|conditions", "~it rains|rained", "~it is|was raining|rainy",
         "~the weather is rain|rainy",
     ),
     "weather is snow": (
-        "in|during the| snow", "in snowy weather|conditions", "in|during snowfall", "~it snows|snowed",
+        "in|during|with the| snow", "in snowy weather|conditions", "in|during snowfall", "~it snows|snowed",
         "~it is|was snowing|snowy", "~the weather is snow|snowy",
     ),
     "weather is fog": (
-        "in|during the| fog", "in foggy weather|conditions", "~it is|was foggy", "~there is fog",
+        "in|during|with the| fog", "in foggy weather|conditions", "~it is|was foggy", "~there is fog",
         "~the weather is fog|foggy",
     ),
     "daylight is day": (

@@ -76,6 +76,7 @@ class Person:
     place: Place
     anyone: bool = False
     closed: str = ""
+    told: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> Actor:
@@ -226,16 +227,28 @@ class _Meaning:
         told = clause.told
         other = None if told.other is None else self.resolve(told.other, subject)
         core = self.call(told, subject, other)
+        places: list[Node] = []
+        for aside in sorted(clause.places, key=_place_order):
+            towards = other if aside.means in MEASURES else None
+            places.append(self.aside(aside, subject, towards))
+        lasting = clause.lasting
+        if told.denied == "never":
+            # "never stops at a stop sign" is of stops at stop signs
+            core, places = _and([core, *places], place=clause.place), []
+            if lasting is not None:
+                core, lasting = Lasting(core, lasting[0], lasting[1], place=clause.place), None
         if told.denied:
             self.see_denied(told)
             core = _denied(core, told)
         body = [core]
         for who, actor in ((noun, subject), (told.other, other)):
-            if who is not None and actor is not None:
+            again = {
+                p.name for p in self.people[:before]
+            }  # "the parked truck" only names it again
+            if who is not None and actor is not None and actor.name not in again:
                 body += [self.aside(aside, actor) for aside in who.asides]
-        for aside in sorted(clause.places, key=_place_order):
-            towards = other if aside.means in MEASURES else None
-            body.append(self.aside(aside, subject, towards))
+        clause = replace(clause, lasting=lasting)
+        body += places
         return self.shaped(clause, noun, subject, other, body, before)
 
     def shaped(
@@ -372,7 +385,12 @@ class _Meaning:
         compare = None if told.compare is None else self.comparison(name, told.compare)
         who = (other or Actor(SOMEONE), subject) if told.turned else (subject, other)
         two = name not in PREDICATES or len(PREDICATES[name].roles) > 1
-        actors = tuple(a for a in who if a is not None)[: 2 if two else 1]
+        if other is not None and not two:
+            self.wrong(
+                other.place, f"`{self.said(other.place)}` has no part in this: `{name}` is of one alone",
+                hint="Say in a clause of its own what they do.",
+            )  # fmt: skip
+        actors = tuple(a for a in who if a is not None)
         return Call(name, actors, compare, place=told.place)
 
     def comparison(self, name: str, compare: Compare) -> Compare:
@@ -452,6 +470,14 @@ class _Meaning:
                 noun.place, f"`{self.said(noun.place)}` may be either of {len(fits)}",
                 hint=f"Say `the first {noun.words}` or `the second {noun.words}`.",
             )  # fmt: skip
+        described = frozenset(f"{aside.denied} {aside.means}" for aside in noun.asides)
+        if not fits and described:
+            return self.introduce(noun).actor  # "the car behind the ego" is told by these words
+        if fits and not described <= fits[0].told:
+            self.wrong(
+                noun.place, f"`{self.said(noun.place)}` may be the one of whom was spoken, or another",
+                hint=f"Say `the {noun.words}` alone, or `another {noun.words}` and what it does.",
+            )  # fmt: skip
         if not fits:
             self.wrong(
                 noun.place, f"`{self.said(noun.place)}` is not one of whom was spoken",
@@ -530,6 +556,7 @@ class _Meaning:
             number += 1
             name = f"{letter}{number}"
         made = Person(name, noun.cls, noun.words, noun.place, noun.who == "anyone")
+        made.told = frozenset(f"{aside.denied} {aside.means}" for aside in noun.asides)
         self.people.append(made)
         return made
 

@@ -96,6 +96,9 @@ def phrases(rules: Mapping[str, int]) -> Phrases:
         for way in ways:
             for words in spelt(way.lstrip("~")):
                 made.add(_phrase(means, words, "whole" if way.startswith("~") else "fact"))
+                if way.startswith("~") and "is" in words:
+                    at = words.index("is") + 1
+                    made.add(_phrase(f"not {means}", (*words[:at], "not", *words[at:]), "whole"))
     for phrase in _measure_phrases():
         made.add(phrase)
     return made

@@ -49,6 +49,7 @@ class Told:
         other: Who else.
         compare: With what its value is compared.
         denied: Whether it is not so.
+        bare: In which form of the verb it is, if nothing such as `does` or `is` stands before.
         place: Where it stands.
     """
 
@@ -58,6 +59,7 @@ class Told:
     other: Noun | None = None
     compare: Compare | None = None
     denied: Denied = ""
+    bare: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

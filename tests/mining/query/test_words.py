@@ -130,7 +130,18 @@ SENTENCES = {
         "(braking(ego) then stopping(ego)) then reversing(ego)",
     "at night, a car cuts in or the ego brakes":
         "(cut_in(car c) or braking(ego)) and daylight is night",
+    "the ego never stops at a stop sign": "count(stopping(ego) and at_stop_sign(ego)) = 0",
+    "the ego does not brake and turns left": "not braking(ego) and turning_left(ego)",
+    "it is not raining and the ego brakes hard": "hard_brake(ego) and not weather is rain",
+    "the ego brakes within a minute after a car cuts in":
+        "cut_in(car c) before braking(ego) within 60 s",
+    "a cut-in by a bus followed by hard braking of the ego": "cut_in(bus b) then hard_brake(ego)",
     # More of who.
+    "a parked truck blocks the ego and then the parked truck sets off":
+        "(blocked_by(ego, truck t) and parked(t)) then starting(t)",
+    "the ego accelerates but the car behind it brakes":
+        "accelerating(ego) and braking(car c) and following(c, ego)",
+    "the vehicle ahead of the ego brakes hard": "hard_brake(vehicle v) and following(ego, v)",
     "the ego overtakes a truck that is parked": "overtake(ego, truck t) and parked(t)",
     "a pedestrian who jaywalks crosses in front of the ego":
         "crosses_in_front(pedestrian p, ego) and jaywalking(p)",
@@ -177,6 +188,11 @@ REFUSED = [
     ("a car overtakes a car and the car brakes", "the car", "either of 2", "the second car"),
     ("the third car brakes", "the third car", "only 0 so far", "in order"),
     ("a car cuts in in front of the ego, then it brakes", "it", "the car or the ego", "Name"),
+    ("a car cuts in and the car behind the ego brakes", "the car", "or another", "another car"),
+    ("the ego does not brake and turn left", "turn left", "denied too, or not", "does not"),
+    ("the ego turns left without braking or swerving", "swerving", "denied too, or not", "Name"),
+    ("the ego never brakes and turns left", "turns left", "denied too, or not", "Name"),
+    ("a hard brake by the ego in front of a truck", "a truck", "of one alone", "clause"),
     ("it brakes", "it", "nobody of whom was spoken", "Name"),
     ("a car does not brake", "a car", "nothing is said", "near the ego does not brake"),
     ("a car is outside the intersection", "a car", "nothing is said", "no car"),
@@ -261,6 +277,13 @@ def test_every_phrase_tells_of_what_there_is():
             continue
         for one in re.split(r" [|&] ", means.removeprefix("not ")):
             assert one in PREDICATES or one in FACTS or one == lexicon.AT_SPEED
+
+
+def test_phrases_name_somebody_where_the_predicate_has_a_second():
+    for phrase in phrases_known().all():
+        if phrase.names_somebody or phrase.turned:
+            name = phrase.means.removeprefix("not ")
+            assert len(PREDICATES[name].roles) == 2, phrase
 
 
 def test_a_predicate_that_comes_later_is_said_by_its_name(monkeypatch):
@@ -430,6 +453,14 @@ def test_any_text_is_understood_or_refused(text):
 
 
 UNNAMED = sorted(s for s in SENTENCES if not re.search(r"\b(split|dataset|scene)\b", s))
+
+
+@pytest.mark.parametrize(
+    "text", ["not " * 499, "a car that " * 180, "a car near " * 180, "the ego brakes and " * 105]
+)
+def test_long_sentences_end_soon(text):
+    assert refused_at(text) != "out of the text"
+    assert refused_at(text * 20) == text[:80]
 
 
 @given(
