@@ -246,6 +246,8 @@ class _Reader:
             said = " ".join(_AGREE.get(t.word, t.word) for t in self.tokens[begin : at + 3])
             match = difflib.SequenceMatcher(None, "", said)
             for guess in known[:_FEW]:
+                if guess in (said, word):
+                    continue
                 match.set_seq1(guess)
                 tries.append((-match.ratio(), guess))
         best = list(dict.fromkeys(guess for _, guess in sorted(tries)))[:2]
@@ -577,7 +579,7 @@ class _Reader:
     def fact(self, i: int) -> tuple[tuple[Node, ...], int] | None:
         """``at night``, ``not in the rain``, ``in rain or snow``, ``with more than 20 agents``."""
         if self.word(i) == "not":
-            inner = self.fact(i + 1)
+            inner = None if self.word(i + 1) == "not" else self.fact(i + 1)
             if inner is None:
                 return None
             facts, j = inner
@@ -631,7 +633,9 @@ class _Reader:
         else:
             return None
         j += self.word(j) == "the"
-        if not self.said(j, "scene") or j + 1 >= len(self.tokens):
+        quoted = j < len(self.tokens) and self.tokens[j].quoted
+        j -= quoted  # a name in quotes needs no `scene` before it
+        if not (quoted or self.said(j, "scene")) or j + 1 >= len(self.tokens):
             self.reach(j)
             return None
         scene, j = self.name_at(j + 1)
@@ -824,6 +828,12 @@ class _Reader:
             if j == i or (bare and not commas) or (word == "and" and self.link(i) is not None):
                 break
             clause = self.clause(j, inherits=True)
+            if clause is None and word == "and":
+                clause = self.also_at(clauses[-1], j)
+                if clause is not None:
+                    joins.setdefault("and", comma)
+                    clauses[-1:], i = [clause[0]], clause[1]
+                    continue
             if clause is None:
                 self.reach(j)
                 break
@@ -857,6 +867,20 @@ class _Reader:
                         hint=f"Say it first, of both: `{said}, …`.",
                     )  # fmt: skip
         return Group(clauses=tuple(clauses), any_of=any_of, place=self.span(begin, i)), i
+
+    def also_at(self, clause: Clause, i: int) -> tuple[Clause, int] | None:
+        """``… near a bus and near a car``: the clause with one more place."""
+        found = self.place(i)
+        if found is None or clause.told is None:
+            return None
+        told, j = found
+        denied = any(t.denied for t in (clause.told, *clause.places))
+        if denied or _ends_in_relative(clause):
+            self.wrong(
+                told.place, f"`{self.text[slice(*told.place)]}` may be meant of two things",
+                hint="Say it in full: `and the ego is near a car`.",
+            )  # fmt: skip
+        return self.asides(replace(clause, places=(*clause.places, told)), j, i)
 
     def see_what_is_denied(self, before: Clause, told: Told | None) -> None:
         """Whether a verb without a subject may be denied by what stands before it."""

@@ -131,7 +131,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
     "heading_toward": (
         "*head|drive|move|walk|run|ride|go|steer|come toward|towards {other}", "*head for {other}",
     ),
-    "closing": ("*approach {other}", "*close in on {other}", "*get|come closer to {other}", "*near {other}"),
+    "closing": ("*approach {other}", "*close in on {other}", "*get|come closer to {other}"),
     "count_near": (
         "be surrounded by vehicles|cars", "be hemmed in", "*have many vehicles|cars nearby|near it",
         "be surrounded",

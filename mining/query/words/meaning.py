@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from mining.predicates import PREDICATES
-from mining.query.classes import CLASSES
+from mining.query.classes import CLASSES, SYMMETRIC
 from mining.query.facts import FACTS
 from mining.query.mistakes import BadExpression
 from mining.query.tree import (
@@ -227,6 +227,16 @@ class _Meaning:
         told = clause.told
         other = None if told.other is None else self.resolve(told.other, subject)
         core = self.call(told, subject, other)
+        if noun.words == "they" and noun.who == "it" and other is None and told.means in SYMMETRIC:
+            self.wrong(
+                noun.place, "`they` may be two of whom was spoken, or one and somebody else",
+                hint="Say who and with whom: `the car collides with the ego`.",
+            )  # fmt: skip
+        if told.means == "stopping" and clause.lasting is not None and clause.lasting[0] == ">=":
+            self.wrong(
+                told.place, f"`{self.said(told.place)}` is the braking until one stands",
+                hint="Say `is stopped for at least …`.",
+            )  # fmt: skip
         places: list[Node] = []
         for aside in sorted(clause.places, key=_place_order):
             towards = other if aside.means in MEASURES else None
@@ -512,15 +522,20 @@ class _Meaning:
     def pronoun(self, noun: Noun, subject: Actor | None) -> Actor:
         """The last one who fits."""
         found: str | None = None
-        for names in reversed(self.lately):
+        said = reversed(self.lately)
+        if noun.words in ("they", "them"):  # may be several, so all of whom was spoken
+            said = reversed([[name for names in self.lately for name in names]])
+        for names in said:
             fits = [
                 name for name in dict.fromkeys(names)
                 if (subject is None or name != subject.name) and self.fits(name, noun.words)
             ]  # fmt: skip
             if len(fits) > 1:
-                said = " or ".join(f"the {self.words(name)}" for name in fits)
+                either = " or ".join(f"the {self.words(name)}" for name in fits)
                 self.wrong(
-                    noun.place, f"`{noun.words}` may be {said}", hint="Name the one that is meant."
+                    noun.place,
+                    f"`{noun.words}` may be {either}",
+                    hint="Name the one that is meant.",
                 )
             if fits:
                 found = fits[0]

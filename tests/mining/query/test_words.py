@@ -136,6 +136,12 @@ SENTENCES = {
     "the ego brakes within a minute after a car cuts in":
         "cut_in(car c) before braking(ego) within 60 s",
     "a cut-in by a bus followed by hard braking of the ego": "cut_in(bus b) then hard_brake(ego)",
+    "the ego is near a bus and near a car and brakes":
+        "near(ego, bus b) and near(ego, car c) and braking(ego)",
+    'scenes similar to "night ride" where the ego brakes':
+        'braking(ego) and similar to "night ride" >= 0.8',
+    "a pedestrian crosses in front of us and they jaywalk":
+        "crosses_in_front(pedestrian p, ego) and jaywalking(p)",
     # More of who.
     "a parked truck blocks the ego and then the parked truck sets off":
         "(blocked_by(ego, truck t) and parked(t)) then starting(t)",
@@ -193,6 +199,10 @@ REFUSED = [
     ("the ego turns left without braking or swerving", "swerving", "denied too, or not", "Name"),
     ("the ego never brakes and turns left", "turns left", "denied too, or not", "Name"),
     ("a hard brake by the ego in front of a truck", "a truck", "of one alone", "clause"),
+    ("a car brakes and another car brakes and they stop", "they", "the car or the car", "Name"),
+    ("a car brakes near the ego and they collide", "they", "two of whom", "with whom"),
+    ("the ego stops for at least 5 s", "stops", "until one stands", "is stopped"),
+    ("the ego is not near a bus and near a car", "near a car", "of two things", "in full"),
     ("it brakes", "it", "nobody of whom was spoken", "Name"),
     ("a car does not brake", "a car", "nothing is said", "near the ego does not brake"),
     ("a car is outside the intersection", "a car", "nothing is said", "no car"),
