@@ -150,6 +150,11 @@ class _Meaning:
             withins += self.withins(before)  # "brakes within 3 s after a car cuts in"
         second = self.group(step.group)
         if node is None or second is None:
+            if step.order != "overlaps":
+                self.wrong(
+                    step.group.place, "What is so of a whole scene comes neither before nor after",
+                    hint="Say it by `and`, `while`, or beside what happens: `… at night`.",
+                )  # fmt: skip
             return node or second
         if len(withins) > 1:
             self.wrong(

@@ -203,6 +203,8 @@ REFUSED = [
     ("a car brakes near the ego and they collide", "they", "two of whom", "with whom"),
     ("the ego stops for at least 5 s", "stops", "until one stands", "is stopped"),
     ("the ego is not near a bus and near a car", "near a car", "of two things", "in full"),
+    ("a truck reverses, then it rains", "it rains", "neither before nor after", "while"),
+    ("the ego brakes then at night", "at night", "neither before nor after", "at night"),
     ("it brakes", "it", "nobody of whom was spoken", "Name"),
     ("a car does not brake", "a car", "nothing is said", "near the ego does not brake"),
     ("a car is outside the intersection", "a car", "nothing is said", "no car"),
@@ -462,7 +464,7 @@ def test_any_text_is_understood_or_refused(text):
     assert refused_at(text) != "out of the text"
 
 
-UNNAMED = sorted(s for s in SENTENCES if not re.search(r"\b(split|dataset|scene)\b", s))
+UNNAMED = sorted(s for s in SENTENCES if not re.search(r"\b(split|dataset|scene)\b|\"", s))
 
 
 @pytest.mark.parametrize(
