@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.common import Json, Seed, open_lake
-from cli.output import count, print_json, print_line, print_table, progress, tell
+from cli.output import count, plain, print_json, print_line, print_table, progress, tell
+
+if TYPE_CHECKING:
+    from mining.query.find import FindReport
 
 app = typer.Typer(
     help="Find things: tags, neighbours, clusters, the long tail, gaps.",
@@ -184,9 +187,52 @@ def find(
         print_json({"query": query, "plan": text}) if json else print_line(text)
         return
     report = run(lake, query, limit=limit, rules=told)
-    if json:
-        print_json(report)
+    print_json(report) if json else _print_matches(report)
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    sentence: Annotated[
+        str, typer.Argument(help="Such as: a car cuts in, then the ego brakes hard within 3 s")
+    ] = "",
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Matches to tell.")] = 100,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Tell how the query is understood and run; run nothing."),
+    ] = False,
+    vocabulary: Annotated[
+        bool, typer.Option("--vocabulary", help="List every phrase that is understood.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Where a situation occurs, asked for in plain English; what is not understood is refused."""
+    from mining.query.find import explain as plan
+    from mining.query.find import find as run
+    from mining.query.rules import rules_of
+    from mining.query.words import translate
+    from mining.query.words import vocabulary as phrases
+
+    if vocabulary:
+        rows = [{"means": means, "say": said} for means, said in phrases()]
+        print_json(rows) if json else print_table(rows)
         return
+    lake = open_lake(context)
+    query = translate(sentence, rules=rules_of(lake))
+    tell(f"understood: {query}")
+    if explain:
+        text = plan(lake, query)
+        told = {"words": sentence, "query": str(query), "plan": text}
+        print_json(told) if json else print_line(text)
+        return
+    report = run(lake, query, limit=limit)
+    if json:
+        print_json({"words": sentence, **plain(report)})
+    else:
+        _print_matches(report)
+
+
+def _print_matches(report: FindReport) -> None:
     tell(
         f"{report.query}\n{count(report.total, 'match', 'matches')} in "
         f"{count(report.scenes, 'scene')} of {report.searched:,}."
