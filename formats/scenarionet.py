@@ -23,13 +23,12 @@ converters of github.com/metadriverse/scenarionet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 from jaxtyping import Float, Int
 
 from formats.files import plain_name
@@ -39,7 +38,8 @@ from formats.registry import Rejected
 from formats.safe_pickle import load
 from formats.tree import head, matching
 from formats.waymo import LIGHTS
-from formats.waymo_map import BOUNDARY_COVER, METRES_PER_SECOND_IN_MPH, nearest_on
+from formats.waymo_boundaries import BOUNDARY_COVER, Boundaries, Stretch
+from formats.waymo_map import METRES_PER_SECOND_IN_MPH
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.polylines import project
@@ -480,19 +480,29 @@ def _map(
     shaped = [shape for shape in shapes.values() if shape is not None]
     names, notes = distinct((str(key) for key in usable), "map feature")
     lines = {
-        str(key): shapely.LineString(points)
+        str(key): points
         for key, (layer, points, _) in zip(usable, shaped, strict=True)
         if layer in (MapLayer.ROAD_LINE, MapLayer.ROAD_EDGE) and len(points) > 1
     }
-    features, partly, derived = [], 0, 0
+    boundaries = Boundaries(lines)
+    asked: list[tuple[int | None, int | None]] = []
+    partly = 0
+    for feature, (layer, points, _) in zip(usable.values(), shaped, strict=True):
+        at: tuple[int | None, int | None] = (None, None)
+        if layer is MapLayer.LANE:
+            beside = [feature.get(f"{side}_boundaries") or () for side in ("left", "right")]
+            places = [boundaries.ask(points, _stretches(side, lines)) for side in beside]
+            partly += sum(p is None and bool(b) for p, b in zip(places, beside, strict=True))
+            at = (places[0], places[1])
+        asked.append(at)
+    drawn = boundaries.drawn()
+    features, derived = [], 0
     for index, (source_id, feature) in enumerate(zip(names, usable.values(), strict=True)):
         layer, points, has_z = shaped[index]
-        left = right = None
+        left, right = (None if place is None else drawn[place] for place in asked[index])
         if layer is MapLayer.LANE:
             if lifted and has_z:
                 points, has_z = points * (1.0, 1.0, 0.0), False
-            left, right, missed = _boundaries(feature, points, lines)
-            partly += missed
             if left is None and right is None and "polygon" in feature:
                 left, right = _sides(feature["polygon"], points)
                 derived += left is not None
@@ -564,39 +574,12 @@ def _flat(xy: Float[Array, "points 2"]) -> Float[Array, "points 3"]:
     return points
 
 
-def _boundaries(
-    lane: Mapping[str, Any],
-    points: Float[Array, "points 3"],
-    lines: Mapping[str, shapely.LineString],
-) -> tuple[Array | None, Array | None, int]:
-    """Left and right boundary, and how many had to be dropped."""
-    left, right = (
-        _boundary(points, lane.get(f"{side}_boundaries") or (), lines)
-        for side in ("left", "right")
-    )
-    missed = (left is None and bool(lane.get("left_boundaries"))) + (
-        right is None and bool(lane.get("right_boundaries"))
-    )
-    return left, right, missed
-
-
-def _boundary(
-    points: Float[Array, "points 3"],
-    segments: Sequence[Mapping[str, Any]],
-    lines: Mapping[str, shapely.LineString],
-) -> Float[Array, "flanked 3"] | None:
-    """What lies beside a lane's points, where segments flank nearly all of them."""
-    beside: dict[int, shapely.LineString] = {}
-    for segment in segments:
-        line = lines.get(str(segment["boundary_feature_id"]))
-        if line is not None:
-            begin, end = int(segment["lane_start_index"]), int(segment["lane_end_index"])
-            for at in range(max(begin, 0), min(end + 1, len(points))):
-                beside[at] = line
-    flanked = sorted(beside)
-    if len(flanked) < max(2, BOUNDARY_COVER * len(points)):
-        return None
-    return nearest_on(np.array([beside[at] for at in flanked]), points[flanked])
+def _stretches(told: Sequence[Mapping[str, Any]], lines: Container[str]) -> Iterator[Stretch]:
+    """Those of lines that are known."""
+    for segment in told:
+        line = str(segment["boundary_feature_id"])
+        if line in lines:
+            yield line, int(segment["lane_start_index"]), int(segment["lane_end_index"])
 
 
 def _sides(

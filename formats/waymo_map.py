@@ -1,31 +1,31 @@
 """Waymo's map messages as features and their graph; Scenario and Frame hold the same ones.
 
-Lanes name the painted lines and road edges beside them by stretches of their own points; a boundary
-of the lane is made of the nearest points of those features. Source: ``map.proto`` of
+Lanes name the painted lines and road edges beside them by stretches of their own points
+(:mod:`formats.waymo_boundaries`). Source: ``map.proto`` of
 github.com/waymo-research/waymo-open-dataset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
-import shapely
 from jaxtyping import Float
 
 from formats.names import distinct
 from formats.waymo import LAYERS
+from formats.waymo_boundaries import BOUNDARY_COVER, Boundaries
 from formats.waymo_protos import enum_words
 from geometry.arrays import Array
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, Note, RoadMap
 
 METRES_PER_SECOND_IN_MPH = 0.44704  # exact: 1609.344 m / 3600 s
-BOUNDARY_COVER = 0.9  # share of a lane's points that a boundary must flank to be kept
 _XYZ = attrgetter("x", "y", "z")
+_STRETCH = attrgetter("boundary_feature_id", "lane_start_index", "lane_end_index")
 
 LANE_TYPES = {
     "TYPE_UNDEFINED": LaneType.UNKNOWN,
@@ -51,16 +51,11 @@ def read_map(messages: Sequence[Any], source_map_id: str) -> tuple[RoadMap, list
     if not usable:
         return RoadMap.none(), []
     names, notes = distinct((str(feature.id) for feature in usable), "map feature")
-    lines = {
-        feature.id: shapely.LineString(points)
-        for feature, (kind, points) in zip(usable, shapes, strict=True)
-        if kind in ("road_line", "road_edge") and len(points) > 1
-    }
-    features, partly = [], 0
-    for index, feature in enumerate(usable):
-        made, missed = _feature(feature, *shapes[index], names[index], index, lines)
-        features.append(made)
-        partly += missed
+    sides, partly = _sides(usable, shapes)
+    features = [
+        _feature(feature, *shapes[index], names[index], index, sides[index])
+        for index, feature in enumerate(usable)
+    ]
     edges, dangling = _edges(usable)
     if empty := len(messages) - len(usable):
         reason = "map features without usable points"
@@ -96,9 +91,8 @@ def _feature(
     points: Float[Array, "points 3"],
     name: str,
     index: int,
-    lines: dict[int, shapely.LineString],
-) -> tuple[MapFeature, int]:
-    """The feature, and how many of its boundaries had to be dropped."""
+    sides: tuple[Array | None, Array | None],
+) -> MapFeature:
     layer = LAYERS[kind]
     if layer is not MapLayer.LANE:
         word = kind
@@ -106,74 +100,50 @@ def _feature(
             word = enum_words("RoadLine.RoadLineType")[feature.road_line.type]
         elif kind == "road_edge":
             word = enum_words("RoadEdge.RoadEdgeType")[feature.road_edge.type]
-        made = MapFeature(
+        return MapFeature(
             feature_id=index, source_id=name, layer=layer, points=points,
             source_type=word,
         )  # fmt: skip
-        return made, 0
     lane = feature.lane
     word = enum_words("LaneCenter.LaneType")[lane.type]
-    left = _boundary(points, lane.left_boundaries, lines)
-    right = _boundary(points, lane.right_boundaries, lines)
-    made = MapFeature(
+    return MapFeature(
         feature_id=index,
         source_id=name,
         layer=layer,
         points=points,
-        left=left,
-        right=right,
+        left=sides[0],
+        right=sides[1],
         lane_type=LANE_TYPES[word],
         source_type=f"{word} interpolating" if lane.interpolating else word,
         speed_limit=lane.speed_limit_mph * METRES_PER_SECOND_IN_MPH or None,
     )
-    missed = (left is None and len(lane.left_boundaries) > 0) + (
-        right is None and len(lane.right_boundaries) > 0
-    )
-    return made, missed
 
 
-def _boundary(
-    points: Float[Array, "points 3"], segments: Sequence[Any], lines: dict[int, shapely.LineString]
-) -> Float[Array, "flanked 3"] | None:
-    """What lies beside a lane's points, where segments flank nearly all of them."""
-    beside: dict[int, shapely.LineString] = {}
-    for segment in segments:
-        if segment.boundary_feature_id in lines:
-            for at in range(max(segment.lane_start_index, 0), segment.lane_end_index + 1):
-                beside[at] = lines[segment.boundary_feature_id]
-    flanked = sorted(at for at in beside if at < len(points))
-    if len(flanked) < max(2, BOUNDARY_COVER * len(points)):
-        return None
-    return nearest_on(np.array([beside[at] for at in flanked]), points[flanked])
-
-
-def nearest_on(line: Any, points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
-    """The nearest point of a line to each point, in the plane, with the line's own height.
-
-    Args:
-        line: A shapely line, or an array of one a point.
-        points: [m].
-    """
-    lines = list(np.broadcast_to(np.asarray(line, dtype=object), len(points)))
-    begins = [k for k in range(len(lines)) if not k or lines[k] is not lines[k - 1]]
-    made = [
-        _nearest(np.asarray(shapely.get_coordinates(lines[a], include_z=True)), points[a:b, :2])
-        for a, b in pairwise([*begins, len(lines)])
-    ]
-    return np.concatenate(made) if made else np.zeros((0, 3))
-
-
-def _nearest(line: Float[Array, "corners 3"], xy: Float[Array, "points 2"]) -> Array:
-    """By the perpendicular onto every segment."""
-    start, step = line[:-1], np.diff(line, axis=0)
-    dx, dy = step[:, 0], step[:, 1]
-    along = np.maximum(dx * dx + dy * dy, np.finfo(np.float64).tiny)
-    x, y = xy[:, :1] - start[:, 0], xy[:, 1:] - start[:, 1]
-    share = np.clip((x * dx + y * dy) / along, 0.0, 1.0)
-    x -= share * dx
-    y -= share * dy
-    best = (x * x + y * y).argmin(axis=1)
-    return np.asarray(start[best] + share[np.arange(len(xy)), best, None] * step[best])
+def _sides(
+    usable: Sequence[Any], shapes: Sequence[tuple[str, Float[Array, "points 3"]]]
+) -> tuple[list[tuple[Array | None, Array | None]], int]:
+    """Left and right boundary of each feature, and how many had to be dropped."""
+    lines = {
+        feature.id: points
+        for feature, (kind, points) in zip(usable, shapes, strict=True)
+        if kind in ("road_line", "road_edge") and len(points) > 1
+    }
+    boundaries = Boundaries(lines)
+    asked: list[tuple[int | None, int | None]] = []
+    missed = 0
+    for feature, (kind, points) in zip(usable, shapes, strict=True):
+        told = (
+            (feature.lane.left_boundaries, feature.lane.right_boundaries) if kind == "lane" else ()
+        )
+        sides = [boundaries.ask(points, map(_STRETCH, side)) if side else None for side in told]
+        missed += sum(bool(side) and at is None for side, at in zip(told, sides, strict=True))
+        left, right = sides or (None, None)
+        asked.append((left, right))
+    drawn = boundaries.drawn()
+    return [
+        (None if left is None else drawn[left], None if right is None else drawn[right])
+        for left, right in asked
+    ], missed
 
 
 def _edges(usable: Sequence[Any]) -> tuple[Array, int]:

@@ -28,11 +28,11 @@ from formats.names import distinct
 from formats.registry import Rejected
 from formats.tfrecord import write_records
 from formats.waymo import CLASSES, LAYERS, LIGHTS, logs_of, split_of, text, tfrecords
+from formats.waymo_boundaries import nearest_on
 from formats.waymo_map import (
     LANE_TYPES,
     METRES_PER_SECOND_IN_MPH,
     SHAPE_FIELD,
-    nearest_on,
     read_map,
 )
 from formats.waymo_protos import enum_words, message_class, scenario_class
@@ -504,7 +504,7 @@ class _Painted:
         self, points: Float[Array, "points 3"], boundary: Float[Array, "boundary 3"]
     ) -> list[tuple[int, int, int]]:
         """(first, last, feature) for stretches of a lane's points with a line beside them."""
-        nearest = nearest_on(shapely.LineString(boundary), points)
+        nearest = nearest_on([boundary], np.zeros(len(points), dtype=np.int64), points)
         rows, found = self._tree.query_nearest(
             shapely.points(nearest[:, :2]), max_distance=ON_LINE_M, all_matches=False
         )
