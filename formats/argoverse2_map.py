@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ CENTRE_SPACING = 2.0  # [m] of a centre line that is made from the boundaries
 HALF_LANE = 1.75  # [m] where a boundary must be made up, which the extras say
 MARK_REACH = 0.5  # [m] farthest a painted line may lie from the boundary it marks
 
+_XYZ = itemgetter("x", "y", "z")
 _WRITTEN_AS = {
     LaneType.UNKNOWN: "VEHICLE",
     LaneType.VEHICLE: "VEHICLE",
@@ -300,7 +302,7 @@ def _between(left: Array, right: Array) -> Array:
 
 
 def _points(items: Sequence[Mapping[str, float]]) -> Float[Array, "points 3"]:
-    return np.array([[p["x"], p["y"], p["z"]] for p in items], dtype=np.float64).reshape(-1, 3)
+    return np.array([*map(_XYZ, items)], dtype=np.float64).reshape(-1, 3)
 
 
 # ── The extras ───────────────────────────────────────────────────────────────────────────────────

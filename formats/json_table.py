@@ -118,17 +118,21 @@ class JsonTable:
             UnreadableFile: The file was changed meanwhile.
         """
         wanted = hash(key)
-        first = int(np.searchsorted(self._keys, wanted, side="left"))
-        while first < len(self._keys) and self._keys[first] == wanted:
-            begin, length = int(self._begins[first]), int(self._lengths[first])
-            data = os.pread(self._file.fileno(), length, begin)
+        first = int(self._keys.searchsorted(wanted))
+        last = first
+        while last < len(self._keys) and self._keys[last] == wanted:
+            last += 1
+        places = zip(
+            self._begins[first:last].tolist(), self._lengths[first:last].tolist(), strict=True
+        )
+        file = self._file.fileno()
+        for begin, length in places:
             try:
-                record, _ = _DECODE(data.decode())
+                record, _ = _DECODE(os.pread(file, length, begin).decode())
             except ValueError as error:
                 raise UnreadableFile(self.path, "was changed while it was read") from error
             if record.get(self.by) == key:  # else another value with the same hash
                 yield record
-            first += 1
 
 
 def _with_jumps(path: Path) -> BinaryIO:

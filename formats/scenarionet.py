@@ -491,7 +491,10 @@ def _map(
         at: tuple[int | None, int | None] = (None, None)
         if layer is MapLayer.LANE:
             beside = [feature.get(f"{side}_boundaries") or () for side in ("left", "right")]
-            places = [boundaries.ask(points, _stretches(side, lines)) for side in beside]
+            places = [
+                boundaries.ask(points, _stretches(side, lines)) if side else None
+                for side in beside
+            ]
             partly += sum(p is None and bool(b) for p, b in zip(places, beside, strict=True))
             at = (places[0], places[1])
         asked.append(at)

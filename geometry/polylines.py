@@ -11,8 +11,10 @@ from geometry.arrays import Array
 
 def arc_length(line: Float[Array, "points dims"]) -> Float[Array, " points"]:
     """Distance along the line to each of its points, beginning at 0 [m]."""
-    steps = np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1)
-    return np.concatenate([[0.0], np.cumsum(steps)])
+    dx, dy = np.diff(line[:, 0]), np.diff(line[:, 1])
+    along = np.zeros(len(dx) + 1)
+    along[1:] = np.cumsum(np.sqrt(dx * dx + dy * dy))
+    return along
 
 
 def without_repeats(line: Float[Array, "points dims"]) -> Float[Array, "kept dims"]:
@@ -28,12 +30,17 @@ def resample(line: Float[Array, "points dims"], count: int) -> Float[Array, "cou
     s = arc_length(line)
     if s[-1] <= 0.0:
         return np.repeat(line[:1], count, axis=0)
-    return at(line, np.linspace(0.0, s[-1], count))
+    return _interpolated(line, s, np.linspace(0.0, s[-1], count))
 
 
 def at(line: Float[Array, "points dims"], s: Float[Array, " many"]) -> Float[Array, "many dims"]:
     """Points at the given distances along the line; beyond its ends, the end points."""
-    along = arc_length(line)
+    return _interpolated(line, arc_length(line), s)
+
+
+def _interpolated(
+    line: Float[Array, "points dims"], along: Float[Array, " points"], s: Float[Array, " many"]
+) -> Float[Array, "many dims"]:
     return np.stack([np.interp(s, along, line[:, k]) for k in range(line.shape[1])], axis=-1)
 
 
@@ -75,13 +82,15 @@ def project(
         raise ValueError(f"A line of {len(line)} points has no direction; two are needed.")
     start, step = line[:-1, :2], np.diff(line[:, :2], axis=0)
     length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
-    offset = xy[:, None, :] - start[None]
-    along = np.clip(np.einsum("nsk,sk->ns", offset, step / length[:, None]), 0.0, length)
-    nearest_points = start[None] + along[..., None] * (step / length[:, None])[None]
-    distance = np.linalg.norm(xy[:, None, :] - nearest_points, axis=-1)
+    unit = step / length[:, None]
+    x, y = xy[:, :1] - start[:, 0], xy[:, 1:] - start[:, 1]
+    along = np.clip(x * unit[:, 0] + y * unit[:, 1], 0.0, length)
+    away_x = xy[:, :1] - (start[:, 0] + along * unit[:, 0])
+    away_y = xy[:, 1:] - (start[:, 1] + along * unit[:, 1])
+    distance = np.sqrt(away_x * away_x + away_y * away_y)
     best = distance.argmin(axis=1)
     rows = np.arange(len(xy))
-    cross = step[best, 0] * offset[rows, best, 1] - step[best, 1] * offset[rows, best, 0]
+    cross = step[best, 0] * y[rows, best] - step[best, 1] * x[rows, best]
     side = np.where(cross >= 0.0, 1.0, -1.0)
     s = arc_length(line)[best] + along[rows, best]
     return s, side * distance[rows, best], np.arctan2(step[best, 1], step[best, 0])
