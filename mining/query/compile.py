@@ -219,10 +219,11 @@ class _Work:
         columns = "".join(f", e.{role} AS {self.columns[a.name]}" for a, role in told)
         told_so = f"name = {literal(node.name)} AND source = 'rule' AND truth = 'true'"
         events = f"(SELECT * FROM events WHERE {told_so}"
-        if node.name in SYMMETRIC:
-            events += (
-                "\n    UNION ALL SELECT * REPLACE (other_id AS actor_id, actor_id AS other_id)"
-                f" FROM events WHERE {told_so}"
+        if node.name in SYMMETRIC:  # each row both ways, of one scan
+            events = (
+                "(SELECT * REPLACE (if(turned, other_id, actor_id) AS actor_id,"
+                " if(turned, actor_id, other_id) AS other_id)\n"
+                f"    FROM events, (VALUES (false), (true)) ways(turned) WHERE {told_so}"
             )
         where = []
         joins = ""
