@@ -403,6 +403,10 @@ IRREGULAR: Mapping[str, tuple[str, ...]] = {
 """Third person, -ing, past, participle."""
 
 
+_NOUNS = frozenset({"is_ego", "category", "vru"})
+"""Said by the noun: the ego, a pedestrian."""
+
+
 def phrases_of(rules: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """What is said by its name alone, because nobody has told how else: later predicates, and rules.
 
@@ -417,11 +421,11 @@ def phrases_of(rules: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
         for table in (DOES, PLACES, COMPARED, MEASURES, FACTS)
         for what, phrases in table.items()
         if phrases
-        for name in what.replace("|", " ").replace("&", " ").split()
+        for name in what.split(" is ")[0].replace("|", " ").replace("&", " ").split()
     }
-    names = {name: len(p.roles) for name, p in PREDICATES.items() if name not in said} | dict(
-        rules
-    )
+    names = {
+        name: len(p.roles) for name, p in PREDICATES.items() if name not in said | _NOUNS
+    } | dict(rules)
     ends = {0: ("~{}",), 1: ("be {}", "*{}")}
     return {
         name: tuple(

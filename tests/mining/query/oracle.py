@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
-from mining.query.check import bound
+from mining.query.check import bound, named
 from mining.query.tree import (
     EGO,
     And,
@@ -154,7 +154,7 @@ def compares(value: float, compare: Compare) -> bool:
 def chosen_of(world: World, part: Node, who: Mapping[str, int], surely: bool) -> list[Interval]:
     """When it holds for anyone whom the chosen actors leave open."""
     free = sorted(bound(part) - set(who))
-    rest = [i for i in world.others if i not in who.values()]
+    rest = others_than(world, part, who)
     return [
         run
         for chosen in permutations(rest, len(free))
@@ -164,6 +164,12 @@ def chosen_of(world: World, part: Node, who: Mapping[str, int], surely: bool) ->
     ]
 
 
+def others_than(world: World, part: Node, who: Mapping[str, int]) -> list[int]:
+    """Whom the part's own variables may be: anyone but those that the part names beside them."""
+    taken = {who[name] for name in named(part) if name in who}
+    return [i for i in world.others if i not in taken]
+
+
 def counted(world: World, node: Count, who: Mapping[str, int], surely: bool) -> list[Interval]:
     """When, or whether, there are so many."""
     op, n = node.compare.op, node.compare.number
@@ -171,7 +177,7 @@ def counted(world: World, node: Count, who: Mapping[str, int], surely: bool) -> 
         raise AssertionError("asked of whole scenes by `numbers`")
     least = n + (op == ">")
     free = sorted(bound(node.part) - set(who))
-    rest = [i for i in world.others if i not in who.values()]
+    rest = others_than(world, node.part, who)
     rows: list[tuple[tuple[int, ...], Interval]] = []
     for chosen in permutations(rest, len(free)):
         env = {**who, **dict(zip(free, chosen, strict=True))}
