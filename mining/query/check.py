@@ -395,9 +395,14 @@ class _Check:
                             hint=f"Say first who `{name}` is, as in `near({name}, ego) and …`, or "
                             "take two names.",
                         )
+                here = bound(node)
                 for place, part in enumerate(parts):
                     others = [bound(p) for k, p in enumerate(parts) if k != place]
-                    self.scopes(part, outside.union(*others))
+                    if isinstance(part, Not):  # cut out of what the others tell
+                        self.alone(part, outside - here)
+                        self.scopes(part.part, outside.union(*others))
+                    else:
+                        self.scopes(part, outside.union(*others))
             case Or(parts=parts):
                 everywhere = bound(node)
                 for part in parts:
@@ -412,8 +417,19 @@ class _Check:
                 self.scopes(first, outside | bound(second))
                 self.scopes(second, outside | bound(first))
             case _:
+                if isinstance(node, Not):
+                    self.alone(node, outside)
                 for child in node.children():
                     self.scopes(child, outside)
+
+    def alone(self, node: Not, outside: frozenset[str]) -> None:
+        """Whether a denial names somebody who is told of only outside of what it is cut out of."""
+        for name in sorted(named(node) & outside):
+            self.wrong(
+                self.where(node, name),
+                f"It is open of whom this denial is: `{name}` is told of elsewhere",
+                hint=f"Join it by `and` to something of `{name}`: `moving({name}) and not …`.",
+            )
 
     def possible(self, node: Node) -> None:
         """Whether anything can be so."""
