@@ -191,10 +191,11 @@ def generate(
         MissingData: No scene of the lake can be a parent.
     """
     generator = generator or load_generator()
-    tags, conditions = _wanted(lake, request)
-    behaviours = _behaviours(lake, request, tags)
+    rules = rules_of(lake)
+    tags, conditions = _wanted(lake, request, rules)
+    behaviours = _behaviours(request, tags, rules)
     parents = _parents(lake, request, tags, conditions)
-    shown = _shown(lake, request, tags)
+    shown = _shown(request, tags, rules)
     before = measure_gap(lake, request.gap_id) if request.gap_id else None
     told = asdict(request) | {"tags": list(tags)}
     with lake.run("generate", params=told, seed=request.seed, model=generator.name) as run:
@@ -230,7 +231,7 @@ def generate(
         run_id = run.id
     if scenarios:
         tag(lake, scene_ids=[scenario.scene_id for scenario in scenarios])
-        kept = _tagged_rules(lake, [name for name in tags if name not in PREDICATES])
+        kept = [rules[name] for name in tags if name not in PREDICATES]
         if kept:
             tag_rules(lake, kept)
     change = None
@@ -247,9 +248,10 @@ def generate(
     )  # fmt: skip
 
 
-def _wanted(lake: Lake, request: Request) -> tuple[tuple[str, ...], Mapping[str, str]]:
+def _wanted(
+    lake: Lake, request: Request, rules: Mapping[str, Rule]
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """The tags that must be true, and the cell's road type, weather and daylight."""
-    rules = rules_of(lake)
     for name in request.tags:
         if name not in PREDICATES and name not in rules:
             raise UnknownName("predicate or rule", name, [*PREDICATES, *rules])
@@ -265,13 +267,12 @@ def _wanted(lake: Lake, request: Request) -> tuple[tuple[str, ...], Mapping[str,
     )
 
 
-def _shown(lake: Lake, request: Request, tags: Sequence[str]) -> list[Shows]:
+def _shown(request: Request, tags: Sequence[str], rules: Mapping[str, Rule]) -> list[Shows]:
     """Gates of the queries that must hold: the request's own, and those of rules among the tags.
 
     Raises:
         BadQuery: The request's query cannot be asked.
     """
-    rules = rules_of(lake)
     calls = [rules[name] for name in tags if name not in PREDICATES]
     queries = [str(Call(rule.name, tuple(map(Actor, rule.actors)))) for rule in calls]
     if request.query is not None:
@@ -280,19 +281,14 @@ def _shown(lake: Lake, request: Request, tags: Sequence[str]) -> list[Shows]:
     return [Shows(query=query, rules=rules) for query in queries]
 
 
-def _tagged_rules(lake: Lake, names: Sequence[str]) -> list[Rule]:
-    """The rules of those names."""
-    rules = rules_of(lake)
-    return [rules[name] for name in names]
-
-
-def _behaviours(lake: Lake, request: Request, tags: Sequence[str]) -> list[Behaviour | None]:
+def _behaviours(
+    request: Request, tags: Sequence[str], rules: Mapping[str, Rule]
+) -> list[Behaviour | None]:
     """Those that can make the first tag true, or the first predicate of a rule or query that any can."""
     if request.adversary is not None:
         return [BEHAVIOURS[request.adversary]]
-    rules = rules_of(lake)
     first = tags[0] if tags else None
-    if first in rules:
+    if first is not None and first in rules:
         names = names_of(Query(rules[first].node))
     elif first is None and request.query is not None:
         names = names_of(understood(request.query, rules))

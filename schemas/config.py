@@ -23,14 +23,22 @@ def load(kind: type[T], path: str | Path) -> T:
         UnreadableFile: There is no such file, or it is not TOML.
         BadSetting: A key is not known or a value is not of the field's type.
     """
+    return build(kind, read_toml(path), where=str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The plain values of a TOML file.
+
+    Raises:
+        UnreadableFile: There is no such file, or it is not TOML.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except OSError as error:
         raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UnreadableFile(path, f"is not TOML: {error}") from error
-    return build(kind, values, where=str(path))
 
 
 def build(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:

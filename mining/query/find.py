@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lake import Lake
 from lake.convert import scenes_table
+from lake.literals import literal
 from lake.sql import run_sql
 from mining.predicates import tag_scene
 from mining.query.check import checked
@@ -111,7 +112,7 @@ def find(
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     see_that_tagged(lake, asked)
-    plan = plan_of(asked, vectors=vectors_of(lake, asked))
+    plan = planned(lake, asked)
     sql = (
         f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
         " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
@@ -136,7 +137,7 @@ def scenes_of(
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     see_that_tagged(lake, asked)
-    plan = plan_of(asked, vectors=vectors_of(lake, asked))
+    plan = planned(lake, asked)
     rows = lake.sql(f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id")
     return [int(i) for i in rows["scene_id"].to_pylist()]
 
@@ -187,9 +188,19 @@ def explain(
     """How a query was understood, the statement that it became, and how DuckDB runs that."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = plan_of(asked, vectors=vectors_of(lake, asked))
+    plan = planned(lake, asked)
     steps = lake.sql(f"EXPLAIN {plan.sql}")
     return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+
+
+def planned(lake: Lake, query: Query) -> Plan:
+    """The statement of a checked query of a lake.
+
+    Raises:
+        BadExpression: It names a scene that is not there.
+        MissingData: There are no vectors to compare.
+    """
+    return plan_of(query, vectors=_vectors(lake, query))
 
 
 def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = None) -> Query:
@@ -250,7 +261,7 @@ def _matches(
     by_scene: dict[int, list[Mapping[str, Any]]] = {}
     if rows and names:
         ids = sorted({row["scene_id"] for row in rows})
-        told = ", ".join(f"'{name}'" for name in names)
+        told = ", ".join(map(literal, names))
         where = f"name IN ({told}) AND scene_id IN ({', '.join(map(str, ids))})"
         for event in events_of(where):
             by_scene.setdefault(event["scene_id"], []).append(event)
@@ -308,7 +319,7 @@ def _events(lake: Lake, where: str) -> list[dict[str, Any]]:
     ]
 
 
-def vectors_of(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
+def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
     """Whose vector is meant by each scene that others shall be similar to."""
     wanted = [node for node in query.node.walk() if isinstance(node, Similar)]
     if not wanted:
@@ -322,7 +333,7 @@ def vectors_of(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
             raise BadExpression(
                 query.text, node.place, error.message.rstrip("."), hint=error.hint
             ) from error
-        where = f"scene_id = {scene_id} AND model = '{model}'"
+        where = f"scene_id = {scene_id} AND model = {literal(model)}"
         if not lake.read("embeddings", ["scene_id"], where).num_rows:
             raise MissingData(
                 f"Scene {scene_id} has no vector of {model}.", hint="Run `scenelake encode`."

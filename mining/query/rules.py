@@ -16,7 +16,6 @@ intervals are, with the rule itself in ``runs``: from then on queries of that la
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +30,7 @@ from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from schemas import config
-from schemas.errors import BadSetting, UnknownName, UnreadableFile
+from schemas.errors import BadSetting, UnknownName
 
 SHIPPED = Path(__file__).parent / "rules"
 """A TOML file for each vocabulary that is told in ours."""
@@ -60,13 +59,7 @@ def read_rules(path: str | Path, known: Mapping[str, Rule] | None = None) -> dic
         BadSetting: A key is not known, a name is taken, or a rule does not say what it must.
         BadExpression: A rule's query cannot be asked.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UnreadableFile(path, f"is not TOML: {error}") from error
-    return _rules(values, known or {}, where=str(path))
+    return _rules(config.read_toml(path), known or {}, where=str(path))
 
 
 @cache

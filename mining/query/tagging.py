@@ -10,8 +10,7 @@ from lake import Lake
 from lake.ids import stable_id
 from lake.json_text import as_json
 from lake.literals import literal
-from mining.query.compile import plan_of
-from mining.query.find import see_that_tagged, understood, vectors_of
+from mining.query.find import planned, see_that_tagged, understood
 from mining.query.rule import Rule
 from mining.query.rules import as_told, rules_of
 from mining.query.tree import Actor, Call
@@ -61,9 +60,8 @@ def _rows(lake: Lake, rule: Rule, known: Mapping[str, Rule]) -> Iterator[dict[st
     """The rule's events but for their run: all that is sure, then what is in doubt."""
     query = understood(Call(rule.name, tuple(map(Actor, rule.actors))), known)
     see_that_tagged(lake, query)
-    vectors = vectors_of(lake, query)
     for open_, truth in ((False, "true"), (True, "unknown")):
-        plan = plan_of(replace(query, unknown_as_true=open_), vectors=vectors)
+        plan = planned(lake, replace(query, unknown_as_true=open_))
         who = [
             f"m.{plan.columns[name]}" if name in plan.columns else "NULL"
             for name in [*rule.actors[:2], "", ""][:2]

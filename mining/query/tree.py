@@ -219,8 +219,8 @@ class Not(Node):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class And(Node):
-    """All hold at once."""
+class Joined(Node):
+    """Several expressions joined by one word."""
 
     parts: tuple[Node, ...]
 
@@ -231,24 +231,19 @@ class And(Node):
     def children(self) -> tuple[Node, ...]:
         """The parts."""
         return self.parts
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class And(Joined):
+    """All hold at once."""
 
     def __str__(self) -> str:
         return " and ".join(_within(part, (*_TIGHT, Sequence)) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Or(Node):
+class Or(Joined):
     """Any holds."""
-
-    parts: tuple[Node, ...]
-
-    def __init__(self, *parts: Node, place: Place = NOWHERE) -> None:
-        object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "place", place)
-
-    def children(self) -> tuple[Node, ...]:
-        """The parts."""
-        return self.parts
 
     def __str__(self) -> str:
         return " or ".join(_within(part, (*_TIGHT, Sequence, And)) for part in self.parts)
