@@ -11,6 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -88,23 +89,30 @@ def _asked(
     for easy in (False,) if _LISTING.search(query) else (True, False):
         connection = connect(tables, _words(query) if easy else None)
         try:
-            statement = _reading_statement(connection, query)
-            plain = expand(query) if easy else query
-            if plain != query and statement.type == duckdb.StatementType.SELECT:
-                asked = connection.execute(f"DESCRIBE {query}").fetchall()
-                return connection.execute(plain), [str(row[0]) for row in asked]
-            answer = connection.execute(plain)
-            return answer, [str(column[0]) for column in answer.description or ()]
+            with _closed_on_error(connection):
+                statement = _reading_statement(connection, query)
+                plain = expand(query) if easy else query
+                if plain != query and statement.type == duckdb.StatementType.SELECT:
+                    asked = connection.execute(f"DESCRIBE {query}").fetchall()
+                    return connection.execute(plain), [str(row[0]) for row in asked]
+                answer = connection.execute(plain)
+                return answer, [str(column[0]) for column in answer.description or ()]
         except duckdb.Error as error:
-            connection.close()
             if not easy or not isinstance(error, _OF_NAMES):
                 raise _bad_query(error) from error
-        except BaseException as error:
-            connection.close()  # left open when Ctrl-C comes, it may never let the process end
-            if isinstance(error, RuntimeError) and "interrupted" in str(error):
-                raise KeyboardInterrupt from error
-            raise
     raise AssertionError
+
+
+@contextmanager
+def _closed_on_error(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Left open when Ctrl-C comes, a connection may never let the process end."""
+    try:
+        yield
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, RuntimeError) and "interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _words(text: str) -> frozenset[str]:
@@ -141,6 +149,17 @@ def connect(
             left out, which takes a tenth of the time. None: all.
     """
     connection = duckdb.connect(config={"python_enable_replacements": False})
+    with _closed_on_error(connection):
+        _make_known(connection, tables, names)
+    return connection
+
+
+def _make_known(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, Any],
+    names: Collection[str] | None,
+) -> None:
+    """Tables, views, macros and functions of the names, and no more ways out; see :func:`connect`."""
     # Lance tables look like one row to DuckDB, which would then join AS OF by nested loops.
     connection.execute("SET asof_loop_join_threshold = 0")
     # Joins would hand the range of their keys to the scan of the other side. Keys are hashes, so it
@@ -169,7 +188,6 @@ def connect(
         geometry_sql.install(connection)
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def _with_what_they_use(names: Collection[str]) -> set[str]:

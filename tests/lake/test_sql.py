@@ -167,6 +167,15 @@ def test_ctrl_c_ends_a_query_and_the_process(tmp_path):
         assert story.splitlines()[-1].startswith(b"KeyboardInterrupt"), story
 
 
+def test_ctrl_c_while_tables_are_made_known_is_ctrl_c(lake, monkeypatch):
+    def interrupted(connection):
+        raise RuntimeError("Query interrupted")  # as DuckDB words it
+
+    monkeypatch.setattr("lake.geometry_sql.install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connect(lake.store.datasets())
+
+
 ENDLESS = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
