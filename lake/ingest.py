@@ -13,6 +13,7 @@ is refused.
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import itertools
 import json
@@ -154,7 +155,7 @@ def ingest(
     params = {"paths": named, "format": format, "on_error": on_error}
     report = IngestReport()
     _tell_cut_short(lake)
-    with lake.run("ingest", params=params) as run, Mirrors() as mirrors:
+    with _rarer_collections(), lake.run("ingest", params=params) as run, Mirrors() as mirrors:
         desk = _Desk(lake, run.id, report, replace=replace)
         try:
             try:
@@ -1050,8 +1051,27 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+YOUNG_OBJECTS = 50_000
+
+
+@contextmanager
+def _rarer_collections() -> Iterator[None]:
+    """The garbage collector runs after ``YOUNG_OBJECTS`` new objects, not after some hundreds.
+
+    Decoders make objects by the million, hardly any of them in cycles: looking for those so often
+    takes a tenth of an ingest.
+    """
+    young, *older = gc.get_threshold()
+    gc.set_threshold(max(young, YOUNG_OBJECTS) if young else 0, *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *older)
+
+
 def _begin_worker(spool: str) -> None:
     """In a worker: end with the parent, even where that was killed, and leave no files behind."""
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
