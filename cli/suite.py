@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +37,17 @@ def build(
         str | None, typer.Option(help="Only scenes in which this holds (docs/query.md).")
     ] = None,
     agents: Annotated[Agents, typer.Option(help="How others move.")] = Agents.LOG,
+    criterion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--criterion",
+            "-c",
+            help="'min_gap = 0.5', or a query to be met: 'calm = never hard_brake(ego)'. Repeatable.",
+        ),
+    ] = None,
+    criteria: Annotated[
+        Path | None, typer.Option(help="TOML file of such criteria, by name.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a suite of this name.")
     ] = False,
@@ -46,8 +59,8 @@ def build(
 
     chosen = [tag.strip() for tag in tags.split(",")] if tags else None
     report = run(
-        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value, seed=seed,
-        replace=replace,
+        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value,
+        criteria=_criteria(criterion or (), criteria), seed=seed, replace=replace,
     )  # fmt: skip
     if json:
         print_json(report)
@@ -57,6 +70,26 @@ def build(
         tell(f"In {report.proxies} of them a vehicle stands in for an ego that the log lacks.")
     for scene_id, reason in report.refused[:5]:
         tell(f"  {scene_id}: {reason}")
+
+
+def _criteria(told: Iterable[str], path: Path | None) -> dict[str, float | str]:
+    """Criteria of a file, and over them those of the command line."""
+    from schemas.config import read_toml
+    from schemas.errors import BadSetting
+
+    made: dict[str, float | str] = {} if path is None else dict(read_toml(path))
+    for text in told:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name.isidentifier() or not value:
+            raise BadSetting(
+                f"`{text}` is no criterion.",
+                hint="Write 'min_gap = 0.5' or 'calm = never hard_brake(ego)'.",
+            )
+        try:
+            made[name] = float(value)
+        except ValueError:
+            made[name] = value
+    return made
 
 
 @app.command()

@@ -56,8 +56,8 @@ class Measured:
     """A criterion, measured.
 
     Attributes:
-        value: None where it cannot be known, as when there is no map.
-        bound: What the case demands.
+        value: None where it cannot be known, as when there is no map; of a query 1 if it holds.
+        bound: What the case demands; of a query 1.
         passed: None where the value is not known: such a criterion has no say in the verdict.
         detail: Why it is unknown, or what decided it.
     """
@@ -85,7 +85,8 @@ class Case:
         horizon_steps: How long it drives, in steps of 0.1 s.
         goal: Where the ego should get, log's frame [m].
         agents: How the others move.
-        criteria: Name to bound; see :data:`simulation.criteria.CRITERIA`.
+        criteria: Name to bound, see :data:`simulation.criteria.CRITERIA`, or to a query that the
+            drive must meet, see :mod:`simulation.demands`.
         ego_track_id: Who is driven: 0 is the recording vehicle, another is a stand-in for it.
         tags: Why the scene is in the suite.
         provenance: Log, gap, generator run, …, as JSON values.
@@ -98,7 +99,7 @@ class Case:
     horizon_steps: int
     goal: tuple[float, float]
     agents: AgentsMode
-    criteria: Mapping[str, float]
+    criteria: Mapping[str, float | str]
     ego_track_id: int = 0
     tags: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

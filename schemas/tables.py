@@ -418,7 +418,7 @@ CASES = _table("cases", "One closed-loop test: scene, goal, criteria, provenance
     goal_x f32 Where the ego should get, log's frame [m]
     goal_y f32 Likewise [m]
     agents str How the others move: log, idm or constant_velocity
-    criteria str Name to bound of every pass criterion, JSON
+    criteria str Name to bound, or to query, of every pass criterion, JSON
     tags [str] Why the scene is in the suite
     provenance str Where it comes from: log, gap, generator run, JSON
 """ + _MADE_BY)  # fmt: skip

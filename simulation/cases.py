@@ -30,7 +30,7 @@ def make_case(
     suite: str,
     agents: AgentsMode = "log",
     tags: Sequence[str] = (),
-    criteria: Mapping[str, float] | None = None,
+    criteria: Mapping[str, float | str] | None = None,
     start: int | None = None,
     allow_proxy: bool = True,
     provenance: Mapping[str, Any] | None = None,
@@ -45,7 +45,7 @@ def make_case(
         suite: To which the case belongs.
         agents: How the others move.
         tags: Why it is in the suite; they decide on the criteria.
-        criteria: More criteria, or other bounds.
+        criteria: More criteria, or other bounds, or queries to be met.
         start: Step at which the planner takes over, if chosen by the caller.
         allow_proxy: Where the scene names no ego, let the vehicle with the longest way stand in.
         provenance: Where the scene comes from.

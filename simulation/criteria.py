@@ -1,6 +1,7 @@
 """What a case may demand: every criterion, how it is measured, and which tags call for which.
 
-A criterion that cannot be known, for want of a map or of signals, has no say in the verdict; it is
+A criterion is a bound on one of the measures of :data:`CRITERIA`, or a query that the drive must meet
+(:mod:`simulation.demands`). One that cannot be known, for want of a map or of signals, has no say in the verdict; it is
 recorded as unknown, with the reason.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from schemas.case import AT_LEAST, AT_MOST, Case, Criterion, Measured
 from schemas.errors import BadSetting, UnknownName
+from simulation.demands import checked_query, queries_of
 from simulation.scores import (
     COMFORT,
     OUTSIDE_M,
@@ -103,41 +105,76 @@ BY_TAG: dict[str, dict[str, float]] = {
 
 
 def criteria_for(
-    tags: Iterable[str], extra: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """Name to bound of what a scene with these tags demands.
+    tags: Iterable[str], extra: Mapping[str, float | str] | None = None
+) -> dict[str, float | str]:
+    """Name to bound, or to query, of what a scene with these tags demands.
 
     Args:
         tags: Names of predicates that hold in the scene.
-        extra: More criteria, or other bounds; they win.
+        extra: More criteria, or other bounds; they win. A text is a query that must hold.
 
     Raises:
         UnknownName: A criterion that there is none of.
-        BadSetting: A bound that is no number.
+        BadSetting: A bound that is no number, or a query under the name of a measure.
+        BadExpression: A query that cannot be asked.
     """
-    made = {name: CRITERIA[name].bound for name in ALWAYS}
+    made: dict[str, float | str] = {name: CRITERIA[name].bound for name in ALWAYS}
     for tag in tags:
         for word, bounds in BY_TAG.items():
             if word in tag:
                 made.update(bounds)
-    for name, bound in (extra or {}).items():
-        if name not in CRITERIA:
-            raise UnknownName("criterion", name, CRITERIA)
-        if not isinstance(bound, (int, float)):
-            raise BadSetting(f"The bound of {name} must be a number, not {bound!r}.")
-        made[name] = float(bound)
+    made.update(checked_criteria(extra or {}))
     return made
 
 
-def judge(case: Case, drive: Drive) -> tuple[dict[str, Measured], bool]:
-    """Every criterion of a case measured, and whether all that can be known hold."""
+def checked_criteria(told: Mapping[str, float | str]) -> dict[str, float | str]:
+    """The criteria, each seen to be one.
+
+    Raises:
+        UnknownName: A criterion that there is none of.
+        BadSetting: A bound that is no number, or a query under the name of a measure.
+        BadExpression: A query that cannot be asked.
+    """
+    made: dict[str, float | str] = {}
+    for name, value in told.items():
+        if isinstance(value, str):
+            if name in CRITERIA:
+                raise BadSetting(
+                    f"The bound of {name} must be a number, not {value!r}.",
+                    hint="A query needs a name of its own, such as my_rule.",
+                )
+            checked_query(value)
+            made[name] = value
+            continue
+        if name not in CRITERIA:
+            raise UnknownName("criterion", name, CRITERIA)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise BadSetting(f"The bound of {name} must be a number, not {value!r}.")
+        made[name] = float(value)
+    return made
+
+
+def judge(
+    case: Case, drive: Drive, answers: Mapping[str, Measured] | None = None
+) -> tuple[dict[str, Measured], bool]:
+    """Every criterion of a case measured, and whether all that can be known hold.
+
+    Args:
+        case: What is demanded.
+        drive: What was measured.
+        answers: Of the criteria that are queries, see :func:`simulation.demands.met`.
+    """
     measured: dict[str, Measured] = {}
+    queries = queries_of(case)
     for name, bound in case.criteria.items():
+        if name in queries:
+            measured[name] = (answers or {})[name]
+            continue
         if name not in CRITERIA:
             raise UnknownName("criterion", name, CRITERIA)
         value, detail = _MEASURES[name](drive)
-        passed = None if value is None else CRITERIA[name].holds(value, bound)
-        measured[name] = Measured(value=value, bound=bound, passed=passed, detail=detail)
+        passed = None if value is None else CRITERIA[name].holds(value, float(bound))
+        measured[name] = Measured(value=value, bound=float(bound), passed=passed, detail=detail)
     return measured, all(m.passed is not False for m in measured.values())
 
 

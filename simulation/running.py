@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from geometry.arrays import Array
-from schemas.case import DONE, Case, Result
+from schemas.case import DONE, Case, Measured, Result
 from schemas.errors import MissingData, PlannerFailed
 from schemas.scene import Scene
 from simulation.batch import NOW, ReadyCase, ready, stack
 from simulation.criteria import judge
+from simulation.demands import met, queries_of
+from simulation.driven import DrivenScenes
 from simulation.engine import Rollout, simulate
 from simulation.protocol import Planner
 from simulation.routes import LaneGraph
@@ -75,22 +77,35 @@ def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
             for one in cases:
                 yield from _run([one], planner)
         return
+    answers = _answers(rollout)
     for index, drive in enumerate(measure(rollout)):
-        yield _judged(rollout, index, drive)
+        yield _judged(rollout, index, drive, answers.get(index, {}))
 
 
-def _judged(rollout: Rollout, index: int, drive: Drive) -> Ran:
+def _answers(rollout: Rollout) -> dict[int, dict[str, Measured]]:
+    """Of the cases that demand queries, what each is in what happened."""
+    queries = {
+        index: wanted
+        for index, ready_case in enumerate(rollout.batch.ready)
+        if index not in rollout.errors and (wanted := queries_of(ready_case.case))
+    }
+    driven = DrivenScenes()
+    asked = [(wanted, driven.of(rollout, index)) for index, wanted in queries.items()]
+    return dict(zip(queries, met(asked), strict=True))
+
+
+def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Measured]) -> Ran:
     case = rollout.batch.ready[index].case
     steps = slice(NOW, NOW + case.horizon_steps + 1)
     error = rollout.errors.get(index)
-    measured, passed = judge(case, drive)
+    measured, passed = ({}, False) if error is not None else judge(case, drive, answers)
     result = Result(
         case=case,
         planner=rollout.planner,
-        passed=passed and error is None,
+        passed=passed,
         score=drive.score if error is None else 0.0,
         status=DONE if error is None else error,
-        criteria=measured if error is None else {},
+        criteria=measured,
         steps=case.horizon_steps,
         trajectory=_trajectory(rollout, index, steps),
     )

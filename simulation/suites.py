@@ -9,6 +9,7 @@ A suite is data: rows of ``suites`` and ``cases`` with criteria and provenance; 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import time
@@ -29,9 +30,14 @@ from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
 from schemas.scene import Scene
 from simulation.cases import make_case
 from simulation.criteria import CRITERIA
+from simulation.demands import DEMANDS, demands_for
+from simulation.planners import LogReplay
 from simulation.planners import planner as planner_named
 from simulation.protocol import Planner
 from simulation.running import Progress, Ran, run_cases
+
+DEMAND_BATCH = 64
+"""Scenes held at once while a suite is built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,7 @@ def build(
     query: str | Query | None = None,
     scene_ids: Sequence[int] | None = None,
     agents: AgentsMode = "log",
-    criteria: Mapping[str, float] | None = None,
+    criteria: Mapping[str, float | str] | None = None,
     allow_proxy: bool = True,
     replace: bool = False,
     seed: int = 0,
@@ -142,14 +148,16 @@ def build(
         query: Only scenes in which this holds, see :mod:`mining.query`.
         scene_ids: Only these.
         agents: How the others move: log, idm or constant_velocity.
-        criteria: More criteria than the tags call for, or other bounds.
+        criteria: More criteria than the tags call for, or other bounds; a text is a query that the
+            drive must meet, see :mod:`simulation.demands`.
         allow_proxy: Where a scene names no ego, let a vehicle stand in for it.
         replace: Put the suite in the place of one of that name.
         seed: Of the drawing.
 
     Raises:
         BadSetting: There is a suite of that name, or a setting is not understood.
-        BadQuery: ``where`` does not run, or ``query`` cannot be asked.
+        BadQuery: ``where`` does not run, or ``query`` or a criterion cannot be asked.
+        UnknownName: A criterion that there is none of.
         MissingData: No scene qualifies, or none of those that do can be driven.
     """
     if agents not in AGENTS_MODES:
@@ -168,6 +176,7 @@ def build(
     events = _tags_of(lake, chosen)
     lineage = _lineage(lake, chosen)
     cases: list[Case] = []
+    waiting: list[tuple[Case, Scene]] = []
     refused: list[tuple[int, str]] = []
     for scene in lake.scenes([chosen[i] for i in order]):
         made = make_case(
@@ -182,9 +191,14 @@ def build(
         if isinstance(made, str):
             refused.append((scene.scene_id, made))
         else:
-            cases.append(made)
-        if n and len(cases) == n:
+            waiting.append((made, scene))
+        enough = n is not None and len(cases) + len(waiting) == n
+        if enough or len(waiting) == DEMAND_BATCH:
+            cases += with_demands(waiting)
+            waiting.clear()
+        if enough:
             break
+    cases += with_demands(waiting)
     if not cases:
         reasons = Counter(reason for _, reason in refused).most_common(3)
         raise MissingData(
@@ -223,6 +237,32 @@ def build(
         )
         made_by.summary.update(report.answer())
     return report
+
+
+def with_demands(cases: Sequence[tuple[Case, Scene]]) -> list[Case]:
+    """The cases with what scenes like theirs demand, where the recorded drive itself meets it.
+
+    Args:
+        cases: With their scenes; criteria that they have already stay as they are.
+    """
+    wanted = [demands_for(case.tags) for case, _ in cases]
+    tried = [
+        (dataclasses.replace(case, criteria=queries, agents="log"), scene)
+        for (case, scene), queries in zip(cases, wanted, strict=True)
+        if queries
+    ]
+    met = {
+        ran.result.case.case_id: {
+            name: ran.result.case.criteria[name]
+            for name, measured in ran.result.criteria.items()
+            if measured.passed
+        }
+        for ran in run_cases(tried, LogReplay(), batch=DEMAND_BATCH)
+    }
+    return [
+        dataclasses.replace(case, criteria={**met.get(case.case_id, {}), **case.criteria})
+        for case, _ in cases
+    ]
 
 
 def run(
@@ -563,7 +603,11 @@ def _report(
         else 0.0,
         wall_s=wall_s,
         agent_steps=agent_steps,
-        by_criterion={n: dict(by_criterion[n]) for n in CRITERIA if n in by_criterion},
+        by_criterion={
+            name: dict(by_criterion[name])
+            for name in dict.fromkeys((*CRITERIA, *DEMANDS, *sorted(by_criterion)))
+            if name in by_criterion
+        },
         by_tag=dict(sorted(by_tag.items())),
         worst=[
             {

@@ -18,7 +18,7 @@ is unknown still, and a match is what is surely true unless the query ends in ``
 from __future__ import annotations
 
 from mining.query.check import checked
-from mining.query.find import FindReport, Match, find, holds
+from mining.query.find import FindReport, Match, Verdict, find, holds, verdicts
 from mining.query.parse import parse
 from mining.query.tree import Query, actor, count, fact, predicate, rarity, similar_to
 
@@ -26,6 +26,7 @@ __all__ = [
     "FindReport",
     "Match",
     "Query",
+    "Verdict",
     "actor",
     "checked",
     "count",
@@ -36,4 +37,5 @@ __all__ = [
     "predicate",
     "rarity",
     "similar_to",
+    "verdicts",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -68,6 +68,26 @@ class Match:
             "actors": {k: None if v is None else str(v) for k, v in self.actors.items()},
             "evidence": dict(self.evidence),
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a query holds in a scene at any time.
+
+    Attributes:
+        holds: None: it cannot be known.
+        match: For whom and when it first does, or may; None if it does not.
+    """
+
+    holds: bool | None
+    match: Match | None = None
+
+    @classmethod
+    def of(cls, matches: Sequence[Match]) -> Verdict:
+        """The verdict that follows from all matches, those that are sure first."""
+        if not matches:
+            return cls(holds=False)
+        return cls(holds=True if matches[0].truth == "true" else None, match=matches[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,26 +180,62 @@ def holds(
         MissingData: It asks for what only a lake knows: vectors and clusters.
     """
     asked = understood(query, {**shipped_rules(), **(rules or {})})
+    return _told([asked], scenes)[0]
+
+
+def verdicts(
+    queries: Iterable[str | Query | Node],
+    scenes: Sequence[Scene],
+    *,
+    rules: Mapping[str, Rule] | None = None,
+) -> list[list[Verdict]]:
+    """Whether each of some queries holds at any time in each of some scenes.
+
+    Every scene is looked through once, for all that any of the queries asks.
+
+    Args:
+        queries: Texts, or made in Python; ``never A`` and ``always A`` say that of all the scene.
+        scenes: Each with an id of its own; they need not be in a lake.
+        rules: Saved rules that they may call, beside those that ship.
+
+    Returns:
+        For each query a verdict on each scene.
+
+    Raises:
+        BadExpression: A query cannot be asked.
+        MissingData: It asks for what only a lake knows: vectors and clusters.
+    """
+    known = {**shipped_rules(), **(rules or {})}
+    asked = [replace(understood(query, known), unknown_as_true=True) for query in queries]
+    return [[Verdict.of(matches) for matches in of_query] for of_query in _told(asked, scenes)]
+
+
+def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[Match]]]:
+    """For each checked query the matches in each scene, those that are sure first."""
     if not scenes:
-        return []
-    if any(isinstance(node, Similar) for node in asked.node.walk()):
+        return [[] for _ in queries]
+    if any(isinstance(node, Similar) for query in queries for node in query.node.walk()):
         raise MissingData(
             "A scene that is in no lake has no vector to compare.",
             hint="Leave `similar to` out, or put the scene into a lake and encode it.",
         )
-    plan = plan_of(asked)
-    tables = tables_of_scenes(scenes, only=names_of(asked))
-    rows = run_sql(f"{plan.sql} ORDER BY truth, t0_ns", tables=tables).to_pylist()
+    names = dict.fromkeys(name for query in queries for name in names_of(query))
+    tables = tables_of_scenes(scenes, only=names)
     begins = {scene.scene_id: scene.t0_ns for scene in scenes}
     events = [
         {**event, "scene_t0_ns": begins[event["scene_id"]]}
         for event in tables["events"].to_pylist()
         if event["truth"] == "true"
     ]
-    found: dict[int, list[Match]] = {scene.scene_id: [] for scene in scenes}
-    for match in _matches(rows, plan, lambda _: events):
-        found[match.scene_id].append(match)
-    return [found[scene.scene_id] for scene in scenes]
+    told = []
+    for query in queries:
+        plan = plan_of(query)
+        rows = run_sql(f"{plan.sql} ORDER BY truth, t0_ns", tables=tables).to_pylist()
+        found: dict[int, list[Match]] = {scene.scene_id: [] for scene in scenes}
+        for match in _matches(rows, plan, lambda _: events):
+            found[match.scene_id].append(match)
+        told.append([found[scene.scene_id] for scene in scenes])
+    return told
 
 
 def explain(

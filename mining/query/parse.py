@@ -8,7 +8,7 @@ The grammar, loosest binding first:
     or       := and ("or" and)*
     and      := order ("and" order)*
     order    := not (("then" | "before") not ["within" time] | ("during" | "overlaps") not)*
-    not      := "not" not | atom ["for" "at" ("least" | "most") time]
+    not      := ("not" | "never" | "always") not | atom ["for" "at" ("least" | "most") time]
     atom     := "(" or ")" | call | fact | similar | count
     call     := name "(" [actor ("," actor)*] ")" [compare]
     actor    := [class] variable | "ego" | "_"
@@ -17,7 +17,8 @@ The grammar, loosest binding first:
     count    := "count" "(" [actor "where"] or ")" compare ["at" "once" | "within" time]
     compare  := ("<" | "<=" | ">" | ">=" | "=" | "!=") number [unit]
 
-Comments run from ``#`` to the end of the line. Mistakes are told with their place and what to do.
+``never A`` is ``count(A) = 0``, ``always A`` is ``never not A``: both hold throughout the scene or not
+at all. Comments run from ``#`` to the end of the line. Mistakes are told with their place and what to do.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ unknown: "unknown" "as" (TRUE | FALSE)
       | order (DURING | OVERLAPS) not_      -> sequence
 within: "within" quantity
 ?not_: "not" not_ -> denied
+     | "never" not_ -> never
+     | "always" not_ -> always
      | atom
      | atom "for" "at" (LEAST | MOST) quantity -> lasts
 ?atom: "(" or_ ")" -> bracket
@@ -163,6 +166,12 @@ class _Tree(Transformer[Token, Any]):
 
     def denied(self, meta: Any, parts: list[Node]) -> Node:
         return Not(parts[0], place=_place(meta))
+
+    def never(self, meta: Any, parts: list[Node]) -> Node:
+        return Count(parts[0], Compare("=", 0.0), place=_place(meta))
+
+    def always(self, meta: Any, parts: list[Node]) -> Node:
+        return self.never(meta, [Not(parts[0], place=_place(meta))])
 
     def sequence(self, meta: Any, parts: list[Any]) -> Node:
         first, said, second, *within = parts

@@ -125,3 +125,17 @@ def test_units_become_those_of_the_predicate():
     call = checked(parse("high_speed(ego) > 36 km/h")).node
     assert call.compare.number == pytest.approx(10.0)
     assert str(checked(parse("braking(ego) <= -1 g"))) == "braking(ego) <= -9.80665 m/s2"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("never hard_brake(ego)", "count(hard_brake(ego)) = 0"),
+        ("always moving(ego)", "count(not moving(ego)) = 0"),
+        ("never near(a, ego) and moving(ego)", "count(near(a, ego)) = 0 and moving(ego)"),
+        ("not never stopped(ego)", "not count(stopped(ego)) = 0"),
+        ("never (stopped(ego) for at least 2 s)", "count(stopped(ego) for at least 2 s) = 0"),
+    ],
+)
+def test_never_and_always_are_counts(written: str, meant: str) -> None:
+    assert checked(parse(written)).node == checked(parse(meant)).node
