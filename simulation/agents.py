@@ -19,11 +19,10 @@ from geometry.arrays import Array
 from geometry.boxes import overlap
 from schemas.scene import DT
 from simulation.batch import AGENT_PATH_EXTENSION_M, NOW, PARKED_M, AgentMode, CaseBatch
-from simulation.following import LOOK_M, REACH_M, leader_braking, signal_braking
+from simulation.following import Everyone, leader_braking, signal_braking
 from simulation.idm import BRAKE_MAX, TRAFFIC, free
 
 DESIRED_FLOOR = 5.0  # [m/s]
-LONGEST_M = 20.0  # no road user is longer
 
 
 class Traffic:
@@ -97,13 +96,11 @@ class Traffic:
         mover = np.flatnonzero(self.inside & ~self.parked)
         if len(mover) == 0:
             return
-        row, other = self._near(mover, xy, yaw, valid)
-        case = self.case[mover[row]]
-        boxes = np.concatenate([xy, yaw[..., None], batch.size], axis=-1)
         s, speed, size = self.s[mover], self.speed[mover], self.size[mover]
+        everyone = Everyone(xy=xy, yaw=yaw, velocity=velocity, size=batch.size, valid=valid)
         braking = leader_braking(
-            batch.lines, self.path[mover], s, speed, size, row,
-            boxes[case, other], velocity[case, other], TRAFFIC,
+            batch.lines, self.path[mover], s, speed, size,
+            (self.case[mover], self.agent[mover]), everyone, TRAFFIC,
         )  # fmt: skip
         if len(batch.line_stops.path):
             rows = np.full(len(batch.lines.count), -1, dtype=np.int64)
@@ -124,21 +121,6 @@ class Traffic:
         left = self.s > self.leaves_at
         self.inside &= ~left
         self.gone |= left
-
-    def _near(self, mover: Array, xy: Array, yaw: Array, valid: Array) -> tuple[Array, Array]:
-        """(row, other) pairs that could matter: not far off, and not well behind the follower."""
-        case, agent = self.case[mover], self.agent[mover]
-        apart = xy[case] - xy[case, agent][:, None]
-        heading = yaw[case, agent]
-        forward = (
-            np.cos(heading)[:, None] * apart[..., 0] + np.sin(heading)[:, None] * apart[..., 1]
-        )
-        reach = np.minimum(LOOK_M + 4.0 * self.speed[mover], REACH_M) + LONGEST_M
-        near = apart[..., 0] ** 2 + apart[..., 1] ** 2 <= reach[:, None] ** 2
-        near &= valid[case] & (forward > -LONGEST_M)
-        near[np.arange(len(mover)), agent] = False
-        row, other = np.nonzero(near)
-        return row, other
 
     def _enter(self, following: int, xy: Array, yaw: Array, valid: Array) -> None:
         """Let in whoever the log first sees now, where there is room."""

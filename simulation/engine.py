@@ -20,11 +20,11 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.angles import wrap
 from geometry.arrays import Array
-from geometry.boxes import overlap
 from geometry.kinematics import bicycle_step
 from schemas.errors import BadInput, PlannerFailed
 from schemas.records import RoadMap
 from schemas.scene import DT
+from simulation import kernels
 from simulation.agents import Traffic
 from simulation.batch import NOW, CaseBatch
 from simulation.following import STEERING_MAX
@@ -233,18 +233,8 @@ def touching(
     size: Float[Array, "cases agents 2"],
     valid: Bool[Array, "cases agents"],
 ) -> Bool[Array, "cases agents"]:
-    """Whether each agent's box overlaps the ego's; only pairs within reach are looked at closely."""
-    radius = np.hypot(size[..., 0], size[..., 1]) / 2.0
-    apart = xy - xy[:, :1]
-    reach = radius + radius[:, :1]
-    near = (apart[..., 0] ** 2 + apart[..., 1] ** 2 < reach**2) & valid & valid[:, :1]
-    near[:, 0] = False
-    case, agent = np.nonzero(near)
-    hit = np.zeros_like(near)
-    if len(case):
-        boxes = np.concatenate([xy, yaw[..., None], size], axis=-1)
-        hit[case, agent] = overlap(boxes[case, 0], boxes[case, agent])
-    return hit
+    """Whether each agent's box overlaps the ego's, by separating axes."""
+    return kernels.touching(xy, yaw, size, valid)
 
 
 def track(
@@ -402,8 +392,8 @@ def _observe(
     batch, past = state.batch, slice(step - NOW, step + 1)
 
     def ago(array: Array, agents: slice | int) -> Array:
-        moved = np.moveaxis(array[past][:, :, agents], 0, 1 if isinstance(agents, int) else 2)
-        return np.ascontiguousarray(moved)
+        # Copied as it lies, which is fast; turned by a view.
+        return np.moveaxis(array[past, :, agents].copy(), 0, 1 if isinstance(agents, int) else 2)
 
     everyone = slice(1, None)
     return Observation(
@@ -414,7 +404,7 @@ def _observe(
         ego=EgoView(
             xy=ago(state.xy, 0),
             yaw=ago(state.yaw, 0),
-            speed=np.ascontiguousarray(np.moveaxis(state.speed[past], 0, 1)),
+            speed=np.moveaxis(state.speed[past].copy(), 0, 1),
             valid=ago(state.valid, 0),
             acceleration=state.acceleration[step - 1].copy(),
             steering=state.steering[step - 1].copy(),

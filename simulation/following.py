@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from schemas.labels import LightState
+from simulation import kernels
 from simulation.idm import BRAKE_MAX, Idm, interaction
 from simulation.paths import Paths
 
@@ -22,15 +25,33 @@ SETTLING_S = 0.7
 SETTLING_MIN_M = 3.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Everyone:
+    """All agents of all cases at one moment.
+
+    Attributes:
+        xy: Centres [m].
+        yaw: [rad].
+        velocity: [m/s].
+        size: Length and width [m].
+        valid: Whether the agent is there.
+    """
+
+    xy: Float[Array, "cases agents 2"]
+    yaw: Float[Array, "cases agents"]
+    velocity: Float[Array, "cases agents 2"]
+    size: Float[Array, "cases agents 2"]
+    valid: Bool[Array, "cases agents"]
+
+
 def leader_braking(
     paths: Paths,
     path: Int[Array, " rows"],
     s: Float[Array, " rows"],
     speed: Float[Array, " rows"],
     size: Float[Array, "rows 2"],
-    row: Int[Array, " pairs"],
-    other: Float[Array, "pairs 5"],
-    other_velocity: Float[Array, "pairs 2"],
+    who: tuple[Int[Array, " rows"], Int[Array, " rows"]],
+    everyone: Everyone,
     idm: Idm,
 ) -> Float[Array, " rows"]:
     """Greatest IDM interaction with anyone in the way, 0 where the way is free [m/s²].
@@ -41,29 +62,17 @@ def leader_braking(
         s: Station of its centre on it [m].
         speed: [m/s].
         size: Length and width of the follower [m].
-        row: Follower of each (follower, other) pair.
-        other: Box of the other: x, y, yaw, length, width.
-        other_velocity: [m/s].
+        who: Case of each follower, and its place among the agents of that; −1 if it is not there.
+        everyone: Whom it may meet.
         idm: Parameters.
     """
-    braking = np.zeros(len(path))
-    # Broad phase: beyond this nobody matters even at a standstill.
-    reach = np.minimum(LOOK_M + 4.0 * np.maximum(speed, 0.0), REACH_M)
-    here, _ = paths.pose(path, s)
-    apart = other[:, :2] - here[row]
-    near = apart[:, 0] ** 2 + apart[:, 1] ** 2 <= (reach[row] + other[:, 3]) ** 2
-    row, other, other_velocity = row[near], other[near], other_velocity[near]
-    if len(row) == 0:
-        return braking
-    there = paths.boxes_ahead(path[row], s[row], other, reach=REACH_M)
-    room = size[row, 1] / 2.0 + MARGIN_M
-    inside = there.ahead & (np.abs(there.offset) < room + there.half_across)
-    row, velocity = row[inside], other_velocity[inside]
-    near_end, yaw = there.near_end[inside], there.yaw[inside]
-    gap = near_end - s[row] - size[row, 0] / 2.0
-    along = velocity[:, 0] * np.cos(yaw) + velocity[:, 1] * np.sin(yaw)
-    np.maximum.at(braking, row, interaction(speed[row], gap, along, idm))
-    return braking
+    return kernels.leaders(
+        paths.xy, paths.yaw, paths.first, paths.count, path, s, speed,
+        np.ascontiguousarray(size[:, 0]), np.ascontiguousarray(size[:, 1]), *who,
+        everyone.xy, everyone.yaw, everyone.velocity, everyone.size, everyone.valid,
+        np.array([idm.gap, idm.headway, idm.acceleration, idm.braking]),
+        MARGIN_M, LOOK_M, REACH_M,
+    )  # fmt: skip
 
 
 def signal_braking(

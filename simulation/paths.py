@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.polylines import arc_length, at, headings
+from simulation import kernels
 
 SPACING_M = 1.0
 CURVATURE_SPAN = 2  # points to either side over which the bend of a path is averaged
+ALONG_BEHIND_M, ALONG_AHEAD_M = 6, 12  # how far from one state of a drive the next is sought
 CURVATURE_MAX = 0.3  # [1/m] tighter bends of a path are noise of its points (Waymax's limit)
 
 
@@ -75,13 +76,9 @@ class Paths:
         self, path: Int[Array, " rows"], s: Float[Array, " rows"]
     ) -> tuple[Float[Array, "rows 2"], Float[Array, " rows"]]:
         """Point and heading at a station; beyond the ends the path goes straight on."""
-        begin = self.index(path, np.minimum(s, self.length[path] - SPACING_M))
-        yaw = self.yaw[begin]
-        past = s - (begin - self.first[path]) * SPACING_M
-        ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
-        turn = difference(self.yaw[begin + 1], yaw)
-        share = np.clip(past / SPACING_M, 0.0, 1.0)
-        return self.xy[begin] + past[:, None] * ahead, yaw + share * turn
+        return kernels.pose(
+            self.xy, self.yaw, self.first, self.count, np.asarray(path), np.asarray(s, np.float64)
+        )
 
     def locate(
         self,
@@ -101,23 +98,19 @@ class Paths:
             behind: How far back to look.
             ahead: How far ahead to look.
         """
-        reach = np.arange(-int(behind), int(ahead) + 1)
-        centre = np.floor(near / SPACING_M).astype(np.int64)
-        step = np.clip(centre[:, None] + reach, 0, self.count[path][:, None] - 1)
-        point = self.first[path][:, None] + step
-        return self._nearest(path, xy, point)
+        return kernels.locate(
+            self.xy, self.yaw, self.first, self.count, np.asarray(path),
+            np.ascontiguousarray(xy), np.asarray(near, np.float64), int(behind), int(ahead),
+        )  # fmt: skip
 
-    def _nearest(
-        self, path: Array, xy: Array, point: Array
-    ) -> tuple[Float[Array, " rows"], Float[Array, " rows"], Int[Array, " rows"]]:
-        offset = xy[:, None, :] - self.xy[point]
-        best = (offset[..., 0] ** 2 + offset[..., 1] ** 2).argmin(axis=1)
-        rows = np.arange(len(xy))
-        chosen = point[rows, best]
-        dx, dy = offset[rows, best, 0], offset[rows, best, 1]
-        cos, sin = np.cos(self.yaw[chosen]), np.sin(self.yaw[chosen])
-        s = (chosen - self.first[path]) * SPACING_M + cos * dx + sin * dy
-        return s, cos * dy - sin * dx, chosen
+    def along(
+        self, xy: Float[Array, "states paths 2"], *, first: Float[Array, " paths"]
+    ) -> tuple[Float[Array, "states paths"], Float[Array, "states paths"]]:
+        """Stations and offsets of drives, row ``i`` along path ``i``, each near the one before [m]."""
+        return kernels.along(
+            self.xy, self.yaw, self.first, self.count, np.ascontiguousarray(xy),
+            np.asarray(first, np.float64), ALONG_BEHIND_M, ALONG_AHEAD_M,
+        )  # fmt: skip
 
     def boxes_ahead(
         self,
@@ -135,18 +128,17 @@ class Paths:
             box: x, y, yaw, length, width.
             reach: How far to look [m].
         """
-        stride = 2
-        steps = np.arange(0, int(reach) + 1, stride)
-        step = np.floor(s / SPACING_M).astype(np.int64)[:, None] + steps
-        point = self.first[path][:, None] + np.clip(step, 0, self.count[path][:, None] - 1)
-        where, d, chosen = self._nearest(path, np.ascontiguousarray(box[:, :2]), point)
+        where, d, chosen = kernels.places_ahead(
+            self.xy, self.yaw, self.first, self.count, np.asarray(path), np.asarray(s, np.float64),
+            np.ascontiguousarray(box[:, :2]), int(reach),
+        )  # fmt: skip
         yaw = self.yaw[chosen]
         turn = box[:, 2] - yaw
         sin, cos = np.abs(np.sin(turn)), np.abs(np.cos(turn))
         half_along = (cos * box[:, 3] + sin * box[:, 4]) / 2.0
         past = where - (chosen - self.first[path]) * SPACING_M
         # Far from the nearest sample along the path means off the searched stretch of it.
-        on_stretch = np.abs(past) <= half_along + stride * SPACING_M
+        on_stretch = np.abs(past) <= half_along + kernels.STRIDE * SPACING_M
         return BoxesAhead(
             ahead=on_stretch & (where > s),
             near_end=where - half_along,

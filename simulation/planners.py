@@ -21,6 +21,7 @@ from geometry.arrays import Array
 from simulation.batch import NOW
 from simulation.engine import Reference
 from simulation.following import (
+    Everyone,
     bend_limited,
     leader_braking,
     signal_braking,
@@ -140,20 +141,16 @@ class IdmPlanner:
 
     def _leaders(self, obs: Observation, rows: Array, speed: Array) -> Array:
         others = obs.others
-        row, other = np.nonzero(others.valid[..., -1])
-        box = np.concatenate(
-            [
-                others.xy[row, other, -1],
-                others.yaw[row, other, -1][:, None],
-                others.size[row, other],
-            ],
-            axis=-1,
+        everyone = Everyone(
+            xy=np.ascontiguousarray(others.xy[:, :, -1]),
+            yaw=np.ascontiguousarray(others.yaw[..., -1]),
+            velocity=np.ascontiguousarray(others.velocity[:, :, -1]),
+            size=others.size,
+            valid=np.ascontiguousarray(others.valid[..., -1]),
         )
         size = np.stack([obs.ego.length, obs.ego.width], axis=-1)
-        return leader_braking(
-            obs.cases.paths, rows, self._s, speed, size, row, box,
-            others.velocity[row, other, -1], self.idm,
-        )  # fmt: skip
+        who = (rows, np.full(len(rows), -1))  # the ego is not among the others
+        return leader_braking(obs.cases.paths, rows, self._s, speed, size, who, everyone, self.idm)
 
 
 def rear_axle(obs: Observation) -> Float[Array, "cases 4"]:

@@ -248,7 +248,7 @@ def _finish(
 ) -> Route:
     paths = Paths.through([line])
     here = project(driven[:1], line)[0]
-    stations = track_along(paths, driven[:, None], first=here)[0][:, 0]
+    stations = paths.along(driven[:, None], first=here)[0][:, 0]
     return Route(
         xy=line,
         speed_limit=limit,
@@ -258,18 +258,6 @@ def _finish(
         start_s=float(stations[0]),
         goal_s=float(stations[-1]),
     )
-
-
-def track_along(
-    paths: Paths, xy: Float[Array, "states rows 2"], *, first: Float[Array, " rows"]
-) -> tuple[Float[Array, "states rows"], Float[Array, "states rows"]]:
-    """Stations and offsets of drives, row ``i`` along path ``i``, each near the one before [m]."""
-    stations, offsets = np.zeros(xy.shape[:2]), np.zeros(xy.shape[:2])
-    near, rows = first, np.arange(xy.shape[1])
-    for i, points in enumerate(xy):
-        near, offsets[i], _ = paths.locate(rows, points, near, behind=6.0, ahead=12.0)
-        stations[i] = near
-    return stations, offsets
 
 
 def _spaced(points: Array, spacing: float) -> Array:

@@ -22,12 +22,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from geometry.arrays import Array
-from geometry.boxes import Box, clearance, corners, overlap
+from geometry.boxes import Box, corners, overlap
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState
 from schemas.scene import DT
+from simulation import kernels
 from simulation.batch import NOW, REAR_TO_CENTRE_RATIO, CaseBatch
 from simulation.engine import Rollout
-from simulation.routes import track_along
 from simulation.surface import LaneUse, Surface
 
 STOPPED = 0.05  # [m/s]
@@ -185,7 +185,7 @@ def measure(rollout: Rollout) -> list[Drive]:
     driven[:NOW] = driven[NOW]
     for case, horizon in enumerate(batch.horizon.tolist()):
         driven[NOW + horizon :, case] = driven[NOW + horizon, case]
-    stations, offsets = track_along(batch.routes, driven, first=batch.start_s)
+    stations, offsets = batch.routes.along(driven, first=batch.start_s)
     logged = _logged_stations(batch)
     made = [_Roadside(rollout, case, offsets[:, case]) for case in range(len(batch))]
     in_lane = np.zeros(rollout.valid.shape[:2], dtype=bool)
@@ -289,70 +289,29 @@ def least_ttc(rollout: Rollout, in_lane: Bool[Array, "steps cases"]) -> Float[Ar
     As in nuPlan, nobody behind the ego counts; someone beside counts only where the ego is between
     lanes or in an intersection; and after an impact with someone, that one counts no more.
     """
-    batch, after = rollout.batch, slice(NOW, None)
-    xy, yaw, velocity = rollout.xy[after], rollout.yaw[after], rollout.velocity[after]
-    valid = rollout.valid[after].copy()
-    step = np.arange(NOW, NOW + len(xy))[:, None, None]
-    valid &= (rollout.contact < 0) | (step < rollout.contact)
-    # Those in contact from the start on are not ahead of anything.
-    moving = np.abs(rollout.speed[after]) > STOPPED
-    valid &= (moving & rollout.valid[after, :, 0])[:, :, None]
-    valid[:, :, 0] = False
-    apart = xy - xy[:, :, :1]
-    closing = np.hypot(*np.moveaxis(velocity - velocity[:, :, :1], -1, 0))
-    radius = np.hypot(batch.size[..., 0], batch.size[..., 1]) / 2.0
-    reach = closing * TTC_HORIZON + radius + radius[:, :1]
-    valid &= apart[..., 0] ** 2 + apart[..., 1] ** 2 <= reach**2
-    t, case, agent = np.nonzero(valid)
-    soonest = np.full(len(batch), TTC_HORIZON)
-    if len(t) == 0:
-        return soonest
-    heading = yaw[t, case, 0]
-    cos, sin = np.cos(heading), np.sin(heading)
-    dx, dy = apart[t, case, agent, 0], apart[t, case, agent, 1]
-    rear = batch.rear_to_centre[case]
-    bearing = np.abs(np.arctan2(cos * dy - sin * dx, cos * dx + sin * dy + rear))
-    counts = (bearing <= AHEAD) | (~in_lane[after][t, case] & (bearing <= BEHIND))
-    t, case, agent = t[counts], case[counts], agent[counts]
-    size = np.broadcast_to(batch.size, (*xy.shape[:3], 2))
-    ego = np.concatenate([xy[t, case, 0], yaw[t, case, 0][:, None], size[t, case, 0]], axis=-1)
-    other = np.concatenate(
-        [xy[t, case, agent], yaw[t, case, agent][:, None], size[t, case, agent]], axis=-1
-    )
-    touch = time_to_contact(ego, velocity[t, case, 0], other, velocity[t, case, agent])
-    # Boxes that overlap without a counted contact did so at the start.
-    np.minimum.at(soonest, case, np.where(touch > 0.0, touch, np.inf))
-    return soonest
+    batch = rollout.batch
+    return kernels.least_ttc(
+        rollout.xy, rollout.yaw, rollout.velocity, rollout.valid, rollout.speed, batch.size,
+        rollout.contact, batch.rear_to_centre, in_lane, NOW, TTC_HORIZON, STOPPED, AHEAD, BEHIND,
+    )  # fmt: skip
 
 
 def least_gaps(rollout: Rollout) -> tuple[list[float | None], list[float | None]]:
     """Least clearance of each moving ego to anyone, and to vulnerable road users [m]."""
-    batch, after = rollout.batch, slice(NOW + 1, None)
-    xy, yaw = rollout.xy[after], rollout.yaw[after]
-    there = rollout.valid[after] & rollout.valid[after, :, :1]
-    there &= (np.abs(rollout.speed[after]) > STOPPED)[..., None]
-    there[:, :, 0] = False
-    radius = np.hypot(batch.size[..., 0], batch.size[..., 1]) / 2.0
-    apart = xy - xy[:, :, :1]
-    distance = np.hypot(apart[..., 0].copy(), apart[..., 1].copy())
-    reach = radius + radius[:, :1]
+    batch = rollout.batch
     vulnerable = np.isin(batch.cls, [int(c) for c in VULNERABLE])
     answers = []
     for who in (np.ones_like(vulnerable), vulnerable):
-        mask = there & who
-        # The nearest centre bounds the least clearance from above: only closer pairs can beat it.
-        bound = np.where(mask, distance, np.inf).min(axis=(0, 2))
-        t, case, agent = np.nonzero(mask & (distance - reach <= bound[None, :, None]))
-        best = np.full(len(batch), np.inf)
-        if len(t):
-            size = batch.size
-            ego = np.concatenate(
-                [xy[t, case, 0], yaw[t, case, 0][:, None], size[case, 0]], axis=-1
-            )
-            other = np.concatenate(
-                [xy[t, case, agent], yaw[t, case, agent][:, None], size[case, agent]], axis=-1
-            )
-            np.minimum.at(best, case, clearance(ego, other))
+        best = kernels.least_gaps(
+            rollout.xy,
+            rollout.yaw,
+            rollout.valid,
+            rollout.speed,
+            batch.size,
+            who,
+            NOW + 1,
+            STOPPED,
+        )
         answers.append([float(b) if np.isfinite(b) else None for b in best])
     return answers[0], answers[1]
 
@@ -511,14 +470,12 @@ def _crossings(front: Array, red: Array, line: float) -> int:
 
 def _comfort(rollout: Rollout, case: int, road: _Roadside) -> dict[str, tuple[float, float]]:
     """Least and greatest of each quantity, smoothed as nuPlan does."""
-    from scipy.signal import savgol_filter
-
     window = min(SMOOTHING, len(road.speed) - (len(road.speed) + 1) % 2)
     if window < 5:
         return {}
 
     def smooth(value: Array, order: int) -> Array:
-        return np.asarray(savgol_filter(value, window, 2, deriv=order, delta=DT, mode="interp"))
+        return kernels.slope(np.ascontiguousarray(value), window, order, DT)
 
     velocity = rollout.velocity[road.steps, case, 0]
     acceleration = np.stack([smooth(velocity[:, i], 1) for i in (0, 1)], axis=-1)
@@ -553,7 +510,7 @@ def _logged_stations(batch: CaseBatch) -> Float[Array, "steps cases"]:
     index = np.where(valid, np.arange(len(valid))[:, None], NOW)
     held = np.maximum.accumulate(index, axis=0)
     xy = np.take_along_axis(batch.xy[:, :, 0], held[..., None], axis=0)
-    return track_along(batch.routes, xy, first=batch.start_s)[0]
+    return batch.routes.along(xy, first=batch.start_s)[0]
 
 
 def _boxes(xy: Array, yaw: Array, length: float, width: float) -> Float[Array, "states 5"]:
