@@ -16,14 +16,16 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference
 from geometry.arrays import Array
-from geometry.polylines import arc_length, at, project
+from geometry.polylines import arc_length, at
 from schemas.case import Case
 from schemas.errors import MissingData
 from schemas.labels import VEHICLES, AgentClass, EdgeKind, LightState, MapLayer
 from schemas.records import MapFeature
 from schemas.scene import Scene
-from simulation.paths import Paths, extended, respace
+from simulation import kernels
+from simulation.paths import Paths, extended, project_on, respace
 from simulation.routes import LaneGraph, Route, build_route
+from simulation.surface import Ground
 
 NOW = 10
 """Index of the step at which the planner takes over: one second of history lies before it."""
@@ -81,6 +83,7 @@ class ReadyCase:
     valid: Bool[Array, "agents steps"]
     mode: Int[Array, " agents"]
     graph: LaneGraph | None
+    ground: Ground | None
     route: Route
     route_stops: Sequence[tuple[float, int]]
     lines: Sequence[Array | None]
@@ -159,6 +162,7 @@ def ready(
     scene: Scene,
     *,
     graph: LaneGraph | None = None,
+    ground: Ground | None = None,
     mode: Sequence[AgentMode] | None = None,
 ) -> ReadyCase:
     """A case made ready to drive.
@@ -167,6 +171,7 @@ def ready(
         case: What to drive.
         scene: Its scene.
         graph: Of the scene's map, where the caller has it already.
+        ground: Likewise.
         mode: How each track of the scene moves, where it is not for all as the case says.
 
     Raises:
@@ -208,6 +213,8 @@ def ready(
 
     if graph is None and scene.has_map:
         graph = LaneGraph(scene.map)
+    if ground is None and scene.has_map:
+        ground = Ground(scene.map)
     driven = np.flatnonzero(valid[0, NOW:]) + NOW
     route = build_route(xy[0, driven], yaw[0, driven], graph)
     modes = _modes(case, tracks.cls[order], order, mode)
@@ -227,6 +234,7 @@ def ready(
         valid=valid,
         mode=modes,
         graph=graph,
+        ground=ground,
         route=route,
         route_stops=_stops_on(route.xy, stops, lanes=route.lanes),
         lines=lines,
@@ -311,15 +319,11 @@ def _modes(
 def _line(xy: Array, yaw: Array, valid: Array) -> Array:
     """The way of an agent of the traffic: where it was, then straight on."""
     seen = np.flatnonzero(valid[NOW:]) + NOW
-    points, last = [xy[seen[0]]], xy[seen[0]]
-    for step in seen[1:]:
-        if np.hypot(*(xy[step] - last)) >= PARKED_M:
-            points.append(xy[step])
-            last = xy[step]
+    points = kernels.thinned(np.ascontiguousarray(xy), seen, PARKED_M)
     if len(points) < 2:
         ahead = np.array([np.cos(yaw[seen[0]]), np.sin(yaw[seen[0]])])
-        points.append(points[0] + PARKED_M * ahead)
-    return respace(extended(np.stack(points), after=AGENT_PATH_EXTENSION_M))
+        points = np.stack([points[0], points[0] + PARKED_M * ahead])
+    return respace(extended(points, after=AGENT_PATH_EXTENSION_M))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -347,7 +351,7 @@ def _stopping_points(scene: Scene) -> list[_StopPoint]:
             place = np.asarray(scene.signals.stop_xy[i], dtype=np.float64)
         elif painted:
             place = np.asarray(painted[0].points[:, :2], dtype=np.float64).mean(axis=0)
-        s, _, yaw = project(place[None], line)
+        s, _, yaw = project_on(place[None], line)
         farther = at(line, s + STOP_PROBE_M)[0]
         found.append(_StopPoint(i, int(lane), place, farther, float(yaw[0])))
     return found
@@ -370,11 +374,16 @@ def _stops_on(
     known, the stop must lie on it and the line must go where the signal's lane goes: lanes that
     fan out from one stop are told apart by a point farther on.
     """
-    chosen = [stop for stop in stops if not lanes or stop.lane in lanes]
+    low, high = line.min(axis=0) - STOP_OFFSET_M, line.max(axis=0) + STOP_OFFSET_M
+    chosen = [
+        stop
+        for stop in stops
+        if (not lanes or stop.lane in lanes) and ((low <= stop.xy) & (stop.xy <= high)).all()
+    ]
     if not chosen:
         return []
-    s, d, yaw = project(np.stack([stop.xy for stop in chosen]), line)
-    off = np.abs(project(np.stack([stop.farther for stop in chosen]), line)[1])
+    s, d, yaw = project_on(np.stack([stop.xy for stop in chosen]), line)
+    off = np.abs(project_on(np.stack([stop.farther for stop in chosen]), line)[1])
     turn = np.abs(difference(yaw, np.array([stop.yaw for stop in chosen])))
     on = (np.abs(d) <= STOP_OFFSET_M) & (turn <= STOP_TURN) & (off <= STOP_OFFSET_M)
     on &= (s > 0.0) & (s < arc_length(line)[-1])

@@ -416,3 +416,56 @@ def slope(value: Array, window: int, order: int, dt: float) -> Array:
         else:
             made[at] = 2.0 * curve / (dt * dt)
     return made
+
+
+@compiled
+def line_distance(points: Array, line: Array) -> Array:
+    """Distance of each point to a polyline of two points or more [m]."""
+    made = np.full(len(points), math.inf)
+    for i in range(len(points)):
+        for k in range(len(line) - 1):
+            dx, dy = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
+            px, py = points[i, 0] - line[k, 0], points[i, 1] - line[k, 1]
+            square = dx * dx + dy * dy
+            share = 0.0 if square == 0.0 else min(max((px * dx + py * dy) / square, 0.0), 1.0)
+            made[i] = min(made[i], math.hypot(px - share * dx, py - share * dy))
+    return made
+
+
+@compiled
+def thinned(xy: Array, seen: Array, least: float) -> Array:
+    """The first seen place and each that is so far or farther from the one kept before [m]."""
+    kept = np.empty((len(seen), 2))
+    many = 0
+    for step in seen:
+        if many > 0 and math.hypot(
+            xy[step, 0] - kept[many - 1, 0], xy[step, 1] - kept[many - 1, 1]
+        ) < least:  # fmt: skip
+            continue
+        kept[many, 0], kept[many, 1] = xy[step, 0], xy[step, 1]
+        many += 1
+    return kept[:many].copy()
+
+
+@compiled
+def project(xy: Array, line: Array) -> tuple[Array, Array, Array]:
+    """Frenet coordinates on the nearest segment of a line, as :func:`geometry.polylines.project`."""
+    many = len(xy)
+    s, d, heading = np.empty(many), np.empty(many), np.empty(many)
+    for i in range(many):
+        best, along = math.inf, 0.0
+        for k in range(len(line) - 1):
+            dx, dy = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
+            px, py = xy[i, 0] - line[k, 0], xy[i, 1] - line[k, 1]
+            step = math.sqrt(dx * dx + dy * dy)
+            length = max(step, 1e-9)
+            on = min(max((px * dx + py * dy) / length, 0.0), length)
+            off_x, off_y = px - on * dx / length, py - on * dy / length
+            distance = math.sqrt(off_x * off_x + off_y * off_y)
+            if distance < best:
+                best, s[i] = distance, along + on
+                side = dx * py - dy * px
+                d[i] = distance if side >= 0.0 else -distance
+                heading[i] = math.atan2(dy, dx)
+            along += step
+    return s, d, heading

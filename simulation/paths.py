@@ -167,6 +167,19 @@ class BoxesAhead:
     yaw: Float[Array, " pairs"]
 
 
+def project_on(
+    xy: Float[Array, "many 2"], line: Float[Array, "points dims"]
+) -> tuple[Float[Array, " many"], Float[Array, " many"], Float[Array, " many"]]:
+    """Stations, offsets and headings of points on the nearest segment of a line of two points or more.
+
+    Means the same as :func:`geometry.polylines.project`, and is compiled.
+    """
+    return kernels.project(
+        np.ascontiguousarray(xy, dtype=np.float64),
+        np.ascontiguousarray(line[:, :2], dtype=np.float64),
+    )
+
+
 def respace(line: Float[Array, "points dims"]) -> Float[Array, "spaced 2"]:
     """The line with points 1 m apart, at least two; it ends within 1 m of where it ended."""
     s = arc_length(line)

@@ -31,7 +31,7 @@ from simulation.idm import BRAKE_MAX, EGO, free, interaction
 from simulation.planners import desired_speed, lane_steering, rear_axle
 from simulation.protocol import CaseBatchView, Observation, Plan
 from simulation.scores import BEHIND, COMFORT, OUTSIDE_M, STOPPED, TTC_LEAST, time_to_contact
-from simulation.surface import Surface
+from simulation.surface import Ground, Surface
 
 HORIZON = 40  # steps
 REPLAN = 5  # steps
@@ -130,7 +130,7 @@ class Pdm:
             line, yaw = route.xy[first:last], route.yaw[first:last]
             if not road_map.features or len(line) == 0:
                 continue
-            surface = Surface(road_map, line.min(axis=0) - 10.0, line.max(axis=0) + 10.0)
+            surface = Surface(Ground(road_map), line.min(axis=0) - 10.0, line.max(axis=0) + 10.0)
             if not surface.known:
                 continue
             left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)

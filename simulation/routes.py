@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.lanes import LaneIndex
-from geometry.polylines import arc_length, at, project, without_repeats
+from geometry.polylines import arc_length, at, without_repeats
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
-from simulation.paths import Paths, extended, respace
+from simulation import kernels
+from simulation.paths import Paths, extended, project_on, respace
 
 BEHIND_M = 15.0
 PAST_GOAL_M = 120.0
@@ -59,6 +60,10 @@ class Route:
     goal_s: float
 
 
+HALF_LANE_M = 2.0
+"""Half the width of a lane whose boundaries are not known."""
+
+
 class LaneGraph:
     """The lanes for motor vehicles of one map, and how they follow each other."""
 
@@ -88,8 +93,15 @@ class LaneGraph:
             for a, kind, b in road_map.edges.tolist()
             if kind in (EdgeKind.SUCCESSOR, EdgeKind.PREDECESSOR)
         }
+        self._half_widths: dict[int, float] = {}
         if not self._successor:
             self._join_ends()
+
+    def half_width(self, place: int) -> float:
+        """Half the typical distance between the boundaries of a lane, by its place in order [m]."""
+        if place not in self._half_widths:
+            self._half_widths[place] = _half_width(self.in_order[place])
+        return self._half_widths[place]
 
     def _join_ends(self) -> None:
         """Let lanes follow each other that meet and point the same way: the source tells none."""
@@ -171,7 +183,7 @@ class LaneGraph:
                 end = begin + max(0.5 * room - LANE_CHANGE_M / 2.0, 0.1 * room)
                 landing = at(line, np.array([begin + min(0.5 * room + 20.0, 0.9 * room)]))
                 target = np.asarray(self.lanes[chain[position + 1]].points[:, :2], np.float64)
-                following = float(project(landing, target)[0][0])
+                following = float(project_on(landing, target)[0][0])
             count = max(int(np.ceil(end - begin)) + 1, 2)
             points.append(at(line, np.linspace(begin, max(end, begin + 1e-3), count)))
             owner.append(np.full(count, position))
@@ -212,17 +224,17 @@ def _from_lanes(driven: Array, yaw: Array, graph: LaneGraph) -> Route | None:
     points, owner = points[kept], owner[kept]
     if len(points) < 2:
         return None
-    offset = np.abs(project(driven, points)[1])
+    offset = np.abs(project_on(driven, points)[1])
     if offset[0] > START_OFFSET_M or offset.max() > LOG_OFFSET_M:
         return None
     limits = [graph.lanes[i].speed_limit for i in longer]
     values = np.array([0.0 if v is None else float(v) for v in limits])
     known = np.array([v is not None and v > 0.0 for v in limits])
-    here = project(driven[:1], points)[0][0]
+    here = project_on(driven[:1], points)[0][0]
     first = max(int(np.searchsorted(arc_length(points), here - BEHIND_M)) - 1, 0)
     points, owner = points[first:], owner[first:]
     line = respace(extended(points, before=BEHIND_M, after=PAST_GOAL_M))
-    along = project(line, points)[0]
+    along = project_on(line, points)[0]
     which = owner[np.clip(np.searchsorted(arc_length(points), along), 0, len(owner) - 1)]
     return _finish(line, driven, values[which], known[which], tuple(longer), "map")
 
@@ -247,7 +259,7 @@ def _finish(
     source: Literal["map", "log"],
 ) -> Route:
     paths = Paths.through([line])
-    here = project(driven[:1], line)[0]
+    here = project_on(driven[:1], line)[0]
     stations = paths.along(driven[:, None], first=here)[0][:, 0]
     return Route(
         xy=line,
@@ -287,3 +299,14 @@ def _start_yaw(line: Array) -> Array:
 def _end_yaw(line: Array) -> Array:
     step = line[-1, :2] - line[-2, :2]
     return np.asarray(np.arctan2(step[1], step[0]))
+
+
+def _half_width(lane: MapFeature) -> float:
+    if lane.left is None or lane.right is None or min(len(lane.left), len(lane.right)) < 2:
+        return HALF_LANE_M
+    middle, left, right = (
+        np.ascontiguousarray(line[:, :2], dtype=np.float64)
+        for line in (lane.points, lane.left, lane.right)
+    )
+    across = kernels.line_distance(middle, left) + kernels.line_distance(middle, right)
+    return float(np.median(across)) / 2.0

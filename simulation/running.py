@@ -21,6 +21,7 @@ from simulation.engine import Rollout, simulate
 from simulation.protocol import Planner
 from simulation.routes import LaneGraph
 from simulation.scores import Drive, measure
+from simulation.surface import Ground
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -49,22 +50,23 @@ def run_cases(
     A case whose scene no longer fits is an errored result, as is one in which the planner fails. A
     planner that raises for a whole batch is asked again case by case.
     """
-    graphs: dict[int, LaneGraph] = {}
+    maps: dict[int, tuple[LaneGraph, Ground]] = {}
     stream = iter(cases)
     while chunk := list(islice(stream, batch)):
         made: list[ReadyCase] = []
         for case, scene in chunk:
             key = id(scene.map)
-            if scene.has_map and key not in graphs:
-                graphs[key] = LaneGraph(scene.map)
+            if scene.has_map and key not in maps:
+                maps[key] = (LaneGraph(scene.map), Ground(scene.map))
+            graph, ground = maps.get(key, (None, None))
             try:
-                made.append(ready(case, scene, graph=graphs.get(key)))
+                made.append(ready(case, scene, graph=graph, ground=ground))
             except MissingData as error:
                 yield _errored(case, planner.name, error.message)
         if made:
             yield from _run(made, planner)
         # Maps are told apart by identity, which lasts only as long as their scenes do.
-        graphs.clear()
+        maps.clear()
 
 
 def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:

@@ -335,13 +335,13 @@ class _Roadside:
         self.wrong_way: float | None = None
         self.in_lane = np.abs(offset[self.steps]) <= OFF_ROUTE_M
         self.crossing = np.zeros(len(self.xy), dtype=bool)
-        if ready.graph is None:
+        if ready.graph is None or ready.ground is None:
             self.unknown = dict.fromkeys(("outside", "wrong_way"), "there is no map")
             return
         self.unknown = {}
         everywhere = np.concatenate([self.xy, logged_xy])
         low, high = everywhere.min(axis=0) - 15.0, everywhere.max(axis=0) + 15.0
-        surface = Surface(ready.scene.map, low, high)
+        surface = Surface(ready.ground, low, high)
         if not surface.known:
             self.unknown["outside"] = "the map has no lanes or areas here"
         else:

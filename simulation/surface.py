@@ -21,9 +21,8 @@ from jaxtyping import Bool, Float
 from geometry.arrays import Array
 from schemas.labels import LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
-from simulation.routes import FOR_CARS, LaneGraph
+from simulation.routes import FOR_CARS, HALF_LANE_M, LaneGraph
 
-HALF_LANE_M = 2.0
 BESIDE_LANES_M = 8.0
 SURFACES = (
     MapLayer.DRIVABLE_AREA,
@@ -34,31 +33,75 @@ SURFACES = (
 ON_WHEELS = FOR_CARS | {LaneType.BIKE, LaneType.SHOULDER}
 
 
+class Ground:
+    """What of a map bears traffic, as shapes; each is made when it is first asked for."""
+
+    def __init__(self, road_map: RoadMap) -> None:
+        """Find it, and how far each piece reaches."""
+        features = [f for f in road_map.features if len(f.points) >= 2]
+        self.areas = [f for f in features if f.layer in SURFACES and len(f.points) >= 3]
+        self.lanes = [f for f in features if f.layer == MapLayer.LANE and f.lane_type in ON_WHEELS]
+        self.edges = [f for f in features if f.layer == MapLayer.ROAD_EDGE]
+        pieces = [*self.areas, *self.lanes, *self.edges]
+        self._low = np.array([f.points[:, :2].min(axis=0) for f in pieces]).reshape(-1, 2)
+        self._high = np.array([f.points[:, :2].max(axis=0) for f in pieces]).reshape(-1, 2)
+        self._shape: dict[int, shapely.Geometry] = {}
+        self._line: dict[int, shapely.Geometry] = {}
+
+    def within(
+        self, low: Float[Array, 2], high: Float[Array, 2]
+    ) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """Which areas, lanes and edges reach into a rectangle, by place."""
+        meets = ((self._low <= high) & (self._high >= low)).all(axis=1)
+        ends = np.cumsum([len(self.areas), len(self.lanes)])
+        areas, lanes, edges = np.split(meets, ends)
+        return tuple(np.flatnonzero(some).tolist() for some in (areas, lanes, edges))  # type: ignore[return-value]
+
+    def area(self, place: int) -> shapely.Geometry:
+        """The polygon of an area."""
+        if place not in self._shape:
+            self._shape[place] = _polygon(self.areas[place].points)
+        return self._shape[place]
+
+    def lane(self, place: int) -> shapely.Geometry:
+        """What a lane covers."""
+        key = len(self.areas) + place
+        if key not in self._shape:
+            self._shape[key] = _lane_shape(self.lanes[place])
+        return self._shape[key]
+
+    def middle(self, place: int) -> shapely.Geometry:
+        """The centre line of a lane."""
+        return self._drawn(place, self.lanes[place])
+
+    def edge(self, place: int) -> shapely.Geometry:
+        """The line of an edge."""
+        return self._drawn(len(self.lanes) + place, self.edges[place])
+
+    def _drawn(self, key: int, feature: MapFeature) -> shapely.Geometry:
+        if key not in self._line:
+            self._line[key] = shapely.LineString(feature.points[:, :2])
+        return self._line[key]
+
+
 class Surface:
     """The drivable surface of a map within a rectangle."""
 
-    def __init__(self, road_map: RoadMap, low: Float[Array, 2], high: Float[Array, 2]) -> None:
+    def __init__(self, ground: Ground, low: Float[Array, 2], high: Float[Array, 2]) -> None:
         """Take what lies in the rectangle.
 
         Args:
-            road_map: The whole map.
+            ground: Of the whole map.
             low: Least x and y of interest [m].
             high: Greatest [m].
         """
-        near = [f for f in road_map.features if _meets(f, low, high)]
-        areas = [f for f in near if f.layer in SURFACES and len(f.points) >= 3]
-        edges = [f for f in near if f.layer == MapLayer.ROAD_EDGE and len(f.points) >= 2]
-        lanes = [
-            f
-            for f in near
-            if f.layer == MapLayer.LANE and f.lane_type in ON_WHEELS and len(f.points) >= 2
-        ]
-        shapes = [_polygon(f.points) for f in areas] + [_lane_shape(f) for f in lanes]
+        areas, lanes, edges = ground.within(low, high)
+        shapes = [*map(ground.area, areas), *map(ground.lane, lanes)]
         self.known = bool(shapes)
         self._all = np.array(shapes, dtype=object)
         self._shapes = shapely.STRtree(shapes)
-        self._lanes = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in lanes])
-        self._edges = shapely.STRtree([shapely.LineString(f.points[:, :2]) for f in edges])
+        self._lanes = shapely.STRtree([ground.middle(place) for place in lanes])
+        self._edges = shapely.STRtree([ground.edge(place) for place in edges])
 
     def outside(self, xy: Float[Array, "points 2"]) -> Float[Array, " points"]:
         """Distance from each point to the surface, 0 on it [m]."""
@@ -107,19 +150,12 @@ class LaneUse:
         self.in_intersection = np.zeros(len(xy), dtype=bool)
         for lane in np.unique(found.lane[found.matched]).tolist():
             here = found.matched & (found.lane == lane)
-            self._room[here] = _half_width(graph.in_order[lane])
+            self._room[here] = graph.half_width(lane)
             self.in_intersection[here] = bool(graph.in_order[lane].in_intersection)
 
     def in_one_lane(self, width: float, *, slack: float = 0.2) -> Bool[Array, " poses"]:
         """Whether a box so wide keeps within the lane that it is matched to."""
         return np.asarray(self.matched & (np.abs(self._d) + width / 2.0 <= self._room + slack))
-
-
-def _meets(feature: MapFeature, low: Array, high: Array) -> bool:
-    xy = feature.points[:, :2]
-    if len(xy) == 0:
-        return False
-    return bool((xy.min(axis=0) <= high).all() and (xy.max(axis=0) >= low).all())
 
 
 def _polygon(points: Array) -> shapely.Polygon:
@@ -139,13 +175,3 @@ def _lane_shape(lane: MapFeature) -> shapely.Geometry:
         if shape.area > 0.0:
             return shape
     return shapely.LineString(lane.points[:, :2]).buffer(HALF_LANE_M, quad_segs=4)
-
-
-def _half_width(lane: MapFeature) -> float:
-    """Half the typical distance between a lane's boundaries [m]."""
-    if lane.left is None or lane.right is None or min(len(lane.left), len(lane.right)) < 2:
-        return HALF_LANE_M
-    left, right = (shapely.LineString(side[:, :2]) for side in (lane.left, lane.right))
-    middle = shapely.points(lane.points[:, :2])
-    across: Sequence[float] = shapely.distance(middle, left) + shapely.distance(middle, right)
-    return float(np.median(across)) / 2.0

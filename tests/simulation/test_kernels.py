@@ -8,10 +8,11 @@ from scipy.signal import savgol_filter
 
 from geometry.arrays import Array
 from geometry.boxes import clearance, overlap
+from geometry.polylines import project
 from simulation import kernels
 from simulation.following import LOOK_M, MARGIN_M, REACH_M, Everyone, leader_braking
 from simulation.idm import TRAFFIC, interaction
-from simulation.paths import Paths
+from simulation.paths import Paths, project_on
 from simulation.scores import time_to_contact
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -171,3 +172,18 @@ def test_slopes_are_those_of_savitzky_and_golay(seed: int, window: int, order: i
     value = np.cumsum(rng.normal(0.0, 1.0, int(rng.integers(window, 90))))
     expected = savgol_filter(value, window, 2, deriv=order, delta=0.1, mode="interp")
     np.testing.assert_allclose(kernels.slope(value, window, order, 0.1), expected, atol=1e-7)
+
+
+@given(SEEDS)
+def test_projecting_and_distances_are_those_of_geometry(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    line = winding(rng, bend=0.2)[: int(rng.integers(2, 60))]
+    xy = line[rng.integers(len(line), size=20)] + rng.normal(0.0, 8.0, (20, 2))
+    s, d, heading = project_on(xy, line)
+    expected = project(xy, line)
+    np.testing.assert_allclose(np.abs(d), np.abs(expected[1]), atol=1e-9)
+    np.testing.assert_allclose(kernels.line_distance(xy, line), np.abs(d), atol=1e-9)
+    # Where two segments are equally near, either may be told.
+    same = np.abs(s - expected[0]) < 1e-6
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(heading[same], expected[2][same], atol=1e-9)

@@ -22,7 +22,7 @@ from simulation.scores import (
     measure,
     time_to_contact,
 )
-from simulation.surface import LaneUse, Surface
+from simulation.surface import Ground, LaneUse, Surface
 from tests.simulation.driving import LENGTH, WIDTH, User, batch_of, going, red_at, road, scene
 
 
@@ -198,7 +198,7 @@ def test_road_edges_bound_a_road_wider_than_its_lanes() -> None:
         source_map_id="edged",
         features=(line(MapLayer.LANE, 0, 0.0), line(MapLayer.ROAD_EDGE, 1, 5.0)),
     )
-    surface = Surface(edged, np.array([-50.0, -50.0]), np.array([100.0, 50.0]))
+    surface = Surface(Ground(edged), np.array([-50.0, -50.0]), np.array([100.0, 50.0]))
     points = np.array([[0.0, 1.0], [0.0, 4.5], [0.0, 6.5], [0.0, -4.0], [0.0, -9.0]])
     np.testing.assert_allclose(surface.outside(points), [0, 0, 1.5, 0, 7.0], atol=0.05)
 
