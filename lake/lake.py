@@ -222,13 +222,13 @@ class Lake:
         """
         return self._store.read(name, columns, where)
 
-    def sql(self, query: str) -> pa.Table:
-        """The answer to one reading statement over all tables, see :mod:`lake.sql`.
+    def sql(self, query: str, *, by_index: bool = True) -> pa.Table:
+        """The answer to one reading statement over all tables, see :func:`lake.sql.run_sql`.
 
         Raises:
             BadQuery: It does not run, or would write.
         """
-        return run_sql(query, tables=self._store.datasets())
+        return run_sql(query, tables=self._store.datasets(), by_index=by_index)
 
     def sql_batches(self, query: str, *, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The answer to a query batch by batch, for those that do not fit into memory.

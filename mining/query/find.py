@@ -139,7 +139,7 @@ def find(
         f" ORDER BY {', '.join(['truth', 'scene_id', 't0_ns', 't1_ns', *plan.columns.values()])}"
         f" LIMIT {max(limit, 1)}"
     )
-    rows = lake.sql(sql).to_pylist()
+    rows = lake.sql(sql, by_index=False).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
     return FindReport(
         query=str(asked),
@@ -158,7 +158,9 @@ def scenes_of(
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     see_that_tagged(lake, asked)
     plan = planned(lake, asked)
-    rows = lake.sql(f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id")
+    rows = lake.sql(
+        f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id", by_index=False
+    )
     return [int(i) for i in rows["scene_id"].to_pylist()]
 
 
@@ -245,7 +247,7 @@ def explain(
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     plan = planned(lake, asked)
-    steps = lake.sql(f"EXPLAIN {plan.sql}")
+    steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
     return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
 
 

@@ -69,7 +69,8 @@ def _rows(lake: Lake, rule: Rule, known: Mapping[str, Rule]) -> Iterator[dict[st
         found = lake.sql(
             f"SELECT m.scene_id, m.log_id, m.t0_ns + s.t0_ns AS t0_ns, m.t1_ns + s.t0_ns AS t1_ns,"
             f" {who[0]} AS actor_id, {who[1]} AS other_id FROM ({plan.sql}) m"
-            f" JOIN scenes s USING (scene_id) WHERE m.truth = '{truth}' ORDER BY ALL"
+            f" JOIN scenes s USING (scene_id) WHERE m.truth = '{truth}' ORDER BY ALL",
+            by_index=False,
         )
         for row in found.to_pylist():
             row["event_id"] = stable_id("rule", rule.name, rule.version, truth, *row.values())
