@@ -62,6 +62,7 @@ class View:
     Attributes:
         size: Side of the square picture [px].
         radius: Half of the side of the square shown [m]; None fits everyone near the ego.
+        centre: What is in the middle, in the log's frame [m]; None: the ego, or all.
         trail: Length of the path drawn behind each box [s].
         emphasis: Track ids drawn in red.
         caption: A line of text at the top; None names scene and time.
@@ -69,6 +70,7 @@ class View:
 
     size: int = 640
     radius: float | None = None
+    centre: tuple[float, float] | None = None
     trail: float = 2.0
     emphasis: frozenset[int] = frozenset()
     caption: str | None = None
@@ -330,6 +332,8 @@ class _Canvas:
 
 def _frame(scene: Scene, view: View) -> tuple[Array, float]:
     """Centre and half side of what is shown: the ego's path, else everyone's [m]."""
+    if view.centre is not None:
+        return np.array(view.centre), view.radius or 50.0
     tracks = scene.tracks
     who = tracks.valid[:1] if scene.has_ego else tracks.valid
     where = tracks.xy[:1] if scene.has_ego else tracks.xy

@@ -29,6 +29,7 @@ from schemas.scene import DT, Scene
 
 SCENES_A_BATCH = 32
 BATCHES_A_COMMIT = 16
+ROWS_A_COMMIT = 50_000  # a scene of hundreds who all pass each other has that many
 STEP_NS = round(DT * 1e9)
 
 
@@ -92,7 +93,8 @@ def tag(
             measured += work.criticality
             tagged += batch
             done += len(batch)
-            if count % BATCHES_A_COMMIT == 0 or count == len(batches):
+            enough = len(tagged) >= BATCHES_A_COMMIT * SCENES_A_BATCH
+            if enough or len(pending) >= ROWS_A_COMMIT or count == len(batches):
                 with lake.store.writing():
                     lake.replace("events", pending, where=_of(names, tagged))
                     if measured:
