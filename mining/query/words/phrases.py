@@ -208,3 +208,7 @@ def classes_said() -> tuple[tuple[tuple[str, ...], str | None, bool], ...]:
     made += [((word,), ALIASES.get(word, word), False) for word in (*CLASSES, *ALIASES)]
     made += [((many,), ALIASES.get(word, word), True) for many, word in PLURALS.items()]
     return tuple(made)
+
+
+EGOS = tuple(words for way in lexicon.EGO for words in spelt(way))
+"""Words for the ego."""

@@ -1,0 +1,102 @@
+"""What happens or is measured, told by a noun: ``a near miss between the ego and a cyclist``."""
+
+from __future__ import annotations
+
+from mining.query.words import lexicon
+from mining.query.words.phrases import spelt
+from mining.query.words.scenes import Scenes
+from mining.query.words.sentence import Clause, Noun, Told
+from mining.query.words.somebody import IS
+
+
+class Happenings(Scenes):
+    """Reads clauses without a verb of their own."""
+
+    def event(self, i: int) -> tuple[Clause, int] | None:
+        """``a near miss between the ego and a cyclist``, ``a cut-in by a truck``."""
+        none = self.word(i) == "no"
+        j = i + (self.word(i) in ("a", "an", "the", "no", "any"))
+        for means, nouns in lexicon.EVENTS.items():
+            for words in (w for noun in nouns for w in spelt(noun)):
+                if not self.said(j, *words):
+                    continue
+                begin = j + len(words)
+                who, other, k = self.of_whom(begin)
+                if j == i and k == begin:
+                    continue  # a verb, unless an article or somebody says that it is a noun
+                subject = who or Noun(who="anyone", words="", place=self.span(j, k))
+                told = Told(
+                    means=means, other=other, place=self.span(j, k), denied="not" if none else ""
+                )
+                return Clause(subject=subject, told=told, place=self.span(i, k)), k
+        return None
+
+    def of_whom(self, i: int) -> tuple[Noun | None, Noun | None, int]:
+        """``between the ego and a cyclist``, ``by a truck in front of the ego``."""
+        who: Noun | None = None
+        other: Noun | None = None
+        if self.word(i) == "between":
+            first = self.noun(i + 1, subject=False)
+            if first is not None and self.said(first[1], "and"):
+                second = self.noun(first[1] + 1, subject=False)
+                if second is not None:
+                    return first[0], second[0], second[1]
+        if self.word(i) in ("by", "of"):
+            found = self.noun(i + 1, subject=False)
+            if found is not None:
+                who, i = found
+        for words in (("with",), ("in", "front", "of"), ("into",)):
+            if self.said(i, *words):
+                found = self.noun(i + len(words), subject=False)
+                if found is not None:
+                    other, i = found
+                break
+        return who, other, i
+
+    def measure(self, i: int) -> tuple[Clause, int] | None:
+        """``the time to collision of the ego is below 1.5 s``, ``ttc below 1.5 s``."""
+        owner: Noun | None = None
+        j = i
+        if self.word(i) in ("its", "his", "her", "their"):
+            owner = Noun(who="it", words="it", place=self.span(i, i + 1))
+            j = i + 1
+        elif (found := self.noun(i, subject=False)) is not None and self.word(found[1]) == "'s":
+            owner, j = found[0], found[1] + 1
+        elif self.word(i) in ("the", "a"):
+            j = i + 1
+        for means, nouns in lexicon.MEASURES.items():
+            for words in (w for noun in nouns for w in spelt(noun)):
+                if not self.said(j, *words):
+                    continue
+                clause = self.measured(means, i, j + len(words), owner)
+                if clause is not None:
+                    return clause
+        return None
+
+    def measured(
+        self, means: str, i: int, j: int, owner: Noun | None
+    ) -> tuple[Clause, int] | None:
+        """What is compared after a measure's name: ``of the ego is below 1.5 s``."""
+        other: Noun | None = None
+        if self.word(j) in ("of", "between") and owner is None:
+            found = self.noun(j + 1, subject=False)
+            if found is not None:
+                pair = self.word(j) == "between"
+                owner, j = found
+                if pair and self.said(j, "and"):
+                    second = self.noun(j + 1, subject=False)
+                    if second is not None:
+                        other, j = second
+        if other is None and self.word(j) in ("to", "with", "from"):
+            found = self.noun(j + 1, subject=False)
+            if found is not None:
+                other, j = found
+        if self.word(j) in (*IS, "falls", "drops", "goes", "gets", "stays", "rises"):
+            self.reach(j + 1)
+            j += 1
+        compared = self.compare(j)
+        if compared is None:
+            return None
+        subject = owner or Noun(who="anyone", words="", place=self.span(i, j))
+        told = Told(means=means, other=other, compare=compared[0], place=self.span(i, compared[1]))
+        return Clause(subject=subject, told=told, place=self.span(i, compared[1])), compared[1]
