@@ -11,14 +11,21 @@ from mining.query.words.lexicon import AT_SPEED
 from mining.query.words.people import People
 from mining.query.words.sentence import Told
 
-_TOLD_FROM = {
+TOLD_FROM = {
     "ttc": "ttc", "ttc_2d": "ttc", "thw": "thw", "pet": "pet", "drac": "drac", "a_req": "a_req",
     "near": "distance", "braking": "acceleration", "accelerating": "acceleration",
     "high_speed": "speed", "over_limit": "excess", "jerk_high": "jerk", "lat_accel_high": "acceleration",
-    "yaw_rate_high": "rate",
+    "yaw_rate_high": "rate", "occluded_by": "share", "moving": "speed", "jerk_magnitude_high": "jerk",
+    "high_speed_turn": "from", "low_speed_turn": "to", "lat_accel_uncomfortable": "acceleration",
+    "lane_keeping": "offset", "narrow_lane": "width", "traversing_crosswalk": "speed",
+    "very_near": "distance", "relevant_green": "distance", "relevant_yellow": "distance",
+    "relevant_red": "distance", "relevant_off": "distance", "btn": "btn", "stn": "stn",
+    "mttcp": "mttcp", "et": "et", "dce": "dce", "delta_v": "delta_v", "tet": "tet", "tit": "tit",
+    "cpi": "cpi", "kalman_difficulty": "epe", "counterfactual_delta": "delta", "platoon": "count",
+    "view_blocking": "angle",
 }  # fmt: skip
 """The parameter that bounds a predicate's value: nothing is told beyond it."""
-_LOWEST = {
+LOWEST = {
     "drac",
     "a_req",
     "accelerating",
@@ -27,6 +34,23 @@ _LOWEST = {
     "jerk_high",
     "lat_accel_high",
     "yaw_rate_high",
+    "occluded_by",
+    "moving",
+    "jerk_magnitude_high",
+    "high_speed_turn",
+    "lat_accel_uncomfortable",
+    "traversing_crosswalk",
+    "btn",
+    "stn",
+    "et",
+    "delta_v",
+    "tet",
+    "tit",
+    "cpi",
+    "kalman_difficulty",
+    "counterfactual_delta",
+    "platoon",
+    "view_blocking",
 }
 """Where that bound is the least value; elsewhere it is the greatest."""
 _FALLS = {"braking", "hard_brake", "stopping"}
@@ -65,17 +89,17 @@ class Calls(People):
     def comparison(self, name: str, compare: Compare) -> Compare:
         """A comparison as the predicate's value is stored; none that says nothing."""
         unit = PREDICATES[name].unit
-        si, factor = SI.get(compare.unit, ("", 0.0))
-        if not compare.unit or si != unit:
+        si, factor = SI.get(compare.unit, ("", 0.0)) if compare.unit else ("1", 1.0)
+        if si != unit:
             return compare  # the check tells what is wrong with it
         if name in _FALLS and compare.number > 0:
             turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(compare.op, compare.op)
             compare = replace(compare, op=turned, number=-compare.number)  # type: ignore[arg-type]
-        limit = PREDICATES[name].limits.get(_TOLD_FROM.get(name, ""))
+        limit = PREDICATES[name].limits.get(TOLD_FROM.get(name, ""))
         if limit is None or compare.op == "=":
             return compare
         value = compare.number * factor
-        is_least, asks_more = name in _LOWEST, compare.op in (">", ">=")
+        is_least, asks_more = name in LOWEST, compare.op in (">", ">=")
         within = value >= limit if is_least else value <= limit
         if is_least != asks_more or not within:
             side = "less" if not is_least and name not in _FALLS else "more"

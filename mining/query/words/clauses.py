@@ -105,7 +105,7 @@ class Clauses(Happenings):
         if facts and within is None and self.ends(start):
             return Clause(place=self.span(begin, start), facts=tuple(facts)), start
         found = (
-            self.there_is(start) or self.event(start) or self.measure(start)
+            self.there_is(start) or self.noun_clause(start, alone=not inherits)
             or self.plain(start) or (self.inherited(start) if inherits else None)
         )  # fmt: skip
         if found is None:
@@ -129,13 +129,17 @@ class Clauses(Happenings):
         return max(found, key=lambda link: link[2], default=None)
 
     def plain(self, i: int) -> tuple[Clause, int] | None:
-        """``a parked truck brakes``."""
+        """``a parked truck brakes``, ``more than three cars near the ego``."""
         noun = self.noun(i, subject=True)
         if noun is None:
             return None
         facts: list[Node] = []
         told = self.told(noun[1]) or self.told(self.leading(noun[1], facts))
         if told is None:
+            stands = None if facts or noun[0].relative else self.place(noun[1])
+            if stands is not None:
+                made = Clause(subject=noun[0], told=stands[0], place=self.span(i, stands[1]))
+                return made, stands[1]
             if noun[0].relative:
                 self.hint = f"Say what the {noun[0].words} does, beside the words after `that`."
             return None

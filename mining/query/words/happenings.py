@@ -12,8 +12,35 @@ from mining.query.words.somebody import IS
 class Happenings(Scenes):
     """Reads clauses without a verb of their own."""
 
-    def event(self, i: int) -> tuple[Clause, int] | None:
-        """``a near miss between the ego and a cyclist``, ``a cut-in by a truck``."""
+    def noun_clause(self, i: int, *, alone: bool) -> tuple[Clause, int] | None:
+        """What happens or is measured, whichever takes more words.
+
+        Args:
+            i: The token at which it begins.
+            alone: Whether no subject was told before.
+        """
+        found = [
+            told for told in (self.event(i, alone=alone), self.measure(i)) if told is not None
+        ]
+        best = max(found, key=lambda told: told[1], default=None)
+        if best is not None and not alone and self.word(i) in ("a", "an"):
+            told, who = best[0].told, best[0].subject
+            measured = told is not None and told.means in lexicon.MEASURES
+            if measured and who is not None and not who.words:
+                self.wrong(
+                    best[0].place,
+                    f"`{self.text[slice(*best[0].place)]}` may be of whom was spoken, or of anyone",
+                    hint="Say whose it is: `and its time headway is below 0.5 s`.",
+                )  # fmt: skip
+        return best
+
+    def event(self, i: int, *, alone: bool = False) -> tuple[Clause, int] | None:
+        """``a near miss between the ego and a cyclist``, ``a cut-in by a truck``.
+
+        Args:
+            i: The token at which it begins.
+            alone: Whether it can be no verb, because no subject was told before.
+        """
         none = self.word(i) == "no"
         j = i + (self.word(i) in ("a", "an", "the", "no", "any"))
         for means, nouns in lexicon.EVENTS.items():
@@ -22,7 +49,7 @@ class Happenings(Scenes):
                     continue
                 begin = j + len(words)
                 who, other, k = self.of_whom(begin)
-                if j == i and k == begin:
+                if j == i and k == begin and not alone:
                     continue  # a verb, unless an article or somebody says that it is a noun
                 subject = who or Noun(who="anyone", words="", place=self.span(j, k))
                 told = Told(
@@ -62,7 +89,7 @@ class Happenings(Scenes):
             j = i + 1
         elif (found := self.noun(i, subject=False)) is not None and self.word(found[1]) == "'s":
             owner, j = found[0], found[1] + 1
-        elif self.word(i) in ("the", "a"):
+        elif self.word(i) in ("the", "a", "an"):
             j = i + 1
         for means, nouns in lexicon.MEASURES.items():
             for words in (w for noun in nouns for w in spelt(noun)):
@@ -94,9 +121,15 @@ class Happenings(Scenes):
         if self.word(j) in (*IS, "falls", "drops", "goes", "gets", "stays", "rises"):
             self.reach(j + 1)
             j += 1
-        compared = self.compare(j)
+        if self.word(j) in ("exceeds", "exceeded"):
+            compared = self.quantity(j + 1, ">")
+        else:
+            compared = self.compare(j) or (self.compare(j + 1) if self.word(j) == "of" else None)
         if compared is None:
             return None
+        if owner is None and other is None and self.word(compared[1]) == "between":
+            owner, other, end = self.of_whom(compared[1])
+            compared = (compared[0], end)
         subject = owner or Noun(who="anyone", words="", place=self.span(i, j))
         told = Told(means=means, other=other, compare=compared[0], place=self.span(i, compared[1]))
         return Clause(subject=subject, told=told, place=self.span(i, compared[1])), compared[1]

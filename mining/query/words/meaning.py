@@ -174,7 +174,10 @@ class _Meaning(Calls):
             subject = self.resolve(noun, None)
             self.see_who(noun, subject, told=clause.told)
         self.subject = (noun, subject)
+        if noun.count is not None:
+            clause = _among_many(clause)
         told = clause.told
+        assert told is not None
         other = None if told.other is None else self.resolve(told.other, subject)
         core = self.call(told, subject, other)
         if noun.words == "they" and noun.who == "it" and other is None and told.means in SYMMETRIC:
@@ -331,6 +334,18 @@ def _denied(node: Node, told: Told) -> Node:
     if told.denied == "never":
         return Count(node, Compare("=", 0.0), place=told.place)
     return node.part if isinstance(node, Not) else Not(node, place=told.place)
+
+
+def _among_many(clause: Clause) -> Clause:
+    """Of several, ahead and behind are not next in a lane, where one alone can be."""
+
+    def wide(told: Told) -> Told:
+        if not told.where or told.means != "following" or told.compare is not None:
+            return told
+        return replace(told, means="in_front_of" if told.turned else "behind", turned=False)
+
+    told = None if clause.told is None else wide(clause.told)
+    return replace(clause, told=told, places=tuple(map(wide, clause.places)))
 
 
 def _counts(clause: Clause) -> bool:

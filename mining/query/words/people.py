@@ -165,6 +165,8 @@ class People:
     def fits(self, name: str, pronoun: str) -> bool:
         """Whether a pronoun may mean them."""
         person = self.person(name)
+        if person is not None and person.words == "nobody":
+            return False
         cls = "vehicle" if person is None else person.cls
         if pronoun in ("he", "him", "she", "her"):
             return cls is None or cls in (*_PEOPLE, "vru", "motorcycle")

@@ -80,8 +80,17 @@ class Quantities(Cursor):
         if self.word(i) != "within":
             return i, None
         told = self.quantity(i + 1, "<=")
-        if told is None or (SI.get(told[0].unit, ("s",))[0] != "s" and self.word(told[1]) == "of"):
+        if told is None or (
+            SI.get(told[0].unit, ("s",))[0] != "s" and self.word(told[1]) in ("of", "behind")
+        ):
             return i, None  # "within 5 m of a truck" is a place
+        if SI.get(told[0].unit, ("s",))[0] == "m":
+            said = self.text[slice(*told[0].place)]
+            self.wrong(
+                told[0].place,
+                f"Within {said} of whom?",
+                hint=f"Say `while it is within {said} of …`.",
+            )
         found = self.seconds(i + 1)
         return (i, None) if found is None else (found[1], (found[0], self.span(i, found[1])))
 

@@ -15,6 +15,7 @@ from mining.query.words.unknown import Unknown
 
 IS = ("is", "are", "was", "were")
 _ORDINALS = {w: n for n, w in enumerate(("first", "second", "third", "fourth", "fifth"), 1)}
+_RELATIVE = ("that", "who", "which")
 _AMOUNTS = frozenset(noun.split()[0] for nouns in lexicon.AMOUNTS.values() for noun in nouns)
 
 
@@ -61,7 +62,7 @@ class Somebody(Unknown):
             j = step[1]
         told = Told(
             means=phrase.means, turned=phrase.turned, other=other, compare=compare,
-            place=self.span(i, j),
+            place=self.span(i, j), where=phrase.form == "place",
         )  # fmt: skip
         return told, j
 
@@ -232,7 +233,7 @@ class Somebody(Unknown):
 
     def described(self, noun: Noun, i: int, j: int, *, subject: bool) -> tuple[Noun, int]:
         """With the relative clause, and where they are if they are the subject."""
-        if self.word(j) in ("that", "who", "which") and self.depth == 0:
+        if self.word(j) in _RELATIVE and self.depth == 0:
             self.depth += 1
             asides, end = self.relative(j + 1, more=subject)
             self.depth -= 1
@@ -262,6 +263,9 @@ class Somebody(Unknown):
             while (place := self.place(j)) is not None:
                 asides.append(place[0])
                 j = place[1]
-            if not (more and self.said(j, "and") and self.told(j + 1) is not None):
+            if not (more and self.said(j, "and")):
                 return asides, j
-            j += 1
+            again = j + 1 + (self.word(j + 1) in _RELATIVE)
+            if self.told(again) is None:
+                return asides, j
+            j = again

@@ -33,6 +33,8 @@ _KNOWN = frozenset(
 _FEW = 100
 """How many phrases are compared with what is not understood."""
 _ARTICLES = ("a", "an", "the", "no", "another", "parked", "stopped", "second", "first")
+_EGO_WORDS = frozenset(word for words in EGOS for word in words)
+_WHERE = ("at", "on", "in", "through", "across", "over", "along", "into", "to")
 _UNSAID = {
     "every": "A query cannot say `every`; `no car brakes` or `at least three cars brake` can be asked.",
     "each": "A query cannot say `each`; `no car brakes` or `at least three cars brake` can be asked.",
@@ -43,6 +45,15 @@ _UNSAID = {
     "because": "A query does not know causes: say `then` or `while`.",
     "until": "Say `before`, or `for at least 3 s`.", "child": "Say `pedestrian`.",
     "van": "Say `car` or `vehicle`.", "taxi": "Say `car`.", "suv": "Say `car`.", "if": "Say `while` or `then`.",
+    "ambulance": "Say `an emergency vehicle`.", "police": "Say `an emergency vehicle`.",
+    "sidewalk": "Sidewalks are not told: say `off the road`.", "pavement": "Pavements are not told: say `off the road`.",
+    "oncoming": "Say `a car that is on the opposite side of the road to the ego`.",
+    "avoid": "A query does not know why: say `then` or `while`.", "although": "Say `and` or `while`.",
+    "neither": "Say `no car … and no truck …`.", "both": "Name each: `a car brakes and a truck brakes`.",
+    "only": "Say also what is not so: `… and no car …`.",
+    "how": "Matches are counted: say what happens, as in `the ego brakes hard`.",
+    "does": "Say what happens, as in `the ego brakes hard`.", "which": "Say `scenes where …`.",
+    "either": "Say it first: `either the ego brakes or it swerves`.",
     "leader": "Say `a vehicle ahead of the ego`.", "always": "Say `for at least 10 s`.",
     "crosses": "Say `crosses in front of the ego`.",
 }  # fmt: skip
@@ -106,9 +117,15 @@ class Unknown(Quantities):
         word = self.tokens[at].word
         if word in _UNSAID:
             return _UNSAID[word]
-        if word in PLURALS:
+        counted = at > 0 and number_at(self.tokens, at - 1) is not None
+        if word in PLURALS and not counted:
             return f"Say how many: `at least two {word}`."
-        if at and self.tokens[at - 1].word in _ARTICLES:
+        if word in PLURALS:
+            return f"Say what the {word} do or where they are: `… near the ego`."
+        if self.word(at + 1) in PLURALS:
+            return f"Say how many: `at least two {word} {self.word(at + 1)}`."
+        where = at > 1 and self.tokens[at - 2].word in _WHERE and word in self.phrases.said_with
+        if at and self.tokens[at - 1].word in _ARTICLES and not where:
             classes = difflib.get_close_matches(word, (*CLASSES, *ALIASES), n=1)
             return (
                 f"Did you mean `{classes[0]}`?"
@@ -117,7 +134,7 @@ class Unknown(Quantities):
             )
         near = (word, *difflib.get_close_matches(word, self.phrases.said_with, n=2, cutoff=0.8))
         known = [p for w in near for p in self.phrases.said_with.get(w, ())]
-        if not known and at:
+        if not known and at and self.tokens[at - 1].word not in _EGO_WORDS:
             known = self.phrases.said_with.get(self.tokens[at - 1].word, [])
         tries: list[tuple[float, str]] = []
         for begin in range(max(0, at - 2), at + 1):
@@ -148,7 +165,7 @@ def _shown(phrase: str) -> str:
     }
     for slot, said in slots.items():
         phrase = phrase.replace(slot, said)
-    return phrase
+    return phrase.replace(" 's", "'s")
 
 
 @functools.cache
