@@ -71,16 +71,19 @@ class _Reader(Clauses):
         return Sentence(facts=facts, first=first, steps=tuple(steps), perhaps=perhaps)
 
     def groups(self, i: int) -> tuple[Group, list[Step], int]:
-        """Everything that happens, in the order in which it is said."""
+        """Everything that happens, in the order in which it is said: ``after a car cuts in, …``."""
         steps: list[Step] = []
-        front = next((link for link in LINKS if self.word(i) == link[0][0] and len(link[0]) == 1
+        begin, soon = self.within(i)
+        front = next((link for link in LINKS if self.word(begin) == link[0][0] and len(link[0]) == 1
                       and link[0] != ("then",)), None)  # fmt: skip
         if front is not None:
             words, order, _ = front
-            first, i = self.group(i + 1, inherits=False, commas=False)
+            first, i = self.group(begin + 1, inherits=False, commas=False)
             second, i = self.group(self.comma(i), inherits=True)
             # "after A, B" is "A before B", and only "before A, B" turns them round.
-            steps.append(Step(group=second, order=order, reversed=words == ("before",)))
+            steps.append(
+                Step(group=second, order=order, reversed=words == ("before",), within=soon)
+            )
         else:
             first, i = self.group(i, inherits=False)
         while (link := self.link(i)) is not None:

@@ -114,6 +114,11 @@ class Happenings(Scenes):
                     second = self.noun(j + 1, subject=False)
                     if second is not None:
                         other, j = second
+                if pair and other is None:
+                    self.wrong(
+                        owner.place, f"Between `{self.text[slice(*owner.place)]}` and whom?",
+                        hint="Name both: `between the ego and the truck`.",
+                    )  # fmt: skip
         if other is None and self.word(j) in ("to", "with", "from"):
             found = self.noun(j + 1, subject=False)
             if found is not None:

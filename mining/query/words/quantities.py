@@ -41,7 +41,12 @@ class Quantities(Cursor):
         for more, op in (("more", ">="), ("above", ">="), ("less", "<="), ("below", "<=")):
             if self.said(j, "or", more):
                 return replace(told, op=op, place=self.span(i, j + 2)), j + 2
-        self.hint = f"Say how it compares: `at least {self.text[slice(*told.place)]}`."
+        said = self.text[slice(*told.place)]
+        self.hint = (
+            f"Say `within {said} {self.word(j)} …`."
+            if self.word(j) in ("after", "before")
+            else f"Say how it compares: `at least {said}`."
+        )
         return None
 
     def quantity(
@@ -78,7 +83,7 @@ class Quantities(Cursor):
     def within(self, i: int) -> tuple[int, tuple[float, Place] | None]:
         """``within 3 s``: where it ends, the seconds and their place; None if it is none."""
         if self.word(i) != "within":
-            return i, None
+            return self.sooner(i)
         told = self.quantity(i + 1, "<=")
         if told is None or (
             SI.get(told[0].unit, ("s",))[0] != "s" and self.word(told[1]) in ("of", "behind")
@@ -93,6 +98,19 @@ class Quantities(Cursor):
             )
         found = self.seconds(i + 1)
         return (i, None) if found is None else (found[1], (found[0], self.span(i, found[1])))
+
+    def sooner(self, i: int) -> tuple[int, tuple[float, Place] | None]:
+        """``less than 2 s after``, as `within` tells it."""
+        if self.word(i) not in ("less", "under", "at", "up", "no", "not"):
+            return i, None
+        found = self.compare(i)
+        if found is None or found[0].op not in ("<", "<="):
+            return i, None
+        told, j = found
+        kind, factor = SI.get(told.unit, ("", 0.0))
+        if kind != "s" or self.word(j) not in ("after", "before"):
+            return i, None
+        return j, (told.number * factor, self.span(i, j))
 
     def times(self, i: int) -> tuple[Compare, int] | None:
         """``twice``, ``at least three times``."""

@@ -54,6 +54,8 @@ _UNSAID = {
     "how": "Matches are counted: say what happens, as in `the ego brakes hard`.",
     "does": "Say what happens, as in `the ego brakes hard`.", "which": "Say `scenes where …`.",
     "either": "Say it first: `either the ego brakes or it swerves`.",
+    "once": "Say `at least once`, or leave it out.",
+    "all": "A query cannot say `all`; `no car brakes` or `at least three cars brake` can be asked.",
     "leader": "Say `a vehicle ahead of the ego`.", "always": "Say `for at least 10 s`.",
     "crosses": "Say `crosses in front of the ego`.",
 }  # fmt: skip
@@ -103,6 +105,8 @@ class Unknown(Quantities):
             )
         token = self.tokens[at]
         word = self.text[slice(*token.place)]
+        if word in (".", ";"):
+            self.hint = "Say it in one sentence, joined by `then` or `and`."
         if token.word in ("and", "or", "but", ",", "then") and not self.hint:
             self.wrong(
                 token.place, f"`{word}` is not understood here",
@@ -126,6 +130,8 @@ class Unknown(Quantities):
             return f"Say how many: `at least two {word} {self.word(at + 1)}`."
         where = at > 1 and self.tokens[at - 2].word in _WHERE and word in self.phrases.said_with
         if at and self.tokens[at - 1].word in _ARTICLES and not where:
+            if word in CLASSES or word in ALIASES:
+                return f"Say in a clause of its own what they do: `a {word} is near the ego`."
             classes = difflib.get_close_matches(word, (*CLASSES, *ALIASES), n=1)
             return (
                 f"Did you mean `{classes[0]}`?"

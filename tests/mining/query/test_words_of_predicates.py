@@ -247,6 +247,10 @@ NEWCOMERS = {
     "either the ego brakes or it swerves": "braking(ego) or swerve(ego)",
     "the ego drives through a roundabout": "moving(ego) and roundabout(ego)",
     "the ego is stuck in traffic": "queuing(ego)",
+    "the ego brakes less than 2 s after a car cuts in": "cut_in(car c) before braking(ego) within 2 s",
+    "the ego brakes at most 2 s after a car cuts in": "cut_in(car c) before braking(ego) within 2 s",
+    "within 2 s after a car cuts in the ego brakes": "cut_in(car c) before braking(ego) within 2 s",
+    "within 2 s before a car cuts in, the ego brakes": "braking(ego) before cut_in(car c) within 2 s",
 }  # fmt: skip
 
 
@@ -277,6 +281,12 @@ REFUSED = [
     ("a truck leads a convoy of more than 2 vehicles", "more than 2", "more than 3"),
     ("the ego has a btn above 0.5", "above 0.5", "more than 1"),
     ("a car is 5 m behind the ego", "behind", "at least 5 m"),
+    ("a truck cuts in and the ttc between them is below 1 s", "them", "Name both"),
+    ("the ego brakes 2 s after a car cuts in", "after", "within 2 s after"),
+    ("all cars brake", "all", "A query cannot say `all`"),
+    ("the ego has no car behind it", "car", "clause of its own"),
+    ("a car cuts in. the ego brakes", ".", "one sentence"),
+    ("the ego brakes more than 2 s after a car cuts in", "2 s", "m/s2"),
     ("the ego has a total jerk above 10 m/s2", "above 10 m/s2", "m/s3"),
 ]  # fmt: skip
 
