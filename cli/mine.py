@@ -187,7 +187,11 @@ def find(
         print_json({"query": query, "plan": text}) if json else print_line(text)
         return
     report = run(lake, query, limit=limit, rules=told)
-    print_json(report) if json else _print_matches(report)
+    if json:
+        print_json(report)
+        return
+    tell(report.query)
+    _print_matches(report)
 
 
 @app.command()
@@ -234,7 +238,7 @@ def ask(
 
 def _print_matches(report: FindReport) -> None:
     tell(
-        f"{report.query}\n{count(report.total, 'match', 'matches')} in "
+        f"{count(report.total, 'match', 'matches')} in "
         f"{count(report.scenes, 'scene')} of {report.searched:,}."
     )
     print_table(

@@ -14,11 +14,12 @@ SI: dict[str, tuple[str, float]] = {
     "rad/s": ("rad/s", 1.0), "°/s": ("rad/s", 0.017453292519943295),
     "deg/s": ("rad/s", 0.017453292519943295),
     "°": ("°", 1.0), "deg": ("°", 1.0), "rad": ("°", 57.29577951308232),
+    "s²": ("s²", 1.0), "s2": ("s²", 1.0), "s^2": ("s²", 1.0),
     "%": ("1", 0.01),
 }  # fmt: skip
 """Each unit as (the unit that predicates tell, how many of it)."""
 
-WRITTEN: dict[str, str] = {"m/s²": "m/s2", "m/s³": "m/s3", "°": "deg"}
+WRITTEN: dict[str, str] = {"m/s²": "m/s2", "m/s³": "m/s3", "s²": "s2", "°": "deg"}
 """How a unit is written where it has letters that a keyboard lacks."""
 
 

@@ -45,6 +45,12 @@ def test_words_are_answered_as_their_query_is(lake: Path) -> None:
     assert "hard in rain" in asked.stdout
 
 
+def test_the_query_is_told_once(lake: Path) -> None:
+    asked = mine("ask", "The ego brakes hard in the rain.", lake=lake)
+    assert (asked.stdout + asked.stderr).count(QUERY) == 1
+    assert mine("find", QUERY, lake=lake).stderr.splitlines()[0] == QUERY
+
+
 def test_json_is_that_of_find_and_the_words(lake: Path) -> None:
     words = "the ego brakes hard in the rain"
     asked = json.loads(mine("ask", words, "--json", lake=lake).stdout)

@@ -4,8 +4,8 @@
     crosses_in_front(pedestrian p, ego) and not at_crosswalk(p) and daylight is night
 
 A small grammar (:mod:`mining.query.words.grammar`) over a lexicon of phrases
-(:mod:`mining.query.words.lexicon`) reads a sentence; :mod:`mining.query.words.meaning` says whom its
-words mean. Every word has its place or the sentence is refused, with the place and the nearest
+(:mod:`mining.query.words.lexicon`) reads a sentence; :mod:`mining.query.words.meaning` makes its query.
+The grammar is read from :mod:`~mining.query.words.cursor` up: each module adds one kind of phrase. Every word has its place or the sentence is refused, with the place and the nearest
 phrase that is known. Whoever wants more may lend a language model: its answer is a query, read and
 checked as any other, and never run as code.
 """

@@ -28,8 +28,16 @@ EGO = (
 DOES: Mapping[str, tuple[str, ...]] = {
     "vru": ("be a vulnerable road user", "be a vru"),
     "long_vehicle": ("be a long vehicle", "be long"),
-    "parked": ("be parked", "*stand parked"),
+    "special_vehicle": (
+        "be an emergency|priority|special vehicle", "be a vehicle of the police|fire brigade|rescue service",
+        "be emergency|priority|special",
+    ),
+    "parked": ("be parked", "be parked up", "*stand parked"),
     "poorly_observed": ("be poorly observed|seen|tracked", "be badly observed|seen|tracked"),
+    "moving": (
+        "*move", "*move|drive|ride|walk about|around|along", "*drive", "*ride", "*walk", "be in motion",
+        "be on the move",
+    ),
     "stopped": (
         "be stopped|stationary|halted|motionless", "be at a standstill", "be at rest", "*stand still",
         "*stand",
@@ -62,11 +70,61 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*drive|go too fast", "*drive faster than the speed limit", "be faster than the speed limit",
     ),
     "jerk_high": ("*jerk", "*drive|move jerkily", "*have a high jerk"),
+    "jerk_magnitude_high": (
+        "*have a high total|overall|combined jerk", "*drive|ride|move uncomfortably jerkily",
+        "*jerk in any direction",
+    ),
+    "trajectory_stationary": (
+        "*stay|remain in place|put", "*stay|remain in|at one place|spot", "*stay|remain where it is",
+        "*have a stationary trajectory|path|track", "*go|get nowhere",
+    ),
+    "trajectory_straight": (
+        "*go|drive|move|travel|ride|walk straight on|ahead|", "*keep straight on|ahead|",
+        "*have|take|follow a straight trajectory|path|track", "be on a straight trajectory|path|track",
+    ),
+    "trajectory_straight_left": (
+        "*drift|bear|shift left|leftward|leftwards", "*drift|bear|shift to the left",
+        "*go|drive|move straight while|and|but drifting left", "*have a trajectory|path|track shifted to the left",
+    ),
+    "trajectory_straight_right": (
+        "*drift|bear|shift right|rightward|rightwards", "*drift|bear|shift to the right",
+        "*go|drive|move straight while|and|but drifting right", "*have a trajectory|path|track shifted to the right",
+    ),
+    "trajectory_left": (
+        "*have a left|left+turn|left+turning trajectory|path|track", "*turn left overall",
+        "*have a trajectory|path|track that turns left|to+the+left", "*end up on the left",
+    ),
+    "trajectory_right": (
+        "*have a right|right+turn|right+turning trajectory|path|track", "*turn right overall",
+        "*have a trajectory|path|track that turns right|to+the+right", "*end up on the right",
+    ),
+    "trajectory_left_u_turn": (
+        "*make|do|perform|take a left|left-hand u-turn", "*make|do|perform|take a u-turn to the left",
+        "*turn round|around|back to the left", "*have a left u-turn trajectory|path|track",
+    ),
+    "trajectory_right_u_turn": (
+        "*make|do|perform|take a right|right-hand u-turn", "*make|do|perform|take a u-turn to the right",
+        "*turn round|around|back to the right", "*have a right u-turn trajectory|path|track",
+    ),
+    "three_point_turn": (
+        "*make|do|perform|take a three-point|3-point turn", "*turn round|around|back in three moves|points|goes",
+    ),
+    "high_speed_turn": (
+        "*turn at a| high speed", "*make|take|do a high-speed|fast|quick turn", "*take a turn fast|quickly",
+    ),
+    "low_speed_turn": (
+        "*turn slowly", "*turn at a| low|walking speed", "*make|take|do a low-speed|slow turn",
+        "*take a turn slowly",
+    ),
     "turning_left": ("*turn left", "*turn to the left", "*make|take a left turn"),
     "turning_right": ("*turn right", "*turn to the right", "*make|take a right turn"),
     "turning_left | turning_right": ("*turn", "*make|take a turn"),
     "u_turn": ("*make|do|perform|take a u-turn", "*turn round|around", "*turn back"),
     "lat_accel_high": ("*corner|turn hard", "*corner fast|quickly", "*have a high lateral acceleration"),
+    "lat_accel_uncomfortable": (
+        "*corner|turn uncomfortably", "*corner|turn uncomfortably hard|fast",
+        "*have an uncomfortable lateral acceleration",
+    ),
     "yaw_rate_high": (
         "*turn|yaw sharply|abruptly|fast|quickly", "*have a high yaw rate", "*spin",
     ),
@@ -80,6 +138,25 @@ DOES: Mapping[str, tuple[str, ...]] = {
     ),
     "lane_change_left | lane_change_right": (
         "*change|switch lane|lanes", "*make|do|perform a lane change",
+    ),
+    "lane_keeping": (
+        "*keep|hold its|the|their lane", "*keep to its|the|their lane", "*stay|remain in its|the|their lane",
+        "*keep to the middle|centre|center of its|the|their lane",
+    ),
+    "merge": (
+        "*merge", "*merge into|onto|with the| traffic|lane|highway|motorway|freeway|road",
+        "*merge into|onto the|a main|next|neighbouring|another road|lane", "*join the highway|motorway|freeway|traffic",
+        "*make|do|perform a merge",
+    ),
+    "pull_over": (
+        "*pull over", "*pull over to|at the side|edge of the road|street", "*pull over to|at the kerb|curb|roadside",
+        "*pull in to|at the kerb|curb|roadside", "*stop at|on|by the side|edge of the road|street",
+        "*stop at|by the kerb|curb|roadside",
+    ),
+    "pull_out": (
+        "*pull out", "*pull out into|onto the| traffic|lane|road", "*pull|move|set|drive off|out from the side of the road|street",
+        "*pull|move|set|drive off|out from the kerb|curb|roadside", "*leave the kerb|curb|roadside",
+        "*pull out of a|the parking space|spot|bay",
     ),
     "cut_in": (
         "*cut in", "*cut in on|before {other}", "*cut in| in+front|ahead of {other}", "*cut {other} off",
@@ -107,6 +184,30 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*straddle two lanes", "*drive|be between two lanes", "*drive|be on the|a lane line|marking",
         "*drive|reach over the|its lane's| edge of its lane",
     ),
+    "traversing_crosswalk": (
+        "*cross|traverse|use a|the crosswalk", "*cross at|on a|the crosswalk", "*cross at|on a|the zebra|pedestrian crossing",
+        "*cross|traverse|use a|the zebra|pedestrian crossing",
+        "*go|walk|drive|ride|move over|across|along a|the crosswalk",
+        "*go|walk|drive|ride|move over|across|along a|the zebra|pedestrian crossing",
+        "*cross the road|street at|on a|the crosswalk", "*cross the road|street at|on a|the zebra|pedestrian crossing",
+    ),
+    "on_stop_line": ("*cross|overrun|overlap a|the stop line",),
+    "lane_splitting": (
+        "*split lanes", "*split the lanes", "*filter through|between the| traffic|lanes|vehicles|cars",
+        "*filter", "*ride between two vehicles|cars", "*ride between lanes",
+    ),
+    "platoon": (
+        "*lead|head a|the platoon|convoy|column", "be the first|head|leader of a platoon|convoy|column",
+        "be at the head|front of a platoon|convoy|column",
+    ),
+    "view_blocking": (
+        "*block|obstruct|limit|restrict the+ego's|our view", "*block|obstruct|limit|restrict the view of the| ego",
+        "*block|obstruct|limit|restrict the view ahead", "be view blocking",
+    ),
+    "kalman_difficulty": (
+        "be hard|difficult to predict|forecast", "*move|behave|drive unpredictably", "be unpredictable",
+        "*have a high|large forecast|prediction error",
+    ),
     "approaching_red": (
         "*approach the|a red light|signal", "*drive|move|head|go to|toward|towards the|a red light|signal",
     ),
@@ -117,9 +218,27 @@ DOES: Mapping[str, tuple[str, ...]] = {
     "stationary_at_light": (
         "*wait|stand|stop at the|a red|traffic| light|signal", "be stopped|stationary at the|a red|traffic| light|signal",
     ),
+    "relevant_green": (
+        "*have|face a green traffic| light|signal", "*have a green traffic| light|signal ahead",
+    ),
+    "relevant_green & moving": (
+        "*approach a|the green traffic| light|signal",
+        "*drive|move|head|go to|toward|towards the|a green traffic| light|signal",
+    ),
+    "relevant_yellow": (
+        "*have a yellow|amber traffic| light|signal", "*have a yellow|amber traffic| light|signal ahead",
+    ),
+    "relevant_yellow & moving": (
+        "*drive|move|head|go to|toward|towards the|a yellow|amber traffic| light|signal",
+    ),
+    "relevant_red": ("*have|face a red traffic| light|signal", "*have a red traffic| light|signal ahead"),
+    "relevant_off": (
+        "*have|face a dark|unlit|dead traffic| light|signal", "*have a dark|unlit|dead traffic| light|signal ahead",
+    ),
+    "relevant_off & moving": ("*approach a|the dark|unlit|dead traffic| light|signal",),
     "dilemma_yellow": (
-        "*face a yellow|amber light|signal", "*face a yellow light dilemma", "be in the|a dilemma|yellow zone",
-        "*approach a yellow|amber light|signal",
+        "*face a yellow|amber traffic| light|signal", "*face a yellow light dilemma", "be in the|a dilemma|yellow zone",
+        "*approach a yellow|amber traffic| light|signal",
     ),
     "protected_turn": ("*make|take a protected turn", "*turn on a protected green"),
     "unprotected_turn": ("*make|take an unprotected turn", "*turn unprotected|unprotectedly"),
@@ -128,6 +247,39 @@ DOES: Mapping[str, tuple[str, ...]] = {
     "unprotected_turn & turning_left": ("*make|take an unprotected left turn",),
     "unprotected_turn & turning_right": ("*make|take an unprotected right turn",),
     "near": ("*come|get near|close {other}", "*come|get close to {other}"),
+    "very_near": (
+        "*come|get very near|close {other}", "*come|get very close to {other}",
+        "*come|get dangerously|extremely close to {other}",
+    ),
+    "nearest": (
+        "be nearest|closest to {other}", "be the nearest|closest one|agent|actor|road+user to {other}",
+        "be the nearest|closest road user",
+    ),
+    "in_front_of": (
+        "be somewhere|anywhere ahead|in+front of {other}", "*stay|remain ahead|in+front of {other}",
+    ),
+    "facing": ("*face {other}", "*point at|toward|towards {other}", "be turned toward|towards {other}"),
+    "same_heading": (
+        "*head|face|point the same way|direction as {other}", "*share the heading of {other}",
+        "*have the same heading|direction|orientation as {other}",
+    ),
+    "opposite_heading": (
+        "*head|face|point the opposite|other way to|from|as {other}",
+        "*have the opposite heading|direction|orientation to|of|as {other}",
+    ),
+    "perpendicular_heading": (
+        "*have a perpendicular heading to {other}", "be perpendicular|crosswise to {other}",
+        "be at right angles to {other}", "be at a right angle to {other}",
+    ),
+    "occluded_by": (
+        "be occluded|hidden|covered|concealed|masked by {other}", "*occlude|hide|cover|conceal|mask {actor}",
+        "be occluded|hidden|concealed", "be hidden|concealed from the| ego|view by {other}",
+        "*block|obstruct the+ego's|our view of {actor}",
+    ),
+    "between": (
+        "*come|get between the| ego|us and {other}",
+        "*come|get between {other} and the| ego|us",
+    ),
     "heading_toward": (
         "*head|drive|move|walk|run|ride|go|steer|come toward|towards {other}", "*head for {other}",
     ),
@@ -151,6 +303,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
     ),
     "queuing": (
         "*queue", "*queue behind {other}", "*wait|stand|be in a queue", "be in a traffic jam", "*queue up",
+        "be stuck in traffic", "be stuck in a traffic jam",
     ),
     "tailgating": (
         "*tailgate {other}", "*tailgate", "*follow {other} too closely|close", "be tailgated by {actor}",
@@ -184,6 +337,48 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*have to brake very hard for {other}", "*need to brake very hard for {other}",
     ),
     "drac": ("*have to brake hard for {other}", "*need to brake hard for {other}"),
+    "btn": (
+        "*have to brake to|at the limit for {other}", "*need all its|the brakes for {other}",
+        "be barely able to brake for {other}",
+    ),
+    "stn": (
+        "*have to swerve to|at the limit for {other}", "be barely able to swerve|steer round|around {other}",
+        "*have to swerve very hard round|around {other}",
+    ),
+    "mttcp": (
+        "*reach the conflict point at about the same time as {other}", "be on a conflicting course|path with {other}",
+        "*have a conflicting course|path with {other}",
+    ),
+    "et": (
+        "*encroach on the path|way|course of {other}", "*linger in the path|way|course of {other}",
+    ),
+    "dce": (
+        "be about to touch|hit {other}", "be on a collision course with {other}",
+        "*head for a collision|crash with {other}",
+    ),
+    "delta_v": (
+        "*face|risk a severe|violent collision|crash with {other}", "be about to crash severely|violently into {other}",
+    ),
+    "tet": (
+        "be exposed to a short|low|critical time to collision with {other}",
+        "*have a short|low|critical time to collision with {other} for long", "be exposed to a low|short|critical ttc",
+    ),
+    "tit": ("*have a low|short|critical time to collision with {other} by a wide margin",),
+    "cpi": ("*have a high|critical crash potential with {other}", "*risk a crash with {other}"),
+    "rss_lateral": (
+        "*violate the lateral rss distance to|of {other}", "*violate lateral rss", "*violate rss laterally|sideways",
+        "*violate the lateral safe|safety distance to|of {other}", "be too close sideways|laterally to {other}",
+        "*come too close from the side to {other}",
+    ),
+    "rss_danger": (
+        "be in an| rss danger", "be in an| rss danger from|with {other}", "be in a dangerous rss situation",
+        "be in a dangerous rss situation with {other}", "*respond improperly to {other}",
+        "*violate the rss response to {other}",
+    ),
+    "counterfactual_delta": (
+        "be saved|spared by the reaction of {other}", "be saved by {other}", "*save {actor} by reacting",
+        "*depend on the reaction of {other}",
+    ),
     "rss_violation": (
         "*violate rss", "*violate the rss distance|rules to|of|towards {other}",
         "*violate the safe distance to|of {other}", "be too close to {other}", "be closer than rss allows",
@@ -205,8 +400,30 @@ DOES: Mapping[str, tuple[str, ...]] = {
 PLACES: Mapping[str, tuple[str, ...]] = {
     "on_road": ("on the road|street|roadway|carriageway", "in the roadway", "in a lane", "in its lane"),
     "not on_road": ("off|beside the road|street|roadway|carriageway",),
+    "in_drivable": (
+        "on|in|within|inside the drivable area|surface", "on drivable ground|surface",
+    ),
+    "on_vehicle_lane": (
+        "on|in a|the vehicle|motor+vehicle|car lane", "on|in a|the lane for motor+vehicles|vehicles|cars",
+    ),
+    "on_bike_lane": (
+        "on|in a|the bike|bicycle|cycle|cycling lane|path|track", "on|in a|the lane for cyclists|bicycles|bikes",
+    ),
+    "on_bus_lane": ("on|in a|the bus lane", "on|in a|the lane for buses"),
+    "narrow_lane": ("on|in a|the narrow lane", "in a tight lane"),
+    "in_carpark": (
+        "in|on|inside a|the car+park|carpark|parking+lot|parking+area|parking+garage", "in a parking structure",
+    ),
+    "in_pickup_dropoff": (
+        "in|at a|the pickup|pick-up|drop-off|dropoff zone|area|point",
+        "in|at a|the pickup|pick-up and|or drop-off|dropoff zone|area|point", "where passengers get in and|or out",
+    ),
+    "on_stop_line": ("on|over|across a|the stop line", "with a wheel over the stop line"),
+    "all_way_stop": (
+        "at|in|near a|an|the all-way|four-way|4-way stop", "at|in|near a|an|the all-way|four-way|4-way stop intersection|junction",
+    ),
     "off_drivable": ("off|outside the drivable area|surface", "over the kerb|curb"),
-    "in_intersection": ("in|inside|within an|the intersection|junction|crossing|crossroads",),
+    "in_intersection": ("in|inside|within|through an|the intersection|junction|crossing|crossroads",),
     "not in_intersection": ("outside an|the intersection|junction|crossroads",),
     "near_intersection": (
         "at|near an|the intersection|junction|crossroads", "close to an|the intersection|junction|crossroads",
@@ -220,14 +437,54 @@ PLACES: Mapping[str, tuple[str, ...]] = {
         "away from a|the crosswalk",
     ),
     "at_stop_sign": ("at|before a|the stop sign", "in front of a stop sign"),
-    "roundabout": ("in|on|inside|at a|the roundabout",),
+    "roundabout": ("in|on|inside|at|through a|the roundabout",),
     "not roundabout": ("outside a|the roundabout",),
     "merge_zone": ("in|at a|the merge|merging zone|area", "on a merging lane"),
     "lane_straddling": ("between two lanes", "across the|a lane line|marking"),
+    "very_near": (
+        "very near {other}", "very close to {other}", "right|directly next to {other}",
+        "right|directly beside {other}",
+    ),
     "near": ("near|beside {other}", "close|next to {other}", "in the vicinity of {other}"),
     "not near": ("far|away from {other}", "far away from {other}", "nowhere near {other}"),
     "same_lane": ("in the same lane as {other}", "in the lane of {other}"),
     "following": ("behind {other}", "ahead|in+front of {actor}"),
+    "in_front_of": (
+        "somewhere|anywhere|farther|further|well ahead|in+front of {other}", "to the front of {other}",
+    ),
+    "behind": (
+        "somewhere|anywhere|farther|further|well behind {other}", "to the rear of {other}",
+    ),
+    "left_of": (
+        "left of {other}", "to|on the left of {other}", "to|on|at the left side|hand of {other}", "to the left beside {other}",
+    ),
+    "right_of": (
+        "right of {other}", "to|on the right of {other}", "to|on|at the right side|hand of {other}", "to the right beside {other}",
+    ),
+    "same_heading": (
+        "in the same direction as {other}", "the same way as {other}", "with the same heading as {other}"),
+    "opposite_heading": (
+        "in the opposite direction to|of|from|as {other}", "with the opposite heading to|of|as {other}",
+    ),
+    "perpendicular_heading": (
+        "perpendicular|crosswise to {other}", "at right angles to {other}", "at a right angle to {other}",
+    ),
+    "same_side_of_road": (
+        "on the same side of the road|street as {other}", "on the same side as {other}", "on the same carriageway as {other}",
+    ),
+    "opposite_side_of_road": (
+        "on the opposite|other side of the road|street to|from|as|than {other}",
+        "on the opposite|other side from|to {other}", "on the opposite carriageway to|from {other}",
+    ),
+    "between": ("between the| ego|us and {other}", "between {other} and the| ego|us"),
+    "relevant_green": ("at|before a|the green traffic| light|signal", "in front of a green traffic| light|signal"),
+    "relevant_yellow": (
+        "at|before a|the yellow|amber traffic| light|signal", "in front of a yellow|amber traffic| light|signal",
+    ),
+    "relevant_red": ("at|before a|the red traffic| light|signal", "ahead of a red traffic| light|signal"),
+    "relevant_off": (
+        "at|before a|the dark|unlit|dead traffic| light|signal", "at|before a traffic| light|signal that is off",
+    ),
     "behind_long": ("close behind a long vehicle",),
     "stationary_at_light": ("in front of a red light|signal",),
 }  # fmt: skip
@@ -244,10 +501,11 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     ),
     AT_SPEED: (
         "*drive|move|go|travel|ride|be faster than {>}", "*drive|move|go|travel|ride at|with {?}",
-        "*exceed {>}", "*have a speed {?}", "*have a speed of {?}", "*drive|move|go|travel|ride|be slower than {<}",
+        "*exceed {>}", "*drive|move|go|travel|ride over|above {>}",
+        "*drive|move|go|travel|ride under|below {<}", "*have a speed {?}", "*have a speed of {?}", "*drive|move|go|travel|ride|be slower than {<}",
     ),
     "over_limit": (
-        "*exceed|break the speed limit by {?}", "*drive|be over|above the speed limit by {?}",
+        "*speed by {?}", "*exceed|break the speed limit by {?}", "*drive|be over|above the speed limit by {?}",
     ),
     "near": (
         "*come|get within {<=} of {other}", "*come|get|be closer than {<} to {other}",
@@ -255,11 +513,47 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     ),
     "rss_violation": ("*violate rss by {?}", "*violate the rss distance to {other} by {?}"),
     "jerk_high": ("*jerk harder than {>}", "*have a jerk {?}"),
+    "jerk_magnitude_high": (
+        "*have a|an total|overall|combined jerk {?}", "*have a|an total|overall|combined jerk of {?}",
+    ),
+    "high_speed_turn": ("*turn at|with {?}", "*turn at|with a speed {?}", "*turn at|with a speed of {?}"),
+    "low_speed_turn": ("*turn slower|more+slowly than {<}", "*make a turn slower than {<}"),
+    "lane_keeping": ("*keep|hold its|the lane to|within {<=}", "*stay|remain within {<=} of the middle|centre|center of its lane"),
+    "narrow_lane": (
+        "*go|drive|ride|move on|in|along a lane narrower than {<}", "*use|take a lane narrower than {<}",
+    ),
+    "platoon": (
+        "*lead|head a|the platoon|convoy|column of {?} vehicles|cars", "*lead|head a|the platoon|convoy|column of {?}",
+    ),
+    "view_blocking": (
+        "*block|obstruct|limit the+ego's|our view by {?}", "*block|obstruct|limit {?} of the+ego's|our view",
+    ),
+    "kalman_difficulty": (
+        "*have a forecast|prediction error {?}", "*have a forecast|prediction error of {?}",
+    ),
+    "occluded_by": (
+        "be {?} occluded|hidden|covered by {other}", "be occluded|hidden|covered by {other} by {?}",
+        "be occluded|hidden|covered {?} by {other}",
+    ),
+    "lat_accel_uncomfortable": ("*corner uncomfortably at|with {?}",),
+    "rss_lateral": ("*violate the lateral rss distance to {other} by {?}", "*violate lateral rss by {?}"),
+    "traversing_crosswalk": (
+        "*cross a|the crosswalk at|with {?}", "*cross a|the zebra|pedestrian crossing at|with {?}",
+        "*cross a|the crosswalk faster than {>}",
+    ),
     "lat_accel_high": ("*corner harder|faster than {>}", "*have a lateral acceleration {?}"),
     "yaw_rate_high": ("*turn faster than {>}", "*have a yaw rate {?}", "*have a yaw rate of {?}"),
 }  # fmt: skip
 COMPARED_PLACES: Mapping[str, tuple[str, ...]] = {
+    "following": ("{?} behind {other}", "within {<=} behind {other}", "{?} ahead|in+front of {actor}"),
     "near": ("within {<=} of {other}", "closer than {<} to {other}", "{?} from {other}", "{?} away from {other}"),
+    "narrow_lane": ("on|in a lane narrower than {<}",),
+    "relevant_red": ("within {<=} of a|the red traffic| light|signal", "{?} before a|the red traffic| light|signal"),
+    "relevant_green": ("within {<=} of a|the green traffic| light|signal", "{?} before a|the green traffic| light|signal"),
+    "relevant_yellow": (
+        "within {<=} of a|the yellow|amber traffic| light|signal", "{?} before a|the yellow|amber traffic| light|signal",
+    ),
+    "relevant_off": ("within {<=} of a|the dark|unlit|dead traffic| light|signal",),
     AT_SPEED: ("at|with {?}", "at|with a speed {?}", "at|with a speed of {?}"),
 }  # fmt: skip
 
@@ -270,12 +564,30 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
     "pet": ("post encroachment time", "pet"),
     "drac": ("deceleration rate to avoid a crash|collision", "drac"),
     "a_req": ("required deceleration", "a_req"),
+    "btn": ("brake threat number", "braking threat number", "btn"),
+    "stn": ("steer threat number", "steering threat number", "stn"),
+    "mttcp": (
+        "minimum time to conflict point",
+        "time difference at the conflict point",
+        "mttcp",
+    ),
+    "et": ("encroachment time",),
+    "dce": ("distance of|at closest encounter|approach", "closest predicted distance", "dce"),
+    "delta_v": ("delta v", "delta_v", "expected change of velocity", "expected crash severity"),
+    "tet": ("time exposed time to collision", "tet"),
+    "tit": ("time integrated time to collision", "tit"),
+    "cpi": ("crash potential index", "cpi"),
+    "rss_danger": ("time since the rss danger threshold",),
+    "counterfactual_delta": ("counterfactual delta", "averted criticality"),
     "near": ("distance",),
 }
 """What one has towards another and compares: *a time to collision below 1.5 s*."""
 LOW = "low|short|small|critical"
 HIGH = "high|large|critical"
-HIGH_MEASURES = {"drac", "a_req"}
+HIGH_MEASURES = {
+    "drac", "a_req", "btn", "stn", "et", "delta_v", "tet", "tit", "cpi", "rss_danger",
+    "counterfactual_delta",
+}  # fmt: skip
 
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "cut_in": ("cut in",),
@@ -285,6 +597,11 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "hard_brake": ("hard brake", "hard braking", "emergency stop"),
     "swerve": ("swerve",),
     "u_turn": ("u-turn",),
+    "three_point_turn": ("three-point turn", "3-point turn"),
+    "pull_over": ("pull over",),
+    "merge": ("merge", "merging manoeuvre|maneuver"),
+    "lane_splitting": ("lane splitting",),
+    "rss_lateral": ("lateral rss violation",),
     "lane_change_left | lane_change_right": ("lane change",),
     "overtake": ("overtaking manoeuvre|maneuver",),
     "rss_violation": ("rss violation",),
@@ -316,6 +633,9 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "in|during|with the| fog", "in foggy weather|conditions", "~it is|was foggy", "~there is fog",
         "~the weather is fog|foggy",
     ),
+    "not weather is rain": ("without rain", "without any rain"),
+    "not weather is snow": ("without snow", "without any snow"),
+    "not weather is fog": ("without fog", "without any fog"),
     "daylight is day": (
         "by day", "during the day", "during daytime", "in|by|during daylight", "at daytime", "in the daytime",
         "~it is|was day|daytime|daylight|light",
@@ -349,6 +669,17 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "traffic_density": ("in dense|heavy traffic", "in a busy traffic| scene", "~the traffic is dense|heavy"),
     "vru_density": (
         "among many vulnerable road users", "among many pedestrians|vrus", "in a crowd", "in a crowded scene",
+    ),
+    "surface": (
+        "on a wet road|street|surface|roadway", "on wet roads|streets|asphalt", "~the road|street|surface|roadway is wet",
+    ),
+    "work_zone": (
+        "in|at|near|through a|the work|construction|roadwork|roadworks zone|site|area", "in|at|near|through road works|roadworks",
+        "~there is a work|construction zone|site", "~there are road works|roadworks",
+    ),
+    "zone": (
+        "in|at|near a|the special|regulated zone", "in a|the zone with special|its+own rules",
+        "in a zone with rules of its own", "~there is a special zone",
     ),
     "weather": ("~the weather is known|recorded", "in known weather"),
     "illumination": ("~the light is known|recorded", "in known light"),
@@ -399,6 +730,10 @@ IRREGULAR: Mapping[str, tuple[str, ...]] = {
     "queue": ("queues", "queueing|queuing", "queued", "queued"),
     "travel": ("travels", "travelling|traveling", "travelled|traveled", "travelled|traveled"),
     "slam": ("slams", "slamming", "slammed", "slammed"), "jerk": ("jerks", "jerking", "jerked", "jerked"),
+    "keep": ("keeps", "keeping", "kept", "kept"), "split": ("splits", "splitting", "split", "split"),
+    "hide": ("hides", "hiding", "hid", "hidden"), "overrun": ("overruns", "overrunning", "overran", "overrun"),
+    "overlap": ("overlaps", "overlapping", "overlapped", "overlapped"), "lie": ("lies", "lying", "lay", "lain"),
+    "drift": ("drifts", "drifting", "drifted", "drifted"), "bear": ("bears", "bearing", "bore", "borne"),
 }  # fmt: skip
 """Third person, -ing, past, participle."""
 

@@ -11,25 +11,14 @@ Rules of reading, all of which show in the query that is printed:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
-from mining.predicates import PREDICATES
-from mining.query.classes import CLASSES, SYMMETRIC
-from mining.query.facts import FACTS
-from mining.query.mistakes import BadExpression
+from mining.query.classes import SYMMETRIC
 from mining.query.tree import (
-    EGO,
-    NOWHERE,
-    SOMEONE,
     Actor,
-    And,
     Call,
     Compare,
     Count,
-    Fact,
     Lasting,
     Node,
     Not,
@@ -37,51 +26,12 @@ from mining.query.tree import (
     Place,
     Query,
     Sequence,
-    Similar,
 )
-from mining.query.units import SI, WRITTEN
-from mining.query.words.lexicon import AT_SPEED, MEASURES
+from mining.query.words.calls import Calls
+from mining.query.words.lexicon import MEASURES
+from mining.query.words.people import Person
 from mining.query.words.sentence import Clause, Group, Noun, Sentence, Step, Told
-
-_PEOPLE = {"pedestrian", "cyclist"}
-_TOLD_FROM = {
-    "ttc": "ttc", "ttc_2d": "ttc", "thw": "thw", "pet": "pet", "drac": "drac", "a_req": "a_req",
-    "near": "distance", "braking": "acceleration", "accelerating": "acceleration",
-    "high_speed": "speed", "over_limit": "excess", "jerk_high": "jerk", "lat_accel_high": "acceleration",
-    "yaw_rate_high": "rate",
-}  # fmt: skip
-"""The parameter that bounds a predicate's value: nothing is told beyond it."""
-_LOWEST = {
-    "drac",
-    "a_req",
-    "accelerating",
-    "high_speed",
-    "over_limit",
-    "jerk_high",
-    "lat_accel_high",
-    "yaw_rate_high",
-}
-"""Where that bound is the least value; elsewhere it is the greatest."""
-_FALLS = {"braking", "hard_brake", "stopping"}
-"""Where more is further below zero."""
-
-
-@dataclass(slots=True)
-class Person:
-    """Somebody of whom was spoken."""
-
-    name: str
-    cls: str | None
-    words: str
-    place: Place
-    anyone: bool = False
-    closed: str = ""
-    told: frozenset[str] = frozenset()
-
-    @property
-    def actor(self) -> Actor:
-        """As a query says who it is."""
-        return Actor(self.name, self.cls)
+from mining.query.words.written import as_written, both, ordered_facts, parts_of, place_order
 
 
 def meant(text: str, sentence: Sentence) -> Query:
@@ -98,18 +48,16 @@ def meant(text: str, sentence: Sentence) -> Query:
 
 
 @dataclass
-class _Meaning:
+class _Meaning(Calls):
     """Makes the query of one sentence.
 
     Attributes:
-        text: The sentence.
-        people: Of whom was spoken, in order.
-        lately: The names of those spoken of last, clause by clause.
+        facts: What is so of the whole scene.
+        subject: Of whom the last clause was.
+        needed: Those of whom something must be said that is so.
+        taken: Where times stand that have been used.
     """
 
-    text: str
-    people: list[Person] = field(default_factory=list)
-    lately: list[list[str]] = field(default_factory=list)
     facts: list[Node] = field(default_factory=list)
     subject: tuple[Noun, Actor] | None = None
     needed: list[Person] = field(default_factory=list)
@@ -133,12 +81,9 @@ class _Meaning:
                     hint="Say first what they do, as in `a car that is near the ego does not brake`, or "
                     "ask for `no car …`.",
                 )  # fmt: skip
-        parts: list[Node] = [] if node is None else [*_parts(node)]
-        parts += _ordered_facts(self.facts)
-        return Query(self.as_written(_and(parts)), sentence.perhaps, self.text)
-
-    def wrong(self, place: Place, reason: str, *, hint: str = "") -> NoReturn:
-        raise BadExpression(self.text, place, reason, hint=hint)
+        parts: list[Node] = [] if node is None else [*parts_of(node)]
+        parts += ordered_facts(self.facts)
+        return Query(as_written(both(parts), self.people), sentence.perhaps, self.text)
 
     # Sentences.
 
@@ -196,7 +141,7 @@ class _Meaning:
             return None
         if group.any_of:
             return nodes[0] if len(nodes) == 1 else Or(*nodes, place=group.place)
-        return _and(nodes, place=group.place)
+        return both(nodes, place=group.place)
 
     # Clauses.
 
@@ -211,7 +156,7 @@ class _Meaning:
             if lone:
                 self.facts.extend(clause.facts)
                 return None
-            return _and([*clause.facts])
+            return both([*clause.facts])
         self.facts.extend(clause.facts)
         before = len(self.people)
         self.lately.append([])
@@ -229,7 +174,10 @@ class _Meaning:
             subject = self.resolve(noun, None)
             self.see_who(noun, subject, told=clause.told)
         self.subject = (noun, subject)
+        if noun.count is not None:
+            clause = _among_many(clause)
         told = clause.told
+        assert told is not None
         other = None if told.other is None else self.resolve(told.other, subject)
         core = self.call(told, subject, other)
         if noun.words == "they" and noun.who == "it" and other is None and told.means in SYMMETRIC:
@@ -243,13 +191,13 @@ class _Meaning:
                 hint="Say `is stopped for at least …`.",
             )  # fmt: skip
         places: list[Node] = []
-        for aside in sorted(clause.places, key=_place_order):
+        for aside in sorted(clause.places, key=place_order):
             towards = other if aside.means in MEASURES else None
             places.append(self.aside(aside, subject, towards))
         lasting = clause.lasting
         if told.denied == "never":
             # "never stops at a stop sign" is of stops at stop signs
-            core, places = _and([core, *places], place=clause.place), []
+            core, places = both([core, *places], place=clause.place), []
             if lasting is not None:
                 core, lasting = Lasting(core, lasting[0], lasting[1], place=clause.place), None
         if told.denied:
@@ -296,7 +244,7 @@ class _Meaning:
                 who.place, f"`{self.said(who.place)}` and `{told.denied}` deny or count what is denied",
                 hint="Say it without one of them.",
             )  # fmt: skip
-        node = _and(body, place=clause.place)
+        node = both(body, place=clause.place)
         lasting = clause.lasting
         if lasting is not None and not (who is not None and (who.none or clause.at_once)):
             node, lasting = Lasting(node, lasting[0], lasting[1], place=clause.place), None
@@ -378,254 +326,7 @@ class _Meaning:
             self.wrong(
                 told.place, "What is denied here says two things", hint="Say it in two clauses."
             )
-        return _denied(node, told) if told.denied else _and([node, *extra])
-
-    # Calls.
-
-    def call(self, told: Told, subject: Actor, other: Actor | None) -> Node:
-        """The predicates that a phrase means, of those of whom it is said."""
-        if told.means == AT_SPEED:
-            return self.at_speed(told, subject)
-        for mark, join in ((" | ", Or), (" & ", And)):
-            if mark in told.means:
-                parts = [
-                    self.call(replace(told, means=m), subject, other)
-                    for m in told.means.split(mark)
-                ]
-                return join(*parts, place=told.place)
-        if told.means.startswith("not "):
-            inner = self.call(replace(told, means=told.means.removeprefix("not ")), subject, other)
-            return Not(inner, place=told.place)
-        name = told.means
-        compare = None if told.compare is None else self.comparison(name, told.compare)
-        who = (other or Actor(SOMEONE), subject) if told.turned else (subject, other)
-        two = name not in PREDICATES or len(PREDICATES[name].roles) > 1
-        if other is not None and not two:
-            self.wrong(
-                other.place, f"`{self.said(other.place)}` has no part in this: `{name}` is of one alone",
-                hint="Say in a clause of its own what they do.",
-            )  # fmt: skip
-        actors = tuple(a for a in who if a is not None)
-        return Call(name, actors, compare, place=told.place)
-
-    def comparison(self, name: str, compare: Compare) -> Compare:
-        """A comparison as the predicate's value is stored; none that says nothing."""
-        unit = PREDICATES[name].unit
-        si, factor = SI.get(compare.unit, ("", 0.0))
-        if not compare.unit or si != unit:
-            return compare  # the check tells what is wrong with it
-        if name in _FALLS and compare.number > 0:
-            turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(compare.op, compare.op)
-            compare = replace(compare, op=turned, number=-compare.number)  # type: ignore[arg-type]
-        limit = PREDICATES[name].limits.get(_TOLD_FROM.get(name, ""))
-        if limit is None or compare.op == "=":
-            return compare
-        value = compare.number * factor
-        is_least, asks_more = name in _LOWEST, compare.op in (">", ">=")
-        within = value >= limit if is_least else value <= limit
-        if is_least != asks_more or not within:
-            side = "less" if not is_least and name not in _FALLS else "more"
-            told = f"{side} than {abs(limit):g} {WRITTEN.get(unit, unit)}"
-            self.wrong(
-                compare.place, f"`{name}` is only told where it is {told}",
-                hint=f"Ask for {told}, or leave the number out.",
-            )  # fmt: skip
-        return compare
-
-    def at_speed(self, told: Told, subject: Actor) -> Node:
-        assert told.compare is not None
-        bands = "`creeps`, `drives at medium speed`, `drives fast`, `is stopped`"
-        limit = PREDICATES["high_speed"].limits["speed"]
-        si, factor = SI.get(told.compare.unit, ("", 0.0))
-        if si == "m/s" and (
-            told.compare.op not in (">", ">=") or told.compare.number * factor < limit
-        ):
-            self.wrong(
-                told.compare.place, f"Speeds are only told from {limit:g} m/s on",
-                hint=f"Ask for more than that, or for {bands}.",
-            )  # fmt: skip
-        return Call("high_speed", (subject,), told.compare, place=told.place)
-
-    # People.
-
-    def resolve(self, noun: Noun, subject: Actor | None) -> Actor:
-        """Whom words mean.
-
-        Args:
-            noun: The words.
-            subject: Of the same clause, who is somebody else; None if these are of the subject.
-        """
-        actor = self._resolve(noun, subject)
-        if actor.is_variable or actor.name == EGO:
-            self.speak_of(actor.name)
-        return replace(actor, place=noun.place)
-
-    def _resolve(self, noun: Noun, subject: Actor | None) -> Actor:
-        match noun.who:
-            case "ego":
-                return Actor(EGO)
-            case "anyone":
-                return self.introduce(noun).actor  # `_`, if nothing else is said of them
-            case "it":
-                return self.pronoun(noun, subject)
-            case "new":
-                return self.introduce(noun).actor
-        fits = [p for p in self.people if self.is_one(p, noun)]
-        if noun.who == "nth":
-            if len(fits) >= noun.nth:
-                return self.open(fits[noun.nth - 1], noun.place).actor
-            if len(fits) == noun.nth - 1:
-                return self.introduce(noun).actor
-            self.wrong(
-                noun.place, f"`{self.said(noun.place)}`: only {len(fits)} so far",
-                hint=f"Introduce them in order: `a {noun.words} … a second {noun.words}`.",
-            )  # fmt: skip
-        if len(fits) > 1:
-            self.wrong(
-                noun.place, f"`{self.said(noun.place)}` may be either of {len(fits)}",
-                hint=f"Say `the first {noun.words}` or `the second {noun.words}`.",
-            )  # fmt: skip
-        described = frozenset(f"{aside.denied} {aside.means}" for aside in noun.asides)
-        if not fits and described:
-            return self.introduce(noun).actor  # "the car behind the ego" is told by these words
-        if fits and not described <= fits[0].told:
-            self.wrong(
-                noun.place, f"`{self.said(noun.place)}` may be the one of whom was spoken, or another",
-                hint=f"Say `the {noun.words}` alone, or `another {noun.words}` and what it does.",
-            )  # fmt: skip
-        if not fits:
-            self.wrong(
-                noun.place, f"`{self.said(noun.place)}` is not one of whom was spoken",
-                hint=f"Introduce them by `a {noun.words}`.",
-            )  # fmt: skip
-        return self.open(fits[0], noun.place).actor
-
-    def is_one(self, person: Person, noun: Noun) -> bool:
-        """Whether the words may mean somebody of whom was spoken."""
-        if noun.cls is None or person.cls is None:
-            return noun.cls == person.cls or noun.cls is None
-        return person.cls == noun.cls or CLASSES[person.cls] < CLASSES[noun.cls]
-
-    def open(self, person: Person, place: Place) -> Person:
-        if person.closed:
-            self.closed(person, place)
-        return person
-
-    def closed(self, person: Person, place: Place) -> NoReturn:
-        self.wrong(
-            place, f"This is {person.closed}, since it was said of none or of many",
-            hint="Say what else is so in the same words, as in `no car that is parked …`.",
-        )  # fmt: skip
-
-    def close(self, before: int, why: str) -> None:
-        for person in self.people[before:]:
-            person.closed = why
-
-    def person(self, name: str) -> Person | None:
-        return next((p for p in self.people if p.name == name), None)
-
-    def pronoun(self, noun: Noun, subject: Actor | None) -> Actor:
-        """The last one who fits."""
-        found: str | None = None
-        said = reversed(self.lately)
-        if noun.words in ("they", "them"):  # may be several, so all of whom was spoken
-            said = reversed([[name for names in self.lately for name in names]])
-        for names in said:
-            fits = [
-                name for name in dict.fromkeys(names)
-                if (subject is None or name != subject.name) and self.fits(name, noun.words)
-            ]  # fmt: skip
-            if len(fits) > 1:
-                either = " or ".join(f"the {self.words(name)}" for name in fits)
-                self.wrong(
-                    noun.place,
-                    f"`{noun.words}` may be {either}",
-                    hint="Name the one that is meant.",
-                )
-            if fits:
-                found = fits[0]
-                break
-        if found is None:
-            self.wrong(
-                noun.place, f"`{noun.words}` is nobody of whom was spoken",
-                hint="Name the one that is meant.",
-            )  # fmt: skip
-        person = self.person(found)
-        return Actor(EGO) if person is None else self.open(person, noun.place).actor
-
-    def fits(self, name: str, pronoun: str) -> bool:
-        person = self.person(name)
-        cls = "vehicle" if person is None else person.cls
-        if pronoun in ("he", "him", "she", "her"):
-            return cls is None or cls in (*_PEOPLE, "vru", "motorcycle")
-        if pronoun in ("they", "them"):
-            return name != EGO
-        return cls not in _PEOPLE
-
-    def words(self, name: str) -> str:
-        person = self.person(name)
-        return "ego" if person is None else person.words
-
-    def introduce(self, noun: Noun) -> Person:
-        """Somebody new, with a name that no one else has."""
-        letter = noun.cls[0] if noun.cls else "a"
-        names = {p.name for p in self.people}
-        name = letter
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{letter}{number}"
-        made = Person(name, noun.cls, noun.words, noun.place, noun.who == "anyone")
-        made.told = frozenset(f"{aside.denied} {aside.means}" for aside in noun.asides)
-        self.people.append(made)
-        return made
-
-    def speak_of(self, name: str) -> None:
-        if self.lately:
-            self.lately[-1].append(name)
-
-    def said(self, place: Place) -> str:
-        return self.text[slice(*place)]
-
-    def as_written(self, node: Node) -> Node:
-        """The class where somebody is named first, and `_` for anyone who is named once."""
-        often = Counter(a.name for n in node.walk() if isinstance(n, Call) for a in n.actors)
-        nobody = {p.name for p in self.people if p.anyone and often[p.name] == 1}
-        seen: set[str] = set()
-
-        def one(actor: Actor) -> Actor:
-            if actor.name in nobody:
-                return Actor(SOMEONE, actor.cls, actor.place)
-            first = actor.name not in seen
-            seen.add(actor.name)
-            return actor if first else replace(actor, cls=None)
-
-        def told(node: Node) -> Node:
-            match node:
-                case Call():
-                    return replace(node, actors=tuple(map(one, node.actors)))
-                case And(parts=parts) | Or(parts=parts):
-                    return type(node)(*map(told, parts), place=node.place)
-                case Not(part=part) | Lasting(part=part):
-                    return replace(node, part=told(part))
-                case Sequence():
-                    return replace(node, first=told(node.first), second=told(node.second))
-                case Count():
-                    whom = None if node.of is None else one(node.of)
-                    return replace(node, of=whom, part=told(node.part))
-            return node
-
-        return told(node)
-
-
-def _parts(node: Node) -> tuple[Node, ...]:
-    return node.parts if isinstance(node, And) else (node,)
-
-
-def _and(parts: list[Node], place: Place = NOWHERE) -> Node:
-    flat = [part for node in parts for part in _parts(node)]
-    kept = list(dict.fromkeys(flat))
-    return kept[0] if len(kept) == 1 else And(*kept, place=place)
+        return _denied(node, told) if told.denied else both([node, *extra])
 
 
 def _denied(node: Node, told: Told) -> Node:
@@ -635,24 +336,16 @@ def _denied(node: Node, told: Told) -> Node:
     return node.part if isinstance(node, Not) else Not(node, place=told.place)
 
 
-def _place_order(told: Told) -> tuple[int, str]:
-    """Asides in the registry's order, whichever was said first."""
-    name = told.means.removeprefix("not ").split()[0]
-    names = list(PREDICATES)
-    return (names.index(name) if name in names else len(names), str(told.denied))
+def _among_many(clause: Clause) -> Clause:
+    """Of several, ahead and behind are not next in a lane, where one alone can be."""
 
+    def wide(told: Told) -> Told:
+        if not told.where or told.means != "following" or told.compare is not None:
+            return told
+        return replace(told, means="in_front_of" if told.turned else "behind", turned=False)
 
-def _ordered_facts(facts: Iterable[Node]) -> list[Node]:
-    names = [*FACTS, *PREDICATES]
-
-    def order(node: Node) -> tuple[int, str]:
-        inner = node.part if isinstance(node, Not) else node
-        if isinstance(inner, Similar):
-            return len(names), str(node)
-        name = inner.name if isinstance(inner, Fact | Call) else ""
-        return (names.index(name) if name in names else len(names) + 1), str(node)
-
-    return sorted(dict.fromkeys(facts), key=order)
+    told = None if clause.told is None else wide(clause.told)
+    return replace(clause, told=told, places=tuple(map(wide, clause.places)))
 
 
 def _counts(clause: Clause) -> bool:

@@ -159,14 +159,14 @@ def _measure_phrases() -> Iterator[Phrase]:
     for means, nouns in lexicon.MEASURES.items():
         extreme = lexicon.HIGH if means in lexicon.HIGH_MEASURES else lexicon.LOW
         for noun in nouns:
-            ways = [f"*have a {noun} {{?}}", f"*have a {noun} to|with|from {{other}} {{?}}",
-                    f"*have a {noun} of {{?}}",
-                    f"*have a {noun} {{?}} to|with|from {{other}}"]  # fmt: skip
-            asides = [f"with|at a| {noun} {{?}}", f"with|at a| {noun} of {{?}}",
-                      f"with|at a| {noun} to|with|from {{other}} {{?}}"]  # fmt: skip
+            ways = [f"*have a|an {noun} {{?}}", f"*have a|an {noun} to|with|from {{other}} {{?}}",
+                    f"*have a|an {noun} of {{?}}",
+                    f"*have a|an {noun} {{?}} to|with|from {{other}}"]  # fmt: skip
+            asides = [f"with|at a|an| {noun} {{?}}", f"with|at a|an| {noun} of {{?}}",
+                      f"with|at a|an| {noun} to|with|from {{other}} {{?}}"]  # fmt: skip
             if means != "near":
-                ways += [f"*have a {extreme} {noun}",
-                         f"*have a {extreme} {noun} to|with {{other}}"]  # fmt: skip
+                ways += [f"*have a|an {extreme} {noun}",
+                         f"*have a|an {extreme} {noun} to|with {{other}}"]  # fmt: skip
                 asides += [f"with|at a| {extreme} {noun}",
                            f"with|at a| {extreme} {noun} to|with {{other}}"]  # fmt: skip
             for way in ways:
@@ -208,3 +208,7 @@ def classes_said() -> tuple[tuple[tuple[str, ...], str | None, bool], ...]:
     made += [((word,), ALIASES.get(word, word), False) for word in (*CLASSES, *ALIASES)]
     made += [((many,), ALIASES.get(word, word), True) for many, word in PLURALS.items()]
     return tuple(made)
+
+
+EGOS = tuple(words for way in lexicon.EGO for words in spelt(way))
+"""Words for the ego."""

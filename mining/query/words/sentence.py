@@ -50,6 +50,7 @@ class Told:
         compare: With what its value is compared.
         denied: Whether it is not so.
         bare: In which form of the verb it is, if nothing such as `does` or `is` stands before.
+        where: Whether it tells where somebody is, rather than what they do.
         place: Where it stands.
     """
 
@@ -60,6 +61,7 @@ class Told:
     compare: Compare | None = None
     denied: Denied = ""
     bare: str = ""
+    where: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,9 @@ from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.tree import Call, Fact, Query
+from mining.query.units import WRITTEN
 from mining.query.words import lexicon, phrases_known, prompt, translate, vocabulary
+from mining.query.words.calls import LOWEST, TOLD_FROM
 
 SENTENCES = {
     # Who does what.
@@ -183,7 +185,7 @@ REFUSED = [
     ("a car suddenly cuts in", "suddenly", "no word that I know", "brakes hard"),
     ("a child jaywalks", "child", "no word that I know", "`pedestrian`"),
     ("the ego gently brakes", "gently", "no word that I know", "--vocabulary"),
-    ("the ego brakes; drop table events", "drop", "`drop`, `table`, `events`", ""),
+    ("the ego brakes; delete table events", "delete", "`delete`, `table`, `events`", ""),
     ("the ego crosses quickly", "quickly", "not understood", "Did you mean"),
     ("the ego brakes because a car cuts in", "because", "no word that I know", "`then` or `while`"),
     ("every car brakes", "every", "not understood", "at least three cars"),
@@ -288,7 +290,7 @@ def test_no_phrase_means_two_things():
 
 def test_every_phrase_tells_of_what_there_is():
     for means, _ in vocabulary():
-        name, _, word = means.partition(" is ")
+        name, _, word = means.removeprefix("not ").partition(" is ")
         if word:
             assert word in (FACTS[name].words or ())
             continue
@@ -356,10 +358,11 @@ def numbers_for(name: str) -> dict[str, str]:
     known = PREDICATES.get("high_speed" if name == lexicon.AT_SPEED else name)
     if known is None or not known.parameters:
         return {}
-    limit, unit = abs(known.parameters[0].value), known.unit
-    unit = {"m/s²": "m/s2", "m/s³": "m/s3"}.get(unit, unit)
-    more, less = f"{2 * limit:g} {unit}", f"{limit / 2:g} {unit}"
-    falls = name in ("ttc", "ttc_2d", "thw", "pet", "near")
+    bound = TOLD_FROM.get(known.name)
+    limit = abs(known.limits[bound] if bound else known.parameters[0].value)
+    unit = "" if known.unit == "1" else WRITTEN.get(known.unit, known.unit)
+    more, less = f"{2 * limit:g} {unit}".strip(), f"{limit / 2:g} {unit}".strip()
+    falls = bound is not None and known.name not in (*LOWEST, "braking")
     return {
         "{>}": more, "{<}": less, "{<=}": less,
         "{?}": f"less than {less}" if falls else f"more than {more}",
@@ -367,7 +370,8 @@ def numbers_for(name: str) -> dict[str, str]:
 
 
 def can_be(phrase) -> bool:
-    return "slower" not in phrase.words  # which is there to be told why it cannot be asked
+    too_slow = phrase.means == lexicon.AT_SPEED and {"slower", "under", "below"} & {*phrase.words}
+    return not too_slow  # which is there to be told why it cannot be asked
 
 
 EACH = sorted(
