@@ -52,6 +52,7 @@ PARKED_SPAN_M = 3.0
 PARKED_SPEED = 2.0
 IN_LANE_M = 1.2
 """[m] Who stands farther from the centre line stands at the side."""
+SETTLING, SETTLED_M = 5, 1.0  # [steps, m] a way that tells where somebody goes
 HEADS_SPEED = 1.0
 """[m/s] Slower, the direction of motion is noise."""
 TURN_RATE = np.radians(5.0)
@@ -344,13 +345,26 @@ class Motion:
         """Where each agent got, all in all."""
         rows, first, last = np.arange(self.agents), self.first_seen, self.last_seen
         x, y = (self.xy[rows, last] - self.xy[rows, first]).T
-        yaw = self.heading[rows, first]
+        yaw = self._going(first, np.minimum(first + SETTLING, last), at=first)
         return Courses(
             ahead=np.cos(yaw) * x + np.sin(yaw) * y,
             left=np.cos(yaw) * y - np.sin(yaw) * x,
-            turn=wrap(self.heading[rows, last] - yaw),
+            turn=wrap(self._going(np.maximum(last - SETTLING, first), last, at=last) - yaw),
             speed=np.maximum(self.speed[rows, first], self.speed[rows, last]),
         )
+
+    def _going(
+        self, begin: Int[Array, " agents"], end: Int[Array, " agents"], *, at: Int[Array, " agents"]
+    ) -> Float[Array, " agents"]:
+        """Heading at a step; where it contradicts the way from begin to end, the direction of that.
+
+        Trackers often tell no velocity, or a wrong one, while a track settles.
+        """
+        rows = np.arange(self.agents)
+        x, y = (self.xy[rows, end] - self.xy[rows, begin]).T
+        way, heading = np.arctan2(y, x), self.heading[rows, at]
+        wrong = (np.hypot(x, y) >= SETTLED_M) & (np.cos(heading - way) < 0.0)
+        return np.where(wrong, way, heading)
 
     # -- pairs ---------------------------------------------------------------------------------
 

@@ -457,7 +457,8 @@ JAYWALKING = Predicate(
         Parameter("duration", 1.0, "s", "own"),
         Parameter("way", 1.5, "m", "own"),
     ),
-    needs=("map",),
+    needs=("map", "crossings"),
+    version=2,
 )
 WAITING_FOR_PEDESTRIAN = Predicate(
     name="waiting_for_pedestrian",

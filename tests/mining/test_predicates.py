@@ -766,3 +766,31 @@ def test_it_holds_where_it_should(case: Case) -> None:
 @pytest.mark.parametrize("name", FAILS)
 def test_it_does_not_hold_where_it_should_not(name: str) -> None:
     assert_absent(name, FAILS[name](), HOLDS)
+
+
+def test_who_jaywalks_is_unknown_where_the_source_draws_no_crosswalks() -> None:
+    """nuScenes as ScenarioNet keeps it has intersections, and no crosswalk anywhere."""
+    junction = micro.build(
+        [
+            micro.lane([(-60.0, 0.0), (60.0, 0.0)]),
+            micro.lane([(60.0, 0.0), (80.0, 0.0)], junction=True),
+        ],
+    )
+    for road_map, truth in ((junction, Truth.UNKNOWN), (micro.road(), Truth.TRUE)):
+        made = scene(cruise(2.0), walker(1.5, 0.0, -4.0), map=road_map)
+        found = tag_scene(made, ["jaywalking"])
+        assert [interval.truth for interval in found] == [truth]
+
+
+def test_a_velocity_that_settles_late_turns_nobody_round() -> None:
+    """Trackers often tell no velocity at first; what is fitted to that may point anywhere."""
+    made = scene(cruise(15.0, x=-80.0))
+    tracks = made.tracks
+    tracks.velocity[0, :2] = (-6.0, 3.0)
+    found = {
+        interval.name
+        for interval in tag_scene(
+            made, ["trajectory_straight", "trajectory_left_u_turn", "trajectory_right_u_turn"]
+        )
+    }
+    assert found == {"trajectory_straight"}
