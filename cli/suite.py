@@ -21,6 +21,13 @@ class Agents(StrEnum):
     CONSTANT_VELOCITY = "constant_velocity"
 
 
+class Keep(StrEnum):
+    """Which cases stay."""
+
+    VALID = "valid"
+    RANKING = "ranking"
+
+
 app = typer.Typer(help="Closed-loop test suites.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -48,6 +55,12 @@ def build(
     criteria: Annotated[
         Path | None, typer.Option(help="TOML file of such criteria, by name.")
     ] = None,
+    stratify: Annotated[
+        str | None,
+        typer.Option(
+            help="With -n: as many of each, weighted: a column of `scenes`, or `cluster`."
+        ),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a suite of this name.")
     ] = False,
@@ -60,7 +73,7 @@ def build(
     chosen = [tag.strip() for tag in tags.split(",")] if tags else None
     report = run(
         open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value,
-        criteria=_criteria(criterion or (), criteria), seed=seed, replace=replace,
+        criteria=_criteria(criterion or (), criteria), stratify=stratify, seed=seed, replace=replace,
     )  # fmt: skip
     if json:
         print_json(report)
@@ -101,13 +114,31 @@ def run(
     ] = "idm",
     batch: Annotated[int, typer.Option(min=1, help="Cases simulated together.")] = 256,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    resume: Annotated[
+        int | None, typer.Option(help="Id of a run that was stopped: drive what it has not.")
+    ] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Stop once so many cases have failed.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that one answer may take.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
 ) -> None:
     """Drive a planner through a suite."""
+    from simulation.suites import results_of, write_junit
     from simulation.suites import run as drive
 
+    lake = open_lake(context)
     with progress("Drive", quiet=json) as tick:
-        report = drive(open_lake(context), name, planner, batch=batch, jobs=jobs, progress=tick)
+        report = drive(
+            lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
+            timeout_s=timeout, progress=tick,
+        )  # fmt: skip
+    if junit is not None:
+        results = results_of(lake, report.run_id)
+        write_junit(junit, report.suite, report.planner, results, wall_s=report.wall_s)
     if json:
         print_json(report)
         return
@@ -116,6 +147,8 @@ def run(
         f"score {report.score:.3f}; {report.wall_s:.1f} s, "
         f"{report.agent_steps / max(report.wall_s, 1e-9):,.0f} agent-steps/s. Run {report.run_id}."
     )
+    if report.undriven:
+        tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
     print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
 
 
@@ -123,12 +156,18 @@ def run(
 def report(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A suite, or the id of a run.")],
+    junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
 ) -> None:
     """How the runs of a suite went, case by case."""
     from simulation.suites import report as tell_about
+    from simulation.suites import results_of, write_junit
 
-    found = tell_about(open_lake(context), name)
+    lake = open_lake(context)
+    found = tell_about(lake, name)
+    if junit is not None:
+        results = results_of(lake, found.run_id)
+        write_junit(junit, found.suite, found.planner, results, wall_s=found.wall_s)
     if json:
         print_json(found)
         return
@@ -136,6 +175,10 @@ def report(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "
         f"{found.errored} errored, score {found.score:.3f} (run {found.run_id})"
     )
+    rate = found.pass_rate
+    print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")
+    if found.undriven:
+        print_line(f"{count(found.undriven, 'case')} not driven")
     print_line()
     print_table({"criterion": key, **value} for key, value in found.by_criterion.items())
     print_line()
@@ -146,6 +189,112 @@ def report(
     if found.worst:
         print_line()
         print_table(found.worst[:10])
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(help="A run, or a suite for its last run.")],
+    second: Annotated[str, typer.Argument(help="Another run of the same suite.")],
+    json: Json = False,
+) -> None:
+    """Two runs side by side: what got better or worse, and whether it is chance."""
+    from simulation.suites import compare as side_by_side
+
+    found = side_by_side(open_lake(context), first, second)
+    if json:
+        print_json(found)
+        return
+    one, two = found["first"], found["second"]
+    print_line(
+        f"{one['planner']} against {two['planner']} on {count(found['cases'], 'case')}: "
+        f"{len(found['won'])} won, {len(found['lost'])} lost (p = {found['p_value']:.3g}); score "
+        f"{one['score']:.3f} to {two['score']:.3f}, change {found['mean_change']:+.3f} "
+        f"[{found['mean_change_low']:+.3f}, {found['mean_change_high']:+.3f}]"
+    )
+    for part in ("criterion", "tag"):
+        changed = {n: v for n, v in found[f"by_{part}"].items() if v["first"] != v["second"]}
+        if changed:
+            print_line()
+            print_table({part: name, **values} for name, values in changed.items())
+
+
+@app.command()
+def rank(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A suite that several planners drove.")],
+    json: Json = False,
+) -> None:
+    """The planners that drove a suite, and how far their ranking can be trusted."""
+    from simulation.suites import rank as ranked
+
+    found = ranked(open_lake(context), name)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        {
+            "planner": row["planner"],
+            **{
+                f"{key}": f"{row[key]['value']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
+                for key in ("score", "pass_rate")
+            },
+        }
+        for row in found["ranking"]
+    )
+    trust = found["reliability"]
+    print_line()
+    print_line(
+        f"Ranked alike when drawn again: Kendall τ {trust['tau']:.2f} [{trust['low']:.2f}, "
+        f"{trust['high']:.2f}], by halves {trust['split_half']:.2f}; the best again in "
+        f"{trust['same_best']:.0%}. {count(len(found['fewest']), 'case')} of {found['cases']} "
+        f"rank alike."
+    )
+    print_line()
+    print_table(
+        {"of what it fails": one, **{
+            other: "" if share is None else f"{share:.0%}" for other, share in row.items()
+        }}
+        for one, row in found["transfer"].items()
+    )  # fmt: skip
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A suite.")],
+    json: Json = False,
+) -> None:
+    """Prove each case solvable, not trivial, repeatable and unlike the others."""
+    from simulation.suites import validate as prove
+
+    with progress("Prove", quiet=json) as tick:
+        found = prove(open_lake(context), name, progress=tick)
+    if json:
+        print_json(found)
+        return
+    tell(
+        f"{found.valid} of {count(found.cases, 'case')} are sound; "
+        f"flake rate {found.flake_rate:.1%}; solved by "
+        + ", ".join(f"{who} ({n})" for who, n in found.solved_by.items())
+    )
+    print_table({"check": check, "cases that fail it": n} for check, n in found.failed.items())
+
+
+@app.command()
+def trim(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A suite.")],
+    to: Annotated[str, typer.Argument(help="Name of the smaller one.")],
+    keep: Annotated[
+        Keep, typer.Option(help="Sound cases, or the fewest that rank the planners alike.")
+    ] = Keep.VALID,
+) -> None:
+    """A smaller suite of the cases that are sound, or that tell planners apart."""
+    from simulation.suites import trim as shorten
+
+    kept = shorten(open_lake(context), name, to, keep=keep.value)
+    tell(f"Suite {to}: {count(kept, 'case')} of {name}.")
 
 
 @app.command("list")

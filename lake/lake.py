@@ -486,15 +486,23 @@ class Lake:
         params: Mapping[str, Any] | None = None,
         seed: int | None = None,
         model: str | None = None,
+        run_id: int | None = None,
     ) -> Iterator[Run]:
         """A run, whose row in ``runs`` is written when it ends, well or not.
+
+        Args:
+            command: What runs.
+            params: Its options, as JSON values.
+            seed: If any.
+            model: Name and hash of weights, if any.
+            run_id: Of an earlier run that is taken up again; its row gives way.
 
         Raises:
             LakeError: The lake is shown as it was, and cannot be written.
         """
         self._store.refuse_if_pinned()
         started = time.time_ns()
-        run = Run(id=stable_id("run", started, os.getpid(), command))
+        run = Run(id=run_id or stable_id("run", started, os.getpid(), command))
         tables = self.versions()
         outcome = "interrupted"
         try:

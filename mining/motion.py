@@ -354,7 +354,11 @@ class Motion:
         )
 
     def _going(
-        self, begin: Int[Array, " agents"], end: Int[Array, " agents"], *, at: Int[Array, " agents"]
+        self,
+        begin: Int[Array, " agents"],
+        end: Int[Array, " agents"],
+        *,
+        at: Int[Array, " agents"],
     ) -> Float[Array, " agents"]:
         """Heading at a step; where it contradicts the way from begin to end, the direction of that.
 

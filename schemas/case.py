@@ -90,6 +90,8 @@ class Case:
         ego_track_id: Who is driven: 0 is the recording vehicle, another is a stand-in for it.
         tags: Why the scene is in the suite.
         provenance: Log, gap, generator run, …, as JSON values.
+        stratum: The kind of scenes that it was drawn from; empty where there is but one.
+        weight: How many scenes it stands for.
     """
 
     case_id: int
@@ -103,6 +105,8 @@ class Case:
     ego_track_id: int = 0
     tags: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    stratum: str = ""
+    weight: float = 1.0
 
     def row(self, *, run_id: int) -> dict[str, Any]:
         """As a row of ``cases``."""
@@ -118,7 +122,14 @@ class Case:
             "agents": self.agents,
             "criteria": json.dumps(dict(self.criteria)),
             "tags": list(self.tags),
-            "provenance": json.dumps({**self.provenance, "ego_track_id": self.ego_track_id}),
+            "provenance": json.dumps(
+                {
+                    **self.provenance,
+                    "ego_track_id": self.ego_track_id,
+                    "stratum": self.stratum,
+                    "weight": self.weight,
+                }
+            ),
         }
 
     @classmethod
@@ -135,6 +146,8 @@ class Case:
             agents=row["agents"],
             criteria=json.loads(row["criteria"]),
             ego_track_id=int(provenance.pop("ego_track_id", 0)),
+            stratum=str(provenance.pop("stratum", "")),
+            weight=float(provenance.pop("weight", 1.0)),
             tags=tuple(row["tags"] or ()),
             provenance=provenance,
         )

@@ -22,6 +22,10 @@ from simulation.protocol import Planner
 from simulation.routes import LaneGraph
 from simulation.scores import Drive, measure
 from simulation.surface import Ground
+from simulation.time_limit import TOOK_TOO_LONG, TimeLimited
+
+HUNG_MAX = 3
+"""Cases in which a planner may hang before it is asked no more."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -43,13 +47,26 @@ class Ran:
 
 
 def run_cases(
-    cases: Iterable[tuple[Case, Scene]], planner: Planner, *, batch: int = 256
+    cases: Iterable[tuple[Case, Scene]],
+    planner: Planner,
+    *,
+    batch: int = 256,
+    timeout_s: float | None = None,
 ) -> Iterator[Ran]:
     """Drive cases, so many at a time, and judge each.
 
     A case whose scene no longer fits is an errored result, as is one in which the planner fails. A
-    planner that raises for a whole batch is asked again case by case.
+    planner that raises for a whole batch, or takes too long, is asked again case by case; one that
+    has hung in :data:`HUNG_MAX` cases is asked no more.
+
+    Args:
+        cases: With their scenes.
+        planner: Who drives.
+        batch: How many at a time.
+        timeout_s: How long the planner may take for one answer; None: as long as it likes.
     """
+    limited = planner if timeout_s is None else TimeLimited(planner, timeout_s)
+    hung = 0
     maps: dict[int, tuple[LaneGraph, Ground]] = {}
     stream = iter(cases)
     while chunk := list(islice(stream, batch)):
@@ -63,21 +80,30 @@ def run_cases(
                 made.append(ready(case, scene, graph=graph, ground=ground))
             except MissingData as error:
                 yield _errored(case, planner.name, error.message)
-        if made:
-            yield from _run(made, planner)
+        for ran in _run(made, limited, hung < HUNG_MAX) if made else ():
+            hung += ran.result.status.startswith(TOOK_TOO_LONG)
+            yield ran
         # Maps are told apart by identity, which lasts only as long as their scenes do.
         maps.clear()
 
 
-def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
+def _run(cases: Sequence[ReadyCase], planner: Planner, trusted: bool = True) -> Iterator[Ran]:
+    if not trusted:
+        for one in cases:
+            reason = f"{planner.name} hung in {HUNG_MAX} cases before and was asked no more"
+            yield _errored(one.case, planner.name, reason)
+        return
     try:
         rollout = simulate(stack(cases), planner)
     except PlannerFailed as failure:
         if len(cases) == 1:
             yield _errored(cases[0].case, planner.name, failure.message)
-        else:
-            for one in cases:
-                yield from _run([one], planner)
+            return
+        hung = 0
+        for one in cases:
+            for ran in _run([one], planner, hung < HUNG_MAX):
+                hung += ran.result.status.startswith(TOOK_TOO_LONG)
+                yield ran
         return
     answers = _answers(rollout)
     for index, drive in enumerate(measure(rollout)):

@@ -1,0 +1,111 @@
+"""Which scenes of a lake become the cases of a suite, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lake import Lake
+from lake.literals import literal
+from mining.query import Query
+from mining.query.find import scenes_of
+from schemas.errors import MissingData, UnknownName
+
+CLUSTER = "cluster"
+"""Stratum of a scene: the finest cluster that it is in."""
+
+
+def choose(
+    lake: Lake,
+    *,
+    where: str | None,
+    tags: Sequence[str] | None,
+    query: str | Query | None,
+    scene_ids: Sequence[int] | None,
+) -> list[int]:
+    """Ids of the scenes that qualify, in ascending order."""
+    conditions = [f"({where})"] if where else []
+    if scene_ids is not None:
+        listed = ", ".join(str(int(i)) for i in scene_ids) or "null"
+        conditions.append(f"scene_id in ({listed})")
+    if query is not None:
+        listed = ", ".join(map(str, scenes_of(lake, query))) or "null"
+        conditions.append(f"scene_id in ({listed})")
+    if tags:
+        known = {r["name"] for r in lake.read("events", ["name"]).to_pylist()}
+        for tag in tags:
+            if tag not in known:
+                raise UnknownName("tag of these scenes", tag, sorted(known))
+        names = ", ".join(literal(tag) for tag in tags)
+        conditions.append(
+            f"scene_id in (select scene_id from events where truth = 'true' and name in ({names}))"
+        )
+    clause = f" where {' and '.join(conditions)}" if conditions else ""
+    found = lake.sql(f"select scene_id from scenes{clause} order by scene_id")
+    ids = [int(i) for i in found["scene_id"].to_pylist()]
+    if scene_ids is not None and where is None and query is None and not tags:
+        missing = sorted({int(i) for i in scene_ids} - set(ids))
+        if missing:
+            raise UnknownName("scene", str(missing[0]), map(str, lake.scene_ids()))
+    if not ids:
+        raise MissingData(
+            "No scene qualifies for the suite.",
+            hint="Loosen the condition; `scenelake info` says what the lake holds.",
+        )
+    return ids
+
+
+def strata_of(lake: Lake, ids: Sequence[int], by: str | None) -> dict[int, str]:
+    """The stratum of each scene: an SQL expression over ``scenes``, or its cluster; one where there is none.
+
+    Raises:
+        BadQuery: The expression does not run.
+        MissingData: There are no clusters.
+    """
+    if by is None:
+        return dict.fromkeys(ids, "")
+    if by == CLUSTER:
+        rows = lake.sql(
+            "select scene_id, cluster_id as stratum from clusters"
+            " where level = (select max(level) from clusters)"
+        )
+        if not rows.num_rows:
+            raise MissingData(
+                "There are no clusters to stratify by.", hint="Run `scenelake mine cluster`."
+            )
+    else:
+        rows = lake.sql(f"select scene_id, cast(({by}) as varchar) as stratum from scenes")
+    told = dict(zip(rows["scene_id"].to_pylist(), rows["stratum"].to_pylist(), strict=True))
+    return {scene_id: told.get(scene_id) or "unknown" for scene_id in ids}
+
+
+def tags_of(lake: Lake, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Names of the predicates that hold in each scene, but for those that hold in nearly every."""
+    from mining.predicates import PREDICATES  # with scipy, which no other step needs
+
+    ordinary = {predicate.name for predicate in PREDICATES.values() if predicate.ordinary}
+    wanted = set(ids)
+    found: dict[int, set[str]] = {}
+    for row in lake.read("events", ["scene_id", "name"], "truth = 'true'").to_pylist():
+        if row["scene_id"] in wanted and row["name"] not in ordinary:
+            found.setdefault(int(row["scene_id"]), set()).add(row["name"])
+    return {scene: tuple(sorted(names)) for scene, names in found.items()}
+
+
+def lineage_of(lake: Lake, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Where generated scenes come from: gap, parent, generator run."""
+    wanted = set(ids)
+    columns = ["generated_id", "scene_id", "parent_scene_id", "gap_id", "model", "seed", "run_id"]
+    rows = lake.read("generated", columns, "accepted = true").to_pylist()
+    return {
+        int(row["scene_id"]): {
+            "generated_id": str(row["generated_id"]),
+            "parent_scene_id": str(row["parent_scene_id"]),
+            "gap_id": row["gap_id"],
+            "generator": row["model"],
+            "generator_seed": row["seed"],
+            "generator_run": str(row["run_id"]),
+        }
+        for row in rows
+        if row["scene_id"] in wanted
+    }

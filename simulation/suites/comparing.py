@@ -1,0 +1,166 @@
+"""Runs side by side: which cases one planner wins, whether that is chance, and how planners rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lake import Lake
+from schemas.case import Result
+from schemas.errors import BadQuery, MissingData
+from simulation.suites.reporting import report, results_of, run_of
+from simulation.suites.statistics import (
+    fewest_that_rank_alike,
+    mcnemar,
+    mean_interval,
+    rate,
+    reliability,
+)
+
+MARGIN = 0.05
+"""Of the score: a case in which it changes by more is told as better or worse."""
+
+
+def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
+    """Two runs of one suite side by side: what got better or worse, and whether that is chance.
+
+    Raises:
+        UnknownName: There is no such run.
+        BadQuery: The runs have no case in common.
+    """
+    a, b = (report(lake, name) for name in (first, second))
+    was, now = ({r.case.case_id: r for r in results_of(lake, one.run_id)} for one in (a, b))
+    common = sorted(set(was) & set(now))
+    if not common:
+        raise BadQuery(
+            f"Runs {a.run_id} and {b.run_id} have no case in common.",
+            hint="Compare runs of the same suite.",
+        )
+    pairs = [(was[i], now[i]) for i in common]
+    won = [i for i, (x, y) in zip(common, pairs, strict=True) if y.passed and not x.passed]
+    lost = [i for i, (x, y) in zip(common, pairs, strict=True) if x.passed and not y.passed]
+    change = np.array([y.score - x.score for x, y in pairs])
+    low, high = mean_interval(change)
+    return {
+        "first": _told(a), "second": _told(b),
+        "cases": len(common),
+        "both_passed": sum(x.passed and y.passed for x, y in pairs),
+        "won": [str(i) for i in won], "lost": [str(i) for i in lost],
+        "p_value": mcnemar(len(won), len(lost)),
+        "mean_change": float(change.mean()), "mean_change_low": low, "mean_change_high": high,
+        "better": [str(i) for i, d in zip(common, change, strict=True) if d > MARGIN],
+        "worse": [str(i) for i, d in zip(common, change, strict=True) if d < -MARGIN],
+        "by_criterion": _by(pairs, _criteria_of),
+        "by_tag": _by(pairs, lambda x, y: dict.fromkeys(x.case.tags, (x.passed, y.passed))),
+        "by_stratum": _by(pairs, lambda x, y: {x.case.stratum or "all": (x.passed, y.passed)}),
+    }  # fmt: skip
+
+
+def _told(one: Any) -> dict[str, Any]:
+    return {
+        "run_id": str(one.run_id), "planner": one.planner, "score": one.score,
+        "passed": one.passed, "pass_rate": one.pass_rate.answer(),
+    }  # fmt: skip
+
+
+def _criteria_of(x: Result, y: Result) -> dict[str, tuple[bool, bool]]:
+    """Criteria that both runs could judge."""
+    made = {}
+    for name, measured in x.criteria.items():
+        other = y.criteria.get(name)
+        if other is not None and measured.passed is not None and other.passed is not None:
+            made[name] = (measured.passed, other.passed)
+    return made
+
+
+def _by(
+    pairs: Sequence[tuple[Result, Result]],
+    parts: Callable[[Result, Result], Mapping[str, tuple[bool, bool]]],
+) -> dict[str, dict[str, Any]]:
+    """Of each part of the cases: how many passed before and after, and the chance of such a change."""
+    told: dict[str, list[tuple[bool, bool]]] = {}
+    for x, y in pairs:
+        for name, verdicts in parts(x, y).items():
+            told.setdefault(name, []).append(verdicts)
+    return {
+        name: {
+            "cases": len(verdicts), "first": sum(x for x, _ in verdicts),
+            "second": sum(y for _, y in verdicts),
+            "p_value": mcnemar(sum(y and not x for x, y in verdicts),
+                               sum(x and not y for x, y in verdicts)),
+        }
+        for name, verdicts in sorted(told.items())
+    }  # fmt: skip
+
+
+def rank(lake: Lake, suite: str) -> dict[str, Any]:
+    """The planners that drove a suite, ranked, and how far the ranking can be trusted.
+
+    The last run of each planner counts, and only cases that all of them drove.
+
+    Raises:
+        UnknownName: There is no such suite.
+        MissingData: Fewer than two planners drove it.
+    """
+    runs = latest_runs(lake, suite)
+    planners, scores, passed, weights, strata, ids = _matrix(lake, runs)
+    ranking = [
+        {
+            "planner": planners[k], "run_id": str(runs[planners[k]]),
+            "score": rate(scores[k], weights, strata).answer(),
+            "pass_rate": rate(passed[k].astype(float), weights, strata).answer(),
+        }
+        for k in np.argsort(-(scores * weights).sum(axis=1), kind="stable").tolist()
+    ]  # fmt: skip
+    failed = ~passed
+    transfer = {
+        one: {other: _share(failed[k] & failed[m], failed[k]) for m, other in enumerate(planners)}
+        for k, one in enumerate(planners)
+    }
+    few = fewest_that_rank_alike(scores, weights)
+    return {
+        "suite": suite, "cases": len(weights), "ranking": ranking,
+        "reliability": reliability(scores, weights).answer(), "transfer": transfer,
+        "fewest": [str(ids[k]) for k in few],
+    }  # fmt: skip
+
+
+def latest_runs(lake: Lake, suite: str) -> dict[str, int]:
+    """The last run of each planner over a suite.
+
+    Raises:
+        UnknownName: There is no such suite.
+        MissingData: Fewer than two planners drove it.
+    """
+    run_of(lake, suite)  # tells whether there is any
+    rows = lake.sql(
+        "select planner, run_id from results left join runs using (run_id)"
+        f" where suite = '{suite}' group by all order by max(started_unix_ns) nulls first"
+    ).to_pylist()
+    runs = {row["planner"]: int(row["run_id"]) for row in rows}
+    if len(runs) < 2:
+        raise MissingData(
+            f"Only one planner drove suite `{suite}`.",
+            hint=f"scenelake suite run {suite} --planner pdm, and others.",
+        )
+    return runs
+
+
+def _matrix(lake: Lake, runs: Mapping[str, int]) -> tuple[Any, ...]:
+    found = {name: {r.case.case_id: r for r in results_of(lake, i)} for name, i in runs.items()}
+    planners = list(found)
+    common = sorted(set.intersection(*(set(results) for results in found.values())))
+    if not common:
+        raise MissingData("No case was driven by all of these planners.", hint="Run them anew.")
+    scores = np.array([[found[p][i].score for i in common] for p in planners])
+    passed = np.array([[found[p][i].passed for i in common] for p in planners])
+    cases = [found[planners[0]][i].case for i in common]
+    weights = np.array([case.weight for case in cases])
+    return planners, scores, passed, weights, [case.stratum for case in cases], common
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    """Of the cases that one planner fails, the share that another fails, too."""
+    return float(part.sum() / whole.sum()) if whole.any() else None

@@ -1,0 +1,192 @@
+"""Rates with intervals, and whether two runs or two rankings differ by more than chance.
+
+A suite is a sample. Where it was drawn by strata, each case stands for as many scenes as its weight
+says, and the rate over all of them is the weighted mean (Horvitz and Thompson 1952). Intervals are
+Wilson's (1927) at the number of independent cases that would be as certain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from geometry.arrays import Array
+
+Z95 = 1.959963984540054
+"""Standard deviations that 95 % of a normal distribution lie within, to either side."""
+
+DRAWS = 2000
+"""Bootstrap samples; drawn with a fixed seed, so that a report read again is the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A mean in [0, 1] with its 95 % interval.
+
+    Attributes:
+        value: Weighted mean.
+        low: Lower end of the interval.
+        high: Upper end.
+        n: How many cases.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def answer(self) -> dict[str, float]:
+        """As JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def rate(
+    values: Float[Array, " cases"], weights: Float[Array, " cases"], strata: Sequence[str]
+) -> Rate:
+    """The weighted mean of values in [0, 1], over a sample drawn by strata.
+
+    Args:
+        values: 0 or 1, or anything between.
+        weights: How many scenes each case stands for.
+        strata: What each was drawn from.
+    """
+    n = len(values)
+    if n == 0:
+        return Rate(value=math.nan, low=0.0, high=1.0, n=0)
+    share = weights / weights.sum()
+    mean = float((share * values).sum())
+    labels = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
+    variance = 0.0
+    for label in range(int(labels.max()) + 1):
+        mine = values[labels == label]
+        # A few cases that all passed do not prove that all would: a pass and a fail are added
+        # (after Agresti and Coull 1998), lest the spread of a stratum be taken for nothing.
+        spread = float(np.concatenate([mine, [0.0, 1.0]]).var())
+        variance += float(share[labels == label].sum()) ** 2 * spread / len(mine)
+    within = mean * (1.0 - mean)
+    one_kind = int(labels.max()) == 0 and bool((weights == weights[0]).all())
+    effective = n if one_kind or within <= 0.0 else within / variance
+    low, high = wilson(mean, effective)
+    return Rate(value=mean, low=low, high=high, n=n)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a share of n independent cases (Wilson 1927)."""
+    square = Z95**2
+    centre = (share + square / (2.0 * n)) / (1.0 + square / n)
+    half = Z95 / (1.0 + square / n) * math.sqrt(share * (1.0 - share) / n + square / (4.0 * n * n))
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """Chance that so many of the cases that changed went one way, or more, if neither was better.
+
+    The exact two-sided binomial test (McNemar 1947): cases that both passed or failed say nothing.
+    """
+    n = won + lost
+    if n == 0:
+        return 1.0
+    tail = sum(math.comb(n, k) for k in range(min(won, lost) + 1)) / 2.0**n
+    return min(1.0, 2.0 * tail)
+
+
+def mean_interval(values: Float[Array, " cases"], *, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of a mean (Efron 1979)."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    rng = np.random.default_rng(seed)
+    draws = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(DRAWS)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def kendall(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
+    """Kendall's τ-b of two rankings of the same things; NaN where one of them tells none apart."""
+    a_, b_ = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    i, j = np.triu_indices(len(a_), k=1)
+    da, db = np.sign(a_[i] - a_[j]), np.sign(b_[i] - b_[j])
+    untied = math.sqrt(float((da != 0).sum()) * float((db != 0).sum()))
+    return float((da * db).sum()) / untied if untied > 0.0 else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """How far a ranking of planners can be trusted.
+
+    Attributes:
+        tau: Mean Kendall τ-b between the ranking by all cases and that by as many drawn again.
+        low: 2.5 % quantile of it.
+        high: 97.5 % quantile.
+        split_half: Mean τ-b between rankings by two halves of the cases.
+        same_best: Share of draws in which the best planner is the best again.
+    """
+
+    tau: float
+    low: float
+    high: float
+    split_half: float
+    same_best: float
+
+    def answer(self) -> dict[str, float]:
+        """As JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def reliability(
+    scores: Float[Array, "planners cases"], weights: Float[Array, " cases"], *, seed: int = 0
+) -> Reliability:
+    """How stable the ranking of planners by their mean is, by bootstrap and by halves of the cases."""
+    rng = np.random.default_rng(seed)
+    cases = scores.shape[1]
+
+    def means(which: Array) -> Array:
+        return np.asarray((scores[:, which] * weights[which]).sum(axis=1) / weights[which].sum())
+
+    whole = means(np.arange(cases))
+    taus, halves, best = [], [], 0
+    for _ in range(DRAWS // 4):
+        again = means(rng.integers(cases, size=cases))
+        taus.append(kendall(whole, again))
+        best += int(again.argmax() == whole.argmax())
+        order = rng.permutation(cases)
+        halves.append(kendall(means(order[: cases // 2]), means(order[cases // 2 :])))
+    known = [tau for tau in taus if not math.isnan(tau)] or [math.nan]
+    low, high = np.quantile(known, [0.025, 0.975])
+    sides = [tau for tau in halves if not math.isnan(tau)] or [math.nan]
+    return Reliability(
+        tau=float(np.mean(known)), low=float(low), high=float(high),
+        split_half=float(np.mean(sides)), same_best=best / (DRAWS // 4),
+    )  # fmt: skip
+
+
+def fewest_that_rank_alike(
+    scores: Float[Array, "planners cases"], weights: Float[Array, " cases"], *, least: int = 1
+) -> list[int]:
+    """A small set of cases that ranks the planners as all of them do, in the same order.
+
+    Greedy: case after case, the one that brings the mean scores nearest to those of all; it ends
+    once the order is the same and no two planners that differ by all are tied. Places of cases.
+    """
+    whole = (scores * weights).sum(axis=1) / weights.sum()
+    chosen: list[int] = []
+    left = np.ones(scores.shape[1], dtype=bool)
+    total, mass = np.zeros(len(scores)), 0.0
+    while left.any():
+        means = (total[:, None] + scores * weights) / (mass + weights)
+        error = ((means - whole[:, None]) ** 2).sum(axis=0)
+        pick = int(np.where(left, error, np.inf).argmin())
+        chosen.append(pick)
+        left[pick] = False
+        total, mass = total + scores[:, pick] * weights[pick], mass + weights[pick]
+        if len(chosen) >= least and _ranks_alike(total / mass, whole):
+            break
+    return sorted(chosen)
+
+
+def _ranks_alike(a: Array, b: Array) -> Bool[Array, ""] | bool:
+    i, j = np.triu_indices(len(a), k=1)
+    return bool((np.sign(np.round(a[i] - a[j], 12)) == np.sign(np.round(b[i] - b[j], 12))).all())

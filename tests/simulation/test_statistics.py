@@ -1,0 +1,99 @@
+"""Rates, tests and rankings against theory, simulation and scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from simulation.suites.statistics import (
+    fewest_that_rank_alike,
+    kendall,
+    mcnemar,
+    mean_interval,
+    rate,
+    reliability,
+    wilson,
+)
+
+
+def test_wilson_is_that_of_scipy() -> None:
+    for k, n in ((0, 10), (3, 10), (10, 10), (470, 500)):
+        expected = stats.binomtest(k, n).proportion_ci(method="wilson")
+        assert wilson(k / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6)):
+        expected = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
+        assert mcnemar(won, lost) == pytest.approx(expected)
+
+
+def test_kendall_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        a, b = rng.integers(0, 5, 8), rng.integers(0, 5, 8)
+        assert kendall(a, b) == pytest.approx(stats.kendalltau(a, b).statistic, nan_ok=True)
+    assert math.isnan(kendall([1, 1, 1], [1, 2, 3]))
+
+
+def test_a_rate_by_strata_is_unbiased_and_its_interval_covers() -> None:
+    """Of 900 easy and 100 hard scenes, as many of each are drawn: the plain mean would be far off."""
+    rng = np.random.default_rng(0)
+    truth = 0.9 * 0.95 + 0.1 * 0.3
+    found, covered = [], 0
+    for _ in range(400):
+        easy, hard = rng.random(40) < 0.95, rng.random(40) < 0.3
+        values = np.concatenate([easy, hard]).astype(float)
+        weights = np.repeat([900 / 40, 100 / 40], 40)
+        told = rate(values, weights, ["easy"] * 40 + ["hard"] * 40)
+        found.append(told.value)
+        covered += told.low <= truth <= told.high
+    assert np.mean(found) == pytest.approx(truth, abs=0.005)
+    assert covered / 400 > 0.9
+
+
+def test_a_rate_of_one_stratum_is_the_plain_share_with_its_interval() -> None:
+    values = np.array([1.0] * 30 + [0.0] * 10)
+    told = rate(values, np.full(40, 7.0), ["x"] * 40)
+    assert told.value == 0.75
+    low, high = wilson(0.75, 40)
+    assert told.low == pytest.approx(low, abs=0.005)
+    assert told.high == pytest.approx(high, abs=0.005)
+    nothing = rate(np.zeros(0), np.zeros(0), [])
+    assert (nothing.n, nothing.low, nothing.high) == (0, 0.0, 1.0)
+
+
+def test_all_passed_is_not_certainty() -> None:
+    told = rate(np.ones(10), np.ones(10), [""] * 10)
+    assert told.value == told.high == 1.0
+    assert 0.6 < told.low < 0.8
+
+
+def test_a_mean_lies_in_its_interval() -> None:
+    values = np.random.default_rng(1).normal(0.2, 1.0, 200)
+    low, high = mean_interval(values)
+    assert low < 0.2 < high
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+    assert mean_interval(values) == (low, high)
+
+
+def test_a_clear_ranking_is_reliable_and_noise_is_not() -> None:
+    rng = np.random.default_rng(2)
+    clear = np.clip(rng.normal([[0.9], [0.6], [0.3]], 0.1, (3, 200)), 0, 1)
+    told = reliability(clear, np.ones(200))
+    assert told.tau == told.split_half == told.same_best == 1.0
+    noise = rng.random((4, 200))
+    told = reliability(noise, np.ones(200))
+    assert abs(told.split_half) < 0.4
+    assert told.same_best < 0.95
+
+
+def test_few_cases_rank_as_all_do() -> None:
+    rng = np.random.default_rng(4)
+    scores = np.clip(rng.normal([[0.8], [0.7], [0.5]], 0.3, (3, 400)), 0, 1)
+    weights = rng.uniform(1, 5, 400)
+    few = fewest_that_rank_alike(scores, weights)
+    assert len(few) < 40
+    some = (scores[:, few] * weights[few]).sum(axis=1)
+    assert some.argsort().tolist() == (scores * weights).sum(axis=1).argsort().tolist()

@@ -1,0 +1,192 @@
+"""Runs of a suite: the same whatever the batch, the order, the workers, or a stop in the middle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from lake import Lake
+from schemas.case import Case
+from schemas.errors import BadSetting, MissingData, UnknownName
+from simulation import suites
+from simulation.protocol import CaseView, PerCasePlanner
+from simulation.running import HUNG_MAX, run_cases
+from simulation.suites.building import drawn_order
+from tests.builders import make_crossing_log, make_straight_log
+from tests.simulation.driving import case_of, going, road, scene
+
+NAMES = ("a", "b", "c", "d", "e", "f")
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    made = Lake.create(tmp_path_factory.mktemp("runs") / "lake")
+    with made.run("test") as run:
+        logs = [make_straight_log(name) for name in NAMES[:3]]
+        logs += [make_crossing_log(name) for name in NAMES[3:]]
+        made.add_logs(logs, run_id=run.id)
+    suites.build(made, "six")
+    return made
+
+
+def test_a_stopped_run_is_taken_up_again_and_ends_the_same(lake: Lake) -> None:
+    whole = suites.run(lake, "six", "idm")
+    assert whole.cases == 6
+    assert whole.undriven == 0
+
+    class Stop(BaseException):
+        pass
+
+    def stop(done: int, of: int) -> None:
+        if done >= 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        suites.run(lake, "six", "idm", batch=2, progress=stop)
+    (stopped,) = lake.sql(
+        "select run_id from runs where command = 'suite run' and outcome = 'interrupted'"
+    )["run_id"].to_pylist()
+    half = suites.report(lake, stopped)
+    assert (half.cases, half.undriven) == (4, 2)
+    told: list[tuple[int, int]] = []
+    again = suites.run(
+        lake, "six", "idm", resume=stopped, progress=lambda done, of: told.append((done, of))
+    )
+    assert told == [(6, 6)]
+    assert again.run_id == stopped
+    assert again.digest == whole.digest
+    assert (again.cases, again.undriven) == (6, 0)
+    outcome = lake.read("runs", ["outcome"], f"run_id = {stopped}")["outcome"].to_pylist()
+    assert outcome == ["done"]
+
+
+def test_workers_batches_and_order_change_no_bit(lake: Lake) -> None:
+    alone = suites.run(lake, "six", "pdm", batch=1)
+    assert suites.run(lake, "six", "pdm", batch=5).digest == alone.digest
+    assert suites.run(lake, "six", "pdm", batch=2, jobs=2).digest == alone.digest
+    assert suites.run(lake, "six", "idm").digest != alone.digest
+
+
+def test_only_a_run_of_the_same_suite_and_planner_is_taken_up(lake: Lake) -> None:
+    ran = suites.run(lake, "six", "idm")
+    with pytest.raises(BadSetting, match="of idm on suite `six`, not of constant_velocity"):
+        suites.run(lake, "six", "constant_velocity", resume=ran.run_id)
+    with pytest.raises(UnknownName):
+        suites.run(lake, "six", "idm", resume=12345)
+
+
+def test_a_run_stops_early_once_enough_has_failed(lake: Lake) -> None:
+    suites.build(lake, "strict", criteria={"goal": -1.0})  # cannot be met
+    ran = suites.run(lake, "strict", "idm", batch=1, stop_after=2)
+    assert (ran.cases, ran.failed, ran.undriven) == (2, 2, 4)
+
+
+class Slow(PerCasePlanner):
+    """Hangs where the ego came along at 12 m/s."""
+
+    name = "slow"
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        if case.ego.speed[-1] == pytest.approx(12.0, abs=0.01):
+            while True:
+                time.sleep(0.01)
+        return 0.0, 0.0
+
+
+def cases_at(*speeds: float) -> Iterator[tuple[Case, object]]:
+    for i, speed in enumerate(speeds):
+        made = scene(going(0.0, speed=speed), road_map=road(), scene_id=i + 1)
+        yield case_of(made), made
+
+
+def test_a_planner_that_hangs_fails_its_case_alone() -> None:
+    ran = list(run_cases(cases_at(5.0, 12.0, 7.0), Slow(), timeout_s=0.3))  # type: ignore[arg-type]
+    assert [r.result.status == "done" for r in ran] == [True, False, True]
+    assert ran[1].result.status == "Took longer than 0.3 s for an answer."
+
+
+def test_who_hangs_again_and_again_is_asked_no_more() -> None:
+    began = time.monotonic()
+    ran = list(run_cases(cases_at(*[12.0] * 12), Slow(), timeout_s=0.2))  # type: ignore[arg-type]
+    assert time.monotonic() - began < 0.2 * (HUNG_MAX + 1) + 3.0
+    assert sum(r.result.status.startswith("Took") for r in ran) == HUNG_MAX
+    assert "hung in 3 cases before" in ran[-1].result.status
+
+
+def test_a_run_is_told_as_junit(lake: Lake, tmp_path: Path) -> None:
+    suites.build(lake, "goal", criteria={"goal": -1.0}, replace=True)
+    ran = suites.run(lake, "goal", "idm")
+    path = tmp_path / "deep" / "report.xml"
+    suites.write_junit(path, "goal", "idm", suites.results_of(lake, ran.run_id), wall_s=1.5)
+    (suite,) = ElementTree.parse(path).getroot()
+    assert suite.attrib["tests"] == suite.attrib["failures"] == "6"
+    assert suite.attrib["errors"] == "0"
+    assert len(suite) == 6
+    failure = suite[0].find("failure")
+    assert failure is not None
+    assert "goal" in failure.attrib["message"]
+    assert "bound -1.000" in (failure.text or "")
+
+
+def test_strata_are_drawn_alike_and_weighed(lake: Lake) -> None:
+    ids = list(range(100))
+    strata = {i: "rare" if i < 10 else "common" for i in ids}
+    order = drawn_order(ids, strata, seed=3)
+    assert sorted(order) == ids
+    assert sum(strata[i] == "rare" for i in order[:20]) == 10
+    assert order == drawn_order(ids, strata, seed=3)
+    assert order != drawn_order(ids, strata, seed=4)
+    suites.build(
+        lake, "mixed", n=2, stratify="name like '%crossing%' or n_agents > 1", replace=True
+    )
+    cases = suites.cases_of(lake, "mixed")
+    assert sum(case.weight for case in cases) == pytest.approx(6.0)
+    for case in cases:
+        assert case.weight >= 1.0
+    with pytest.raises(MissingData, match="no clusters"):
+        suites.build(lake, "by-cluster", n=2, stratify="cluster")
+
+
+def test_a_suite_is_proven_case_by_case_and_trimmed(lake: Lake) -> None:
+    suites.build(lake, "proof", replace=True)
+    found = suites.validate(lake, "proof")
+    assert found.cases == 6
+    assert found.flake_rate == 0.0
+    # Logs of one builder are the same but for their names.
+    assert found.failed["unique"] == 4
+    for case in suites.cases_of(lake, "proof"):
+        proof = case.provenance["proof"]
+        assert proof["valid"] is (case.case_id not in found.problems)
+        trivial = "non_trivial" in proof["failed"]
+        assert trivial is not bool(proof["constant_velocity_breaks"])
+    with pytest.raises(MissingData, match="not been validated"):
+        suites.trim(lake, "six", "six-sound")
+    if found.valid:
+        assert suites.trim(lake, "proof", "sound") == found.valid
+        assert len(suites.cases_of(lake, "sound")) == found.valid
+
+
+def test_planners_are_ranked_with_their_reliability(lake: Lake) -> None:
+    suites.build(lake, "race", replace=True)
+    with pytest.raises(MissingData, match="never run"):
+        suites.rank(lake, "race")
+    suites.run(lake, "race", "idm")
+    with pytest.raises(MissingData, match="Only one planner"):
+        suites.rank(lake, "race")
+    suites.run(lake, "race", "constant_velocity")
+    suites.run(lake, "race", "log_replay")
+    found = suites.rank(lake, "race")
+    assert found["cases"] == 6
+    scores = [row["score"]["value"] for row in found["ranking"]]
+    assert scores == sorted(scores, reverse=True)
+    assert 1 <= len(found["fewest"]) <= 6
+    assert np.isfinite(found["reliability"]["same_best"])
+    kept = suites.trim(lake, "race", "race-short", keep="ranking")
+    assert kept == len(found["fewest"])
+    both = suites.compare(lake, "race", suites.run(lake, "race", "idm").run_id)
+    assert both["p_value"] <= 1.0
