@@ -264,8 +264,8 @@ def _cut_in(_: Log, motion: Motion, hit: Hit, window: slice) -> bool:
     line = motion.xy[i, steps]
     far = line[-1] + np.outer([1.0, 100.0], unit(motion.yaw[i, steps[-1]]))
     line = np.concatenate([line[np.r_[True, np.hypot(*np.diff(line, axis=0).T) > 0.05]], far])
-    s, d, _ = project(motion.xy[j, window], line)
-    own, _, _ = project(motion.xy[i, window], line)
+    s, d = project(motion.xy[j, window], line)[:2]
+    own = project(motion.xy[i, window], line)[0]
     gap = s - own - (motion.size[i, 0] + motion.size[j, 0]) / 2.0
     wait = gap / np.maximum(motion.speed[i, window], 0.1)
     close = (gap > 0.0) & (gap <= 40.0 / REACHED) & (wait <= 5.0 / REACHED)
@@ -276,7 +276,7 @@ def _cut_in(_: Log, motion: Motion, hit: Hit, window: slice) -> bool:
     others = np.flatnonzero(motion.present[:, window.start + at])
     others = others[(others != i) & (others != j)]
     others = others[[motion.cls[k] != AgentClass.PEDESTRIAN for k in others]]
-    s_k, d_k, _ = project(motion.xy[others, window.start + at], line)
+    s_k, d_k = project(motion.xy[others, window.start + at], line)[:2]
     return not bool(((s_k > own[at]) & (s_k < s[at]) & (np.abs(d_k) < 1.0)).any())
 
 

@@ -456,6 +456,7 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
 def as_it_was(log: Log, truth: Truth) -> Log:
     """The log with all who were there where they truly were: no noise, range or line of sight."""
     motion = truth.motion
+    assert log.ego is not None, "who records the world is in it"
     z = float(log.ego.xyz[0, 2]) - log.ego.size[2] / 2
     kept = 1 + np.flatnonzero(motion.present[1:].any(axis=1))
     row, step = np.nonzero(motion.present[kept])
