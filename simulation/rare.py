@@ -24,6 +24,7 @@ from simulation.signals import ALL_RED_S, YELLOW_S, SignalPlan
 from simulation.traffic import DT, KINDS, YELLOW_BRAKING, Obstacle, Traffic
 
 NEAR_M = 50.0  # what happens farther from the ego than this does not count
+NEAR_MISS_PET_S = 1.0  # as the predicate of that name has it
 OFF_CROSSWALK_M = 10.0  # crossing nearer to a crosswalk than this is not jaywalking
 
 
@@ -416,7 +417,7 @@ class Jaywalking(Script):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class NearMiss(Jaywalking):
-    """Somebody runs across just ahead of an ego that does not see them: PET under 1.5 s."""
+    """Somebody runs across just ahead of an ego that does not see them: PET under 1 s."""
 
     name = "near_miss"
     roads = ("straight", "curve", "unsignalled")
@@ -442,7 +443,7 @@ class NearMiss(Jaywalking):
         if len(left) == 0 or len(arrived) == 0:
             return None
         pet = float(seen[arrived[0], 0] - seen[left[0], 0])
-        if not 0.0 < pet < 1.5:
+        if not 0.0 < pet < NEAR_MISS_PET_S - DT / 2:  # times are known to a step
             return None
         return Happened(
             actors=(self.person.uid, _uid(traffic, self.ego)),
@@ -583,6 +584,10 @@ class WrongWay(Script):
                 continue
             x, y, _, _ = ways.pose(np.array([way]), np.array([s_ahead]))
             s, _, _ = traffic.locate(np.array([x[0], y[0]]))
+            # A way that begins or ends short of there, as a ramp's does, has no such place.
+            back = [w for w in back if 5.0 < s[w] < ways.length[w] - 25.0]
+            if not back:
+                continue
             rows = np.flatnonzero(traffic.alive)
             px, py, _ = traffic.poses(rows)
             at = ways.pose(np.array(back[:1]), s[back[:1]])

@@ -453,6 +453,28 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
     )
 
 
+def as_it_was(log: Log, truth: Truth) -> Log:
+    """The log with all who were there where they truly were: no noise, range or line of sight."""
+    motion = truth.motion
+    assert log.ego is not None, "who records the world is in it"
+    z = float(log.ego.xyz[0, 2]) - log.ego.size[2] / 2
+    kept = 1 + np.flatnonzero(motion.present[1:].any(axis=1))
+    row, step = np.nonzero(motion.present[kept])
+    track = kept[row]
+    size = motion.size[track]
+    exact = Observations(
+        track=row.astype(np.int64),
+        t_ns=step.astype(np.int64) * STEP_NS,
+        xyz=np.column_stack([motion.xy[track, step], z + size[:, 2] / 2]),
+        yaw=motion.yaw[track, step],
+        size=size,
+        source_track_id=tuple(motion.source_track_id[k] for k in kept),
+        source_cls=tuple(SOURCE_CLASSES[motion.cls[k]] for k in kept),
+        cls=tuple(motion.cls[k] for k in kept),
+    )
+    return replace(log, agents=exact)
+
+
 def _observations(motion: Motion, z: float, rng: np.random.Generator) -> Observations:
     seen = motion.observed & (motion.observed.sum(axis=1) >= MIN_ROWS)[:, None]
     kept = np.flatnonzero(seen.any(axis=1))
