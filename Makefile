@@ -12,7 +12,7 @@ CLIENTS := .clients/bin
 OUT ?= scenelake-demo
 SIZE ?= small
 
-.PHONY: demo test lint types unit docs clients bench weights clean
+.PHONY: demo test lint types unit docs clients peers bench weights clean
 
 demo: .venv/.ready
 	$(BIN)/scenelake demo --out $(OUT) --size $(SIZE)
@@ -64,5 +64,10 @@ weights: .venv/.ready
 		--target .clients/crime -r tests/clients/crime.txt
 	@touch $@
 
+# What benchmarks/closed_loop.py --peers compares with; no test needs it.
+peers: benchmarks/peers.txt
+	$(CLIENT_PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+
 clean:
-	rm -rf .venv .clients scenelake-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .clients .peers scenelake-demo .mypy_cache .ruff_cache .pytest_cache
