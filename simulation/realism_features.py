@@ -3,7 +3,7 @@
 Definitions are those of the Waymo Open Sim Agents Challenge 2025: central differences; boxes whose
 corners are rounded by .7 of half their lesser side; time to collision with the vehicle followed;
 the farthest corner beyond the nearest road edge, edges having the road on their left; a red light
-run when the centre passes the stop point on the lane of the light.
+run when the centre passes the stop point on the lane of the light (left to the caller to find).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
@@ -98,7 +99,7 @@ def nearest_object(
             radius = ROUNDING * box[:, 3:].min(axis=1) / 2.0
             box[:, 3:] -= 2.0 * radius[:, None]
             radii += radius
-        np.minimum.at(nearest, (rollout, row, step), signed_distance(mine, theirs) - radii)
+        np.minimum.at(nearest[:, row], (rollout, step), signed_distance(mine, theirs) - radii)
     return nearest
 
 
@@ -138,52 +139,40 @@ def road_edge(
 ) -> Float[Array, " points"]:
     """Signed distance to the nearest edge, negative on its left, where the road is [m].
 
-    At a corner the sign is that of the two segments which is the more (convex: less) beyond.
+    Nearest in plan: unlike Waymo's, heights do not tell an overpass from the road below. Beyond
+    the end of a segment the sign is that of the two which meet there, the outer at a convex corner.
     """
-    best = np.full(len(points), np.inf)
-    signed = np.full(len(points), np.nan)
-    for line in edges:
-        if len(line) < 2:
-            continue
-        distance, sign = _to_edge(points, line)
-        closer = distance < best
-        best = np.where(closer, distance, best)
-        signed = np.where(closer, sign * distance, signed)
-    return signed
-
-
-def _to_edge(points: Array, line: Array) -> tuple[Array, Array]:
-    start, along = line[:-1], np.diff(line, axis=0)
+    lines = [line for line in edges if len(line) >= 2]
+    start = np.concatenate([line[:-1] for line in lines])
+    along = np.concatenate([np.diff(line, axis=0) for line in lines])
+    before, after, first = np.zeros(len(start), int), np.zeros(len(start), int), 0
+    for line in lines:
+        k = np.arange(first, first + len(line) - 1)
+        cyclic = ((line[0] - line[-1]) ** 2).sum() < 1.0
+        before[k], after[k] = np.maximum(k - 1, first), np.minimum(k + 1, k[-1])
+        if cyclic:
+            before[first], after[k[-1]] = k[-1], first
+        first += len(k)
+    tree = shapely.STRtree(shapely.linestrings(np.stack([start, start + along], axis=1)))
+    (_, which), distance = tree.query_nearest(
+        shapely.points(points), return_distance=True, all_matches=False
+    )
     square = np.maximum((along**2).sum(axis=1), 1e-12)
-    cyclic = ((line[0] - line[-1]) ** 2).sum() < 1.0
-    distance, which, place = np.full(len(points), np.inf), np.zeros(len(points), int), None
-    place = np.zeros(len(points))
-    for k in range(len(along)):  # a segment at a time bounds the memory
-        offset = points - start[k]
-        t = offset @ along[k] / square[k]
-        away = offset - np.clip(t, 0.0, 1.0)[:, None] * along[k]
-        apart = np.hypot(away[:, 0], away[:, 1])
-        closer = apart < distance
-        distance = np.where(closer, apart, distance)
-        which, place = np.where(closer, k, which), np.where(closer, t, place)
+    place = ((points - start[which]) * along[which]).sum(axis=1) / square[which]
 
     def side(k: Array) -> Array:
         offset = points - start[k]
         return np.sign(offset[:, 0] * along[k, 1] - offset[:, 1] * along[k, 0])
 
-    last = len(along) - 1
-    before = np.where(which > 0, which - 1, last if cyclic else 0)
-    after = np.where(which < last, which + 1, 0 if cyclic else last)
     sign = side(which)
-    for other, first, second, beyond in (
-        (before, which - 1, which, place < 0.0),
-        (after, which, (which + 1) % (last + 1), place > 1.0),
+    for a, b, other, beyond in (
+        (before[which], which, before[which], place < 0.0),
+        (which, after[which], after[which], place > 1.0),
     ):
-        bend = along[first, 0] * along[second, 1] - along[first, 1] * along[second, 0]
+        bend = along[a, 0] * along[b, 1] - along[a, 1] * along[b, 0]
         pair = side(which), side(other)
-        corner = np.where(bend > 0.0, np.maximum(*pair), np.minimum(*pair))
-        sign = np.where(beyond, corner, sign)
-    return distance, sign
+        sign = np.where(beyond, np.where(bend > 0.0, np.maximum(*pair), np.minimum(*pair)), sign)
+    return np.asarray(sign * distance)
 
 
 def _half_wrapped(turn: Array) -> Array:
