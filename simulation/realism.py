@@ -7,7 +7,8 @@ ever happened. Per feature, exp of the mean log-likelihood over all evaluated ag
 the scenario's score is their weighted sum. Scenarios are averaged.
 
 The truth scores below 1: even 32 copies of the log spread over the bins of a histogram (.832 on
-Waymo's own data; random agents .485). The features are those of :mod:`simulation.realism_features`.
+Waymo's own data; random agents .485). The features are those of :mod:`simulation.realism_features`;
+which steps run a red light is the caller's to say, and who cannot say leaves that feature out.
 """
 
 from __future__ import annotations
