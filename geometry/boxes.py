@@ -67,6 +67,17 @@ def clearance(a: Float[Array, "*pairs 5"], b: Float[Array, "*pairs 5"]) -> Float
     return np.where(crosses, 0.0, nearest)
 
 
+def signed_distance(
+    a: Float[Array, "*pairs 5"], b: Float[Array, "*pairs 5"]
+) -> Float[Array, "*pairs"]:
+    """Distance between two boxes; where they overlap, minus the shortest way out [m]."""
+    gap = _separation(a, b)
+    nearest = np.minimum(
+        _corner_distance(corners(a), b).min(axis=-1), _corner_distance(corners(b), a).min(axis=-1)
+    )
+    return np.where(gap < 0.0, gap, nearest)
+
+
 def meets_line(
     box: Float[Array, "boxes 5"], line: Float[Array, "points 2"]
 ) -> Bool[Array, " boxes"]:
