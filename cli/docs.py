@@ -118,28 +118,51 @@ def commands_page() -> str:
 
 
 def predicates_page() -> str:
-    """Every predicate with its parameters and their sources."""
-    from mining.predicates import PREDICATES
+    """Every predicate: meaning, parameters with their sources, unit, needs, and a picture."""
+    from mining.predicates import PREDICATES, WHY_UNKNOWN
 
     parts = [
         NOTICE.format(source="`mining/predicates/`"),
         "# Predicates\n",
         "What `scenelake mine tag` looks for. Each holds over an interval, names its actors, keeps "
-        "the numbers that decided it, and is true or *unknown*; false is not stored.\n",
+        "the numbers that decided it (its value, in the unit given), and is true or *unknown*; false "
+        "is not stored. Intervals are bridged over short gaps and last as long as the parameters "
+        "say; thresholds bind at the value given.\n",
+        "In the pictures the one it is said of is red, the other blue, at the begin, in the middle and "
+        "(boldly) at the end of the interval. They are drawn from the very scenes on which the tests "
+        "prove the predicate. [What they find in real logs](real_logs.md).\n",
     ]
+    families = list(dict.fromkeys(predicate.group for predicate in PREDICATES.values()))
+    parts.append(" · ".join(f"[{_titled(f)}](#{f.replace('_', '-')})" for f in families) + "\n")
     family = None
     for predicate in PREDICATES.values():
         if predicate.group != family:
             family = predicate.group
-            parts.append(f"## {family.replace('_', ' ').capitalize()}\n")
-            parts.append("| predicate | holds when | parameters |\n|---|---|---|")
-        parameters = ", ".join(
+            parts.append(f"## {_titled(family)}\n")
+            parts.append("| | holds when | parameters |\n|---|---|---|")
+        parameters = "<br>".join(
             f"{p.name} {p.value:g}{' ' + p.unit if p.unit else ''} ({p.source})"
             for p in predicate.parameters
         )
         text = re.sub(r"\s+", " ", predicate.doc).strip()
-        parts.append(f"| `{predicate.name}` | {_cell(text)} | {_cell(parameters)} |")
+        roles = ", ".join(predicate.roles)
+        unit = "" if predicate.unit in ("", "1") else f" Value in {predicate.unit}."
+        needs = "; ".join(WHY_UNKNOWN[need] for need in predicate.needs if need in WHY_UNKNOWN)
+        unknown = f" *Unknown if {needs}.*" if needs else ""
+        shown = FOLDER / "predicates" / f"{predicate.name}.svg"
+        picture = (
+            f'<br><img src="predicates/{predicate.name}.svg" alt="{predicate.name}">'
+            if shown.exists()
+            else "<br>no picture: no source tells it, so it is unknown everywhere"
+        )
+        parts.append(
+            f"| `{predicate.name}({roles})`{picture} | {_cell(text)}{unit}{_cell(unknown)} | {_cell(parameters)} |"
+        )
     return "\n".join(parts) + "\n"
+
+
+def _titled(family: str) -> str:
+    return family.replace("_", " ").capitalize()
 
 
 def formats_page() -> str:
