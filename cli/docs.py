@@ -148,7 +148,7 @@ def predicates_page() -> str:
         roles = ", ".join(predicate.roles)
         unit = "" if predicate.unit in ("", "1") else f" Value in {predicate.unit}."
         needs = "; ".join(WHY_UNKNOWN[need] for need in predicate.needs if need in WHY_UNKNOWN)
-        unknown = f" *Unknown if {needs}.*" if needs else ""
+        unknown = f"*Unknown if {needs}.*" if needs else ""
         shown = FOLDER / "predicates" / f"{predicate.name}.svg"
         picture = (
             f'<br><img src="predicates/{predicate.name}.svg" alt="{predicate.name}">'
@@ -156,7 +156,7 @@ def predicates_page() -> str:
             else "<br>no picture: no source tells it, so it is unknown everywhere"
         )
         parts.append(
-            f"| `{predicate.name}({roles})`{picture} | {_cell(text)}{unit}{_cell(unknown)} | {_cell(parameters)} |"
+            f"| `{predicate.name}({roles})`{picture} | {_cell(text)}{unit} {_cell(unknown)} | {_cell(parameters)} |"
         )
     return "\n".join(parts) + "\n"
 

@@ -75,7 +75,7 @@ class _Canvas:
                 for n in main
             ]
         )
-        stops = scene.signals.stop_xy[scene.signals.has_stop]
+        stops = _stops(scene)
         if len(stops):  # the signal that is heeded belongs into the picture
             there = np.concatenate([there, stops[[np.hypot(*(stops - there[-1]).T).argmin()]]])
         low, high = there.min(axis=0) - MARGIN_M, there.max(axis=0) + MARGIN_M
@@ -133,12 +133,11 @@ class _Canvas:
 
     def lights(self, step: int) -> list[str]:
         """What signals show."""
-        signals, made = self.scene.signals, []
-        for n in range(len(signals.lane)):
-            if signals.has_stop[n]:
-                x, y = self._px(signals.stop_xy[n : n + 1])[0]
-                colour = LIGHTS[LightState(int(signals.state[n, step]))]
-                made.append(f"<circle cx='{x}' cy='{y}' r='4.5' fill='{colour}' stroke='#222'/>")
+        made = []
+        for n, stop in enumerate(_stops(self.scene)):
+            x, y = self._px(stop[None])[0]
+            colour = LIGHTS[LightState(int(self.scene.signals.state[n, step]))]
+            made.append(f"<circle cx='{x}' cy='{y}' r='4.5' fill='{colour}' stroke='#222'/>")
         return made
 
     def user(self, n: int, colour: str, steps: Iterable[int], *, trail: bool) -> list[str]:
@@ -204,6 +203,14 @@ class _Canvas:
 
     def _line(self, xy: Array, style: str) -> str:
         return f"<path d='{self._path(xy)}' fill='none' {style}/>"
+
+
+def _stops(scene: Scene) -> Array:
+    """Where one stops for each signal: as told, else where its lane begins."""
+    signals, features = scene.signals, scene.map.features
+    begins = [features[lane].points[0, :2] for lane in signals.lane.tolist()]
+    told = np.where(signals.has_stop[:, None], signals.stop_xy, np.reshape(begins, (-1, 2)))
+    return np.asarray(told, dtype=float)
 
 
 def _straightened(points: list[tuple[str, str]]) -> list[tuple[str, str]]:
