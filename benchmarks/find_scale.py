@@ -88,6 +88,11 @@ def replicate(lake: Lake, tagged: Sequence[int], run_id: int) -> int:
             place = rows.schema.get_field_index(name)
             rows = rows.set_column(place, rows.schema.field(name), pa.array(values))
         lake.append("events", rows)
+        marked = [
+            {"scene_id": row["scene_id"], "run_id": run_id}
+            for row in rest[begin : begin + SCENES_AT_ONCE]
+        ]
+        lake.append("looked", marked)
         made += rows.num_rows
         print(f"{begin + len(take):,} scenes …", flush=True)
     return made

@@ -241,6 +241,11 @@ def _print_matches(report: FindReport) -> None:
         f"{count(report.total, 'match', 'matches')} in "
         f"{count(report.scenes, 'scene')} of {report.searched:,}."
     )
+    if report.untagged:
+        tell(
+            f"{count(report.untagged, 'further scene')} nobody has looked through for all of this: "
+            "run `scenelake mine tag`."
+        )
     print_table(
         {
             "scene_id": str(m.scene_id),

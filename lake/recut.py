@@ -308,7 +308,7 @@ def _commit(
         going = [r["scene_id"] for r in former if r["scene_id"] not in needed]
         for begin in range(0, len(going), BATCH_SCENES):
             chosen = ", ".join(map(str, going[begin : begin + BATCH_SCENES]))
-            for name in ("scenes", "dense", "events", "criticality", "embeddings", "clusters"):
+            for name in _OF_SCENE:
                 lake.store.delete(name, f"scene_id IN ({chosen})")
         kept = {r["scene_id"] for r in former} - set(going)
         parts: dict[str, list[pa.Table]] = {"scenes": [], "dense": []}
@@ -324,6 +324,10 @@ def _commit(
     report.logs += len(batch)
     report.removed += len(going)
     report.kept += len(kept)
+
+
+_OF_SCENE = ("scenes", "dense", "events", "looked", "criticality", "embeddings", "clusters")
+"""Tables with rows of single scenes."""
 
 
 def _needed(lake: Lake) -> set[int]:

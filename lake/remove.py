@@ -20,7 +20,7 @@ _OF_LOG = (
     "ego", "agents", "tracks", "lights", "sensors", "frames", "readings", "events", "criticality",
     "scenes", "logs",
 )  # fmt: skip
-_OF_SCENE = ("dense", "embeddings", "clusters")
+_OF_SCENE = ("dense", "looked", "embeddings", "clusters")
 _AT_ONCE = 1000  # ids named in one filter
 
 

@@ -51,6 +51,7 @@ REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("dense", "scene_id", "scenes", "scene_id", ERROR),
     ("events", "log_id", "logs", "log_id", ERROR),
     ("events", "scene_id", "scenes", "scene_id", ERROR),
+    ("looked", "scene_id", "scenes", "scene_id", ERROR),
     ("criticality", "log_id", "logs", "log_id", ERROR),
     ("criticality", "scene_id", "scenes", "scene_id", ERROR),
     ("embeddings", "scene_id", "scenes", "scene_id", ERROR),

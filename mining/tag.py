@@ -22,6 +22,7 @@ from lake import Lake
 from lake.convert import as_json
 from lake.ids import stable_id
 from mining.criticality.table import criticality_table
+from mining.looked import MARKED, mark
 from mining.motion import Motion
 from mining.predicates import PREDICATES, Interval, chosen, tag_scene
 from schemas.labels import Truth
@@ -79,7 +80,9 @@ def tag(
     batches = [ids[k : k + SCENES_A_BATCH] for k in range(0, len(ids), SCENES_A_BATCH)]
     held, scenes_held = Counter[str](), Counter[str]()
     unknown = done = 0
-    with lake.run("mine tag", params={"only": names, "scenes": len(ids), "jobs": jobs}) as run:
+    with lake.run(
+        "mine tag", params={"only": names, "scenes": len(ids), "jobs": jobs, **MARKED}
+    ) as run:
         pending: list[dict[str, Any]] = []
         measured: list[pa.Table] = []
         tagged: list[int] = []
@@ -99,6 +102,7 @@ def tag(
                     lake.replace("events", pending, where=_of(names, tagged))
                     if measured:
                         _replace_criticality(lake, measured, tagged, run.id)
+                    mark(lake, names, tagged, run.id)
                 pending, measured, tagged = [], [], []
             if progress is not None:
                 progress(done, len(ids))

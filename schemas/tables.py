@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the tables: a lake of a newer version is refused, one of an older
 version gains the columns that it lacks, as null."""
 
@@ -328,6 +328,10 @@ EVENTS = _table("events", "A tag that holds over an interval, with its actors an
     rule_version i32? Of the predicate
 """ + _MADE_BY)  # fmt: skip
 
+LOOKED = _table("looked", "A scene that a run of `mine tag` looked through; its `params` tell for what.", "scene_id run_id", """
+    scene_id i64 Of `scenes`
+""" + _MADE_BY)  # fmt: skip
+
 CRITICALITY = _table("criticality", "The worst of one road user with another in a scene; both ids null: of the scene.", "pair_id", """
     pair_id i64 Stable hash of scene, actor and other
     log_id i64 Of `logs`
@@ -474,7 +478,7 @@ TABLES: dict[str, Table] = {
     for table in (
         LOGS, SENSORS, EGO, AGENTS, TRACKS, LIGHTS, MAP_FEATURES, MAP_EDGES, FRAMES, READINGS,
         BLOBS, SCENES, DENSE, DENSE_MAPS,
-        EVENTS, CRITICALITY, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
+        EVENTS, LOOKED, CRITICALITY, EMBEDDINGS, CLUSTERS, GAPS, GENERATED, SUITES, CASES, RUNS, RESULTS, LEDGER,
     )
 }  # fmt: skip
 """Every table, in the order in which a reader would meet them."""

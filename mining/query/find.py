@@ -17,6 +17,7 @@ from lake import Lake
 from lake.convert import scenes_table
 from lake.literals import literal
 from lake.sql import run_sql
+from mining.looked import lookers, seen_by
 from mining.predicates import tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
@@ -99,6 +100,7 @@ class FindReport:
         total: How many matches there are, told or not.
         scenes: In how many scenes.
         searched: Of how many.
+        untagged: How many further ones nobody has looked through for all that the query asks.
         matches: By scene and time.
     """
 
@@ -106,6 +108,7 @@ class FindReport:
     total: int
     scenes: int
     searched: int
+    untagged: int
     matches: Sequence[Match]
 
 
@@ -141,11 +144,15 @@ def find(
     )
     rows = lake.sql(sql, by_index=False).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
+    seen = " AND ".join(seen_by(lake, names_of(asked))) or "true"
+    counted = lake.sql(f"SELECT count(*) AS n, count(*) FILTER ({seen}) AS seen FROM scenes")
+    searched = counted["seen"][0].as_py()
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
         scenes=rows[0]["in_scenes"] if rows else 0,
-        searched=lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py(),
+        searched=searched,
+        untagged=counted["n"][0].as_py() - searched,
         matches=matches,
     )
 
@@ -252,13 +259,17 @@ def explain(
 
 
 def planned(lake: Lake, query: Query) -> Plan:
-    """The statement of a checked query of a lake.
+    """The statement of a checked query of a lake, over the scenes that were looked through for it.
 
     Raises:
         BadExpression: It names a scene that is not there.
         MissingData: There are no vectors to compare.
     """
-    return plan_of(query, vectors=_vectors(lake, query))
+    plan = plan_of(query, vectors=_vectors(lake, query))
+    seen = seen_by(lake, names_of(query))
+    if not seen:
+        return plan
+    return replace(plan, sql=f"SELECT * FROM ({plan.sql}) WHERE {' AND '.join(seen)}")
 
 
 def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = None) -> Query:
@@ -406,10 +417,7 @@ def see_that_tagged(lake: Lake, query: Query) -> None:
     Raises:
         MissingData: No run of ``mine tag`` here looked for a predicate of the query.
     """
-    looked: set[str] = set()
-    for row in lake.read("runs", ["params"], "command = 'mine tag'").to_pylist():
-        looked.update(json.loads(row["params"]).get("only") or ())
-    missing = [n for n in names_of(query) if n not in looked]
+    missing = [name for name, of in lookers(lake, names_of(query)).items() if not of.runs]
     if missing:
         raise MissingData(
             f"Nobody has looked for {', '.join(f'`{name}`' for name in missing)} in this lake yet.",

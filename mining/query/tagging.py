@@ -10,7 +10,8 @@ from lake import Lake
 from lake.ids import stable_id
 from lake.json_text import as_json
 from lake.literals import literal
-from mining.query.find import planned, see_that_tagged, understood
+from mining.looked import MARKED, mark, seen_by
+from mining.query.find import names_of, planned, see_that_tagged, understood
 from mining.query.rule import Rule
 from mining.query.rules import as_told, rules_of
 from mining.query.tree import Actor, Call
@@ -33,8 +34,11 @@ def tag_rules(lake: Lake, rules: Iterable[Rule]) -> TagReport:
     scenes_held: dict[str, int] = {}
     unknown = 0
     now = lake.at()
-    scenes = len(now.scene_ids())
-    params = {"only": [rule.name for rule in rules], "rules": told, "scenes": scenes}
+    wanted = {name for rule in rules for name in names_of(understood(rule.node, known))}
+    where = " AND ".join(seen_by(now, wanted)) or "true"
+    seen = now.sql(f"SELECT scene_id FROM scenes WHERE {where}")["scene_id"].to_pylist()
+    scenes = len(seen)
+    params = {"only": [rule.name for rule in rules], "rules": told, "scenes": scenes, **MARKED}
     with lake.run("mine tag", params=params) as run:
         rows: list[dict[str, Any]] = []
         for rule in rules:
@@ -47,6 +51,7 @@ def tag_rules(lake: Lake, rules: Iterable[Rule]) -> TagReport:
         names = ", ".join(literal(rule.name) for rule in rules)
         with lake.store.writing():
             lake.replace("events", rows, where=f"source = 'rule' and name in ({names})")
+            mark(lake, [rule.name for rule in rules], seen, run.id)
             lake.store.index()
         run.keep = bool(rules)
         run.summary.update(scenes=scenes, events=sum(held.values()), unknown=unknown)

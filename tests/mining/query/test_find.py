@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from lake import Lake
 from mining.query import actor, count, fact, find, holds, predicate
-from mining.query.find import explain
+from mining.query.find import explain, scenes_of
 from mining.query.mistakes import BadExpression
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import Daylight, Weather
+from tests.builders import make_straight_log
 from tests.mining.test_tag import braking_log, lake_of
 
 
@@ -153,3 +155,45 @@ def test_names_cannot_break_out(lake):
     with pytest.raises(BadExpression):
         find(lake, 'hard_brake(ego) and dataset is "x" or 1=1')
     assert find(lake, "dataset is \"x' or 'a' = 'a\"").total == 0
+
+
+def test_scenes_that_came_after_the_tagging_are_not_taken_for_searched(tmp_path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("early")], run_id=run.id)
+    tag(lake, only=["moving", "hard_brake"])
+    assert (find(lake, "moving(ego)").searched, find(lake, "moving(ego)").untagged) == (1, 0)
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("late")], run_id=run.id)
+    late = find(lake, "not hard_brake(ego)")
+    assert (late.searched, late.untagged, late.scenes) == (1, 1, 1)
+    assert len(scenes_of(lake, "not hard_brake(ego)")) == 1
+    (new,) = set(lake.scene_ids()) - set(scenes_of(lake, "not hard_brake(ego)"))
+    tag(lake, only=["hard_brake"], scene_ids=[new])
+    assert find(lake, "not hard_brake(ego)").untagged == 0
+    # One predicate was looked for there, the other not.
+    both = find(lake, "moving(ego) and not hard_brake(ego)")
+    assert (both.searched, both.untagged) == (1, 1)
+    tag(lake)
+    assert find(lake, "moving(ego) and not hard_brake(ego)").untagged == 0
+    assert lake.read("looked").num_rows == 2  # what looked for less has gone
+
+
+def test_logs_that_come_in_anew_are_untagged_again(tmp_path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("one")], run_id=run.id)
+    tag(lake, only=["moving"])
+    lake.remove("source_log_id = 'one'")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("one")], run_id=run.id)
+    assert (find(lake, "moving(ego)").searched, find(lake, "moving(ego)").untagged) == (0, 1)
+
+
+def test_runs_that_do_not_tell_where_they_looked_count_for_all(tmp_path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("one")], run_id=run.id)
+    with lake.run("mine tag", params={"only": ["moving"], "scenes": 1}):
+        pass  # as Scenelake 0.1 wrote it
+    assert find(lake, "moving(ego)").untagged == 0
