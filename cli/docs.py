@@ -138,10 +138,10 @@ def predicates_page() -> str:
     for predicate in PREDICATES.values():
         if predicate.group != family:
             family = predicate.group
-            parts.append(f"## {_titled(family)}\n")
+            parts.append(f"\n## {_titled(family)}\n")
             parts.append("| | holds when | parameters |\n|---|---|---|")
         parameters = "<br>".join(
-            f"{p.name} {p.value:g}{' ' + p.unit if p.unit else ''} ({p.source})"
+            f"{p.name} {p.value:g}{' ' + p.unit if p.unit not in ('', '1') else ''} ({p.source})"
             for p in predicate.parameters
         )
         text = re.sub(r"\s+", " ", predicate.doc).strip()

@@ -110,7 +110,10 @@ def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the suite.")],
     planner: Annotated[
-        str, typer.Option(help="constant_velocity, idm, pdm, log_replay, or your module:Class.")
+        str,
+        typer.Option(
+            help="constant_velocity, idm, pdm, log_replay, your module:Class, or cmd:PROGRAM."
+        ),
     ] = "idm",
     batch: Annotated[int, typer.Option(min=1, help="Cases simulated together.")] = 256,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,

@@ -10,9 +10,12 @@ Memory is steps × cases × agents × 49 bytes: 128 cases of 32 agents over 9 s 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -184,47 +187,90 @@ def simulate(batch: CaseBatch, planner: Planner) -> Rollout:
             raises in one case stops that case alone.
         BadInput: Its answer has not the shape of a plan.
     """
-    state = _State(batch)
-    view = _case_view(batch)
+    loop = Loop(batch)
     if isinstance(planner, Reference):
         planner.foresee(batch)
-    _guarded(planner, partial(planner.start, view))
-    errors: dict[int, str] = {}
-    stopped = np.zeros(len(batch), dtype=bool)
-    contact = np.full((len(batch), batch.agents), -1, dtype=np.int64)
-    at_start = touching(state.xy[NOW], state.yaw[NOW], batch.size, state.valid[NOW])
-    apart = ~at_start
-    for step in range(NOW, batch.steps - 1):
-        active = state.active(step) & ~stopped
-        obs = _observe(state, view, step, active)
+    _guarded(planner, partial(planner.start, loop.view))
+    while loop.goes_on:
         plan, wrong = checked(
-            _guarded(planner, partial(planner.plan, obs)),
+            _guarded(planner, partial(planner.plan, loop.observe())),
             planner=planner.name,
             cases=len(batch),
-            active=active,
+            active=loop.active,
         )
-        for case, reason in {**wrong, **plan.errors}.items():
+        loop.step(plan, {**wrong, **plan.errors})
+    return loop.rollout(planner.name)
+
+
+class Loop:
+    """A batch while it is driven: what is seen now, and one step after the other.
+
+    Attributes:
+        batch: The cases.
+        view: What does not change while they run.
+        now: The step of the batch's arrays that is the present.
+        contact: As in :class:`Rollout`, so far.
+        errors: Case to what stopped its planner.
+    """
+
+    def __init__(self, batch: CaseBatch) -> None:
+        """Everyone stands where the log has them when the planners take over."""
+        self.batch, self.view, self.now = batch, _case_view(batch), NOW
+        self._state = state = _State(batch)
+        self._stopped = np.zeros(len(batch), dtype=bool)
+        self.errors: dict[int, str] = {}
+        self.contact = np.full((len(batch), batch.agents), -1, dtype=np.int64)
+        self._apart = ~touching(state.xy[NOW], state.yaw[NOW], batch.size, state.valid[NOW])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a step to go in any case."""
+        return self.now < self.batch.steps - 1
+
+    @property
+    def active(self) -> Bool[Array, " cases"]:
+        """Whose answers count now: cases with a step to go whose planner has not failed."""
+        return self._state.active(self.now) & ~self._stopped
+
+    def observe(self) -> Observation:
+        """What planners see now."""
+        return _observe(self._state, self.view, self.now, self.active)
+
+    def step(self, plan: Plan, errors: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Go on by 0.1 s.
+
+        Args:
+            plan: For all cases, finite numbers.
+            errors: Cases whose planner cannot go on, and why: they brake to a stand.
+        """
+        active = self.active
+        for case, reason in errors.items():
             if active[case]:
-                errors[case] = f"{reason} (after {(step - NOW) * DT:.1f} s)"
-                stopped[case] = True
-        state.advance(step, plan, stopped)
-        after = step + 1
-        hit = touching(state.xy[after], state.yaw[after], batch.size, state.valid[after])
-        contact = np.where(hit & apart & (contact < 0), after, contact)
-        apart |= ~hit
-    return Rollout(
-        batch=batch,
-        planner=planner.name,
-        xy=state.xy,
-        yaw=state.yaw,
-        velocity=state.velocity,
-        valid=state.valid,
-        speed=state.speed,
-        acceleration=state.acceleration,
-        steering=state.steering,
-        contact=contact,
-        errors=errors,
-    )
+                self.errors[case] = f"{reason} (after {(self.now - NOW) * DT:.1f} s)"
+                self._stopped[case] = True
+        self._state.advance(self.now, plan, self._stopped)
+        self.now += 1
+        state, now = self._state, self.now
+        hit = touching(state.xy[now], state.yaw[now], self.batch.size, state.valid[now])
+        self.contact = np.where(hit & self._apart & (self.contact < 0), now, self.contact)
+        self._apart |= ~hit
+
+    def rollout(self, planner: str) -> Rollout:
+        """What happened so far."""
+        state = self._state
+        return Rollout(
+            batch=self.batch,
+            planner=planner,
+            xy=state.xy,
+            yaw=state.yaw,
+            velocity=state.velocity,
+            valid=state.valid,
+            speed=state.speed,
+            acceleration=state.acceleration,
+            steering=state.steering,
+            contact=self.contact,
+            errors=self.errors,
+        )
 
 
 def touching(
@@ -347,9 +393,13 @@ def checked(
 
 
 def _guarded(planner: Planner, call: Callable[[], T]) -> T:
-    """The call's answer; whatever it raises that is not ours is told as the planner's failure."""
+    """The call's answer; whatever it raises that is not ours is told as the planner's failure.
+
+    What it prints goes to standard error: standard output is for answers.
+    """
     try:
-        return call()
+        with redirect_stdout(sys.stderr):
+            return call()
     except (BadInput, PlannerFailed):
         raise
     except Exception as error:

@@ -8,7 +8,8 @@ log_replay            The recorded drive, exactly: the human reference
 oracle                Like pdm, with many more proposals and the others' logged future
 ====================  =============================================================================
 
-A planner of one's own is named ``module:Class``; :mod:`simulation.protocol` says what it sees.
+A planner of one's own is named ``module:Class``; :mod:`simulation.protocol` says what it sees. One in
+another language is a program: ``cmd:./my_planner``, see :mod:`simulation.piped`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from simulation.following import (
 )
 from simulation.idm import BRAKE_MAX, EGO, Idm, free
 from simulation.paths import Paths
+from simulation.piped import PREFIX, PipedPlanner
 from simulation.protocol import CaseBatchView, Observation, Plan, Planner, load_planner
 
 PLANNERS: dict[str, str] = {
@@ -43,12 +45,14 @@ DEFAULT_SPEED_LIMIT = 13.4  # [m/s] where the map tells none: 30 mph, or what th
 
 
 def planner(name: str) -> Planner:
-    """A planner by name, or one's own by ``module:Class``.
+    """A planner by name, one's own by ``module:Class``, or a program by ``cmd:`` and its command line.
 
     Raises:
         UnknownName: There is no such planner, module or class.
-        BadInput: The class is no planner.
+        BadInput: The class is no planner, or there is no command.
     """
+    if name.startswith(PREFIX):
+        return PipedPlanner(name.removeprefix(PREFIX))
     return load_planner(name, built_in=PLANNERS)
 
 

@@ -283,34 +283,19 @@ class PerCasePlanner:
 
     def plan(self, obs: Observation) -> Plan:
         """As the engine calls it: one call of :meth:`plan_one` for every case that runs."""
-        count = len(obs.cases)
-        controls = np.zeros((count, 2))
-        trajectories: dict[int, Array] = {}
+        answers: dict[int, Array] = {}
         errors: dict[int, str] = {}
         for index in np.flatnonzero(obs.active).tolist():
             try:
-                answer = self._ask(obs.case(index))
+                answers[index] = self._ask(obs.case(index))
             except PlannerFailed as failure:
                 errors[index] = failure.message
-                continue
-            if len(answer.shape) == 1:
-                controls[index] = answer
-            else:
-                trajectories[index] = answer
-        if not trajectories:
-            return Plan(acceleration=controls[:, 0], steering=controls[:, 1], errors=errors)
-        steps = min(len(t) for t in trajectories.values())
-        stacked = np.zeros((count, steps, 4))
-        for index, trajectory in trajectories.items():
-            stacked[index] = trajectory[:steps]
-        late = set(np.flatnonzero(obs.active).tolist()) - set(trajectories) - set(errors)
-        if late:
+        try:
+            return stacked_plan(answers, errors, len(obs.cases))
+        except ValueError as error:
             raise BadInput(
-                self.name,
-                "gave trajectories for some cases and controls for others",
-                hint="Answer every case in the same way.",
-            )
-        return Plan(trajectory=stacked, errors=errors)
+                self.name, str(error), hint="Answer every case in the same way."
+            ) from error
 
     def _ask(self, case: CaseView) -> Array:
         """The answer as an array, whatever goes wrong being told as this planner's failure."""
@@ -325,6 +310,32 @@ class PerCasePlanner:
             f"answered with shape {answer.shape}",
             hint="Answer (acceleration, steering), or an array of (steps, 4): x, y, yaw, speed.",
         )
+
+
+def stacked_plan(answers: Mapping[int, Array], errors: Mapping[int, str], count: int) -> Plan:
+    """One plan of the answers for single cases.
+
+    Args:
+        answers: Case to acceleration and steering, or to a trajectory of (steps, 4).
+        errors: Case to why there is none.
+        count: How many cases there are; those without an answer get zeros.
+
+    Raises:
+        ValueError: Some answers are trajectories, others controls.
+    """
+    controls = np.zeros((count, 2))
+    trajectories = {index: answer for index, answer in answers.items() if answer.ndim == 2}
+    for index, answer in answers.items():
+        if answer.ndim == 1:
+            controls[index] = answer
+    if not trajectories:
+        return Plan(acceleration=controls[:, 0], steering=controls[:, 1], errors=errors)
+    if len(trajectories) < len(answers):
+        raise ValueError("gave trajectories for some cases and controls for others")
+    stacked = np.zeros((count, min(map(len, trajectories.values())), 4))
+    for index, trajectory in trajectories.items():
+        stacked[index] = trajectory[: stacked.shape[1]]
+    return Plan(trajectory=stacked, errors=errors)
 
 
 def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:

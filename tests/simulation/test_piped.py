@@ -1,0 +1,124 @@
+"""Planners that are programs: asked in lines of JSON, and told when they fail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BadInput
+from simulation.piped import PipedPlanner
+from simulation.planners import planner
+from simulation.running import run_cases
+from tests.simulation.driving import case_of, going, red_at, road, scene
+
+ANSWER = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["type"] == "start":
+        print("a stray line, and no answer")
+        routes = [case["route"] for case in asked["cases"]]
+        assert all(len(r["xy"]) == len(r["speed_limit"]) for r in routes)
+        print(json.dumps({"ready": True}), flush=True)
+        continue
+    rows = []
+    for case in asked["cases"]:
+        ego = case["ego"]
+        PLAN
+    print(json.dumps({"cases": rows}), flush=True)
+"""
+CRUISE = 'rows.append({"index": case["index"], "acceleration": 0.1 * (8.0 - ego["speed"]), "steering": 0.0})'
+LINE = """rows.append({"index": case["index"], "trajectory": [
+            [ego["x"] + 0.8 * (k + 1), ego["y"], 0.0, 8.0] for k in range(20)]})"""
+
+
+def program(folder: Path, plan: str) -> PipedPlanner:
+    path = folder / "drive.py"
+    path.write_text(ANSWER.replace("PLAN", plan))
+    made = planner(f"cmd:{sys.executable} {path}")
+    assert isinstance(made, PipedPlanner)
+    return made
+
+
+def run(driver: PipedPlanner, count: int = 3, *, batch: int = 256):
+    scenes = [
+        scene(going(0.0, speed=6.0 + i), going(40.0, 3.5, speed=3.0), road_map=road(),
+              signals=red_at(90.0), scene_id=i + 1)
+        for i in range(count)
+    ]  # fmt: skip
+    return list(run_cases(((case_of(s), s) for s in scenes), driver, batch=batch))
+
+
+@pytest.mark.parametrize("plan", [CRUISE, LINE])
+def test_a_program_drives_every_case(tmp_path: Path, plan: str) -> None:
+    ran = run(program(tmp_path, plan))
+    assert [r.result.status for r in ran] == ["done"] * 3
+    for r in ran:
+        assert r.result.trajectory[-1, 3] == pytest.approx(8.0, abs=1.0)
+    again = run(program(tmp_path, plan), batch=1)
+    assert all(
+        (a.result.trajectory == b.result.trajectory).all() for a, b in zip(ran, again, strict=True)
+    )
+
+
+def test_what_a_program_cannot_do_fails_that_case_alone(tmp_path: Path) -> None:
+    plan = f"""if case["index"] == 1:
+            rows.append({{"index": 1, "error": "lost"}})
+            continue
+        {CRUISE}"""
+    ran = run(program(tmp_path, plan))
+    assert [r.result.status for r in ran] == [
+        "done", f"{Path(sys.executable).name}: lost (after 0.0 s)", "done",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ("sys.exit(7)", "ended with exit code 7"),
+        ('print("{broken", flush=True)', "no JSON"),
+        ('rows.append({"index": case["index"], "acceleration": 1.0})', "answered"),
+        ('rows.append({"index": case["index"], "trajectory": [1.0, 2.0, 3.0]})', "shape"),
+        ("pass", "did not answer for this case"),
+    ],
+)
+def test_a_program_that_fails_is_told(tmp_path: Path, plan: str, told: str) -> None:
+    ran = run(program(tmp_path, plan), count=2)
+    assert len(ran) == 2
+    for r in ran:
+        assert told in r.result.status
+
+
+def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
+    driver = program(tmp_path, "import time; time.sleep(60)")
+    driver._answer_s = 0.3
+    (ran,) = run(driver, count=1)
+    assert "did not answer within 0.3 s" in ran.result.status
+
+
+def test_what_is_no_program_is_told() -> None:
+    with pytest.raises(BadInput, match="names no program"):
+        planner("cmd:")
+    with pytest.raises(BadInput, match="cannot be started"):
+        run(PipedPlanner("/nowhere/planner"))
+
+
+def test_what_planners_print_does_not_reach_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from simulation.protocol import CaseView, PerCasePlanner
+
+    class Talks(PerCasePlanner):
+        name = "talks"
+
+        def plan_one(self, case: CaseView) -> tuple[float, float]:
+            print("hello")  # noqa: T201 - what it is about
+            return 0.0, 0.0
+
+    made = scene(going(0.0), road_map=road())
+    list(run_cases([(case_of(made), made)], Talks()))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "hello" in said.err
