@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Int
 
+from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import spells, steps_of
 from mining.lanes import TURN_LANE
@@ -28,6 +29,10 @@ GROUP = "signals"
 PAST_LINE_M = 15.0
 FAST = 5.0
 """[m/s] Who has waited within the intersection is not so fast that near the line."""
+TURNS_WITHIN_S = 4.0
+BEARS_RIGHT = np.radians(20.0)
+STRAIGHT_ON_M = 12.0
+"""[m] Who has not turned by then goes straight on: right turns at stop lines are tighter."""
 
 
 def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
@@ -66,7 +71,7 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
             if motion.speed[i, t] < limits["speed"] or not goes_on:
                 continue
             ways = {lane, *graph.successors[lane]} & set(motion.lane[i, t:].tolist())
-            if any(graph.turn[k] < -TURN_LANE for k in ways):
+            if any(graph.turn[k] < -TURN_LANE for k in ways) and _bears_right(motion, i, t):
                 continue  # Right on red is allowed in much of the world.
             shown = _shown(motion, lane, max(t - steps_of(limits["red_for"]), 0), t)
             if t - before > 1:  # It crossed out of sight: what was shown all that while?
@@ -113,6 +118,20 @@ def _cleared(motion: Motion, i: int, t: int, beyond: float) -> bool:
     """Whether the agent drives on by that many metres within the scene."""
     after = motion.xy[i, t:][motion.seen[i, t:]]
     return bool((np.hypot(*(after - motion.xy[i, t]).T) >= beyond).any())
+
+
+def _bears_right(motion: Motion, i: int, t: int) -> bool:
+    """Whether an agent that may be on a lane to the right turns right, or may yet.
+
+    Where lanes fan out from one stop, noise decides which of them its first metres are matched to.
+    """
+    span = np.arange(t, min(t + steps_of(TURNS_WITHIN_S), motion.steps))
+    span = span[motion.seen[i, span]]
+    turned = wrap(motion.heading[i, span] - motion.heading[i, t])
+    if turned.min(initial=0.0) <= -BEARS_RIGHT:
+        return True
+    way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, t]))) if len(span) else 0.0
+    return way < STRAIGHT_ON_M
 
 
 def _shown(motion: Motion, lane: int, begin: int, end: int) -> Int[Array, "signals steps"]:
@@ -246,7 +265,7 @@ APPROACHING_RED = Predicate(
 RED_LIGHT_RUNNING = Predicate(
     name="red_light_running",
     group=GROUP,
-    doc="Crosses the stop line while its signal is red, and drives on; right turns are left out.",
+    doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out.",
     find=_red_light_running,
     unit="m/s",
     parameters=(
@@ -256,6 +275,7 @@ RED_LIGHT_RUNNING = Predicate(
         Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),
     ),
     needs=("map", "signals"),
+    version=2,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

@@ -794,3 +794,25 @@ def test_a_velocity_that_settles_late_turns_nobody_round() -> None:
         )
     }
     assert found == {"trajectory_straight"}
+
+
+def test_who_goes_straight_on_at_red_is_told_whatever_lane_the_line_is_matched_to() -> None:
+    """Where lanes fan out from one stop, noise decides which of them the first metres are on."""
+    made = lit(east_through(10.0), through=RED, right=RED)
+    made.tracks.lane[0, made.tracks.lane[0] == micro.THROUGH_EAST] = micro.RIGHT_TO_SOUTH
+    (found,) = tag_scene(made, ["red_light_running"])
+    assert (found.truth, found.actor) == (Truth.TRUE, 0)
+
+
+def test_who_turns_right_at_red_is_left_out() -> None:
+    begin, end, corner = (-micro.R, -micro.D), (-micro.D, -micro.R), (-micro.D, -micro.D)
+    t = np.linspace(0.0, 1.0, 200)[:, None]
+    bend = (
+        (1 - t) ** 2 * np.array(begin) + 2 * t * (1 - t) * np.array(corner) + t**2 * np.array(end)
+    )
+    line = np.concatenate([[(-40.0, -micro.D)], bend, [(-micro.D, -100.0)]])
+    s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    xy = np.stack([np.interp(5.0 * TIME, s, line[:, k]) for k in (0, 1)], axis=-1)
+    step = np.gradient(xy, axis=0)
+    turner = micro.Actor(xy=xy, yaw=np.arctan2(step[:, 1], step[:, 0]))
+    assert tag_scene(lit(turner, right=RED), ["red_light_running"]) == []
