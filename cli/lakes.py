@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
@@ -237,6 +238,10 @@ def ledger(
         tell(f"{rows.num_rows - limit:,} more; raise --limit or use SQL on `ledger`.")
 
 
+_BY_SUFFIX = {".csv": Output.CSV, ".json": Output.JSON, ".parquet": Output.PARQUET}
+"""What a file is written as whose kind is not told."""
+
+
 def sql(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="DuckDB SQL; every table of the lake is a view.")],
@@ -249,14 +254,25 @@ def sql(
     if json and output is not Output.TABLE:
         raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")
     kind = Output.JSON if json else output
+    if to is not None and kind is Output.TABLE and to.suffix.lower() in _BY_SUFFIX:
+        kind = _BY_SUFFIX[to.suffix.lower()]
     if kind is Output.PARQUET and to is None:
         raise typer.BadParameter("Parquet cannot be printed on a terminal; name a file with --to.")
-    rows = open_lake(context, at=at).sql(query)
+    lake = open_lake(context, at=at)
     if kind is Output.PARQUET:
         import pyarrow.parquet as arrow_parquet
 
-        arrow_parquet.write_table(rows, to)
+        assert to is not None
+        batches = lake.sql_batches(query)
+        first = next(batches, None)
+        if first is None:
+            arrow_parquet.write_table(lake.sql(query), to)
+            return
+        with arrow_parquet.ParquetWriter(to, first.schema) as file:
+            for batch in itertools.chain([first], batches):
+                file.write_batch(batch)
         return
+    rows = lake.sql(query)
     target = to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout)
     with target as sink, redirect_stdout(sink):
         if kind is Output.CSV:

@@ -428,6 +428,13 @@ class _Desk:
         """How many logs a source holds that came in whole, None if it did not."""
         return self._known.whole.get((sha256, format))
 
+    def keep(self, sha256: str) -> None:
+        """The logs that came from bytes of this fingerprint are of this ingest, too.
+
+        None of them gives way to another source of the same command.
+        """
+        self._taken |= self._known.logs_from(sha256)
+
     def have(self, sha256: str) -> frozenset[int]:
         """Logs that came from bytes of this fingerprint."""
         return self._known.logs_from(sha256)
@@ -632,6 +639,8 @@ def _read_all(
                     mirrors.fetch(_reader(name), path)
                     sha256 = fingerprint(path, _reader(name).files(path))
                     here = desk.logs_of(sha256, name)
+                    if here is not None:
+                        desk.keep(sha256)
             except BadInput as error:
                 yield error
                 continue

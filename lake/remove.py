@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lake.convert import MAP_TABLES
-from schemas.errors import LakeError, UnknownName
+from schemas.errors import LakeError, MissingData
 
 if TYPE_CHECKING:
     from lake.lake import Lake
@@ -44,14 +44,16 @@ def remove(lake: Lake, where: str) -> RemoveReport:
 
     Raises:
         BadQuery: The filter does not run.
-        UnknownName: It holds for no log.
+        MissingData: It holds for no log.
         LakeError: Suites or generated scenes rest on one of them; nothing is removed.
     """
     with lake.run("remove", params={"where": where}) as run, lake.store.writing():
         log_ids = lake.read("logs", ["log_id"], where)["log_id"].to_pylist()
         if not log_ids:
-            known = lake.read("logs", ["source_log_id"])["source_log_id"].to_pylist()
-            raise UnknownName("log with", where, known[:20])
+            raise MissingData(
+                f"No log fits `{where}`.",
+                hint="Such as source_log_id = 'NAME'; `scenelake sql \"from logs\"` lists them.",
+            )
         _refuse_if_needed(lake, log_ids)
         report = remove_rows(lake, log_ids)
         run.summary = asdict(report)

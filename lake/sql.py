@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,17 @@ _LISTING = re.compile(
 """Words of queries that ask what there is."""
 
 
+BATCH_ROWS = 65_536
+
+
+def _most_bytes() -> int:
+    """The largest answer that is gathered in memory: a third of what this machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
+    except (AttributeError, ValueError, OSError):  # no such thing on this system
+        return 8 * 2**30
+
+
 def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> pa.Table:
     """The answer to one reading statement (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN, …).
 
@@ -44,12 +56,23 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
             a hundred times faster for the rows of one scene, three times slower for those of many.
 
     Raises:
-        BadQuery: It does not run, would write, or is more than one statement.
+        BadQuery: It does not run, would write, is more than one statement, or its answer does not
+            fit into memory.
     """
     connection, names = _asked(query, tables, by_index=by_index)
     with connection:
         try:
-            return _named(connection.to_arrow_table(), names)
+            reader = connection.to_arrow_reader(BATCH_ROWS)
+            batches, size, most = [], 0, _most_bytes()
+            for batch in reader:
+                batches.append(batch)
+                size += batch.nbytes
+                if size > most:
+                    raise BadQuery(
+                        f"The answer is larger than {most / 2**30:.1f} GiB, a third of this memory.",
+                        hint="Ask for less (LIMIT, count), or write it to a file: -o parquet --to FILE.",
+                    )
+            return _named(pa.Table.from_batches(batches, schema=reader.schema), names)
         except duckdb.Error as error:
             raise _bad_query(error) from error
 

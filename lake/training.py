@@ -208,7 +208,16 @@ class SceneDataset:
         seed: int | None = None,
         drop_last: bool = False,
     ) -> torch.utils.data.DataLoader[dict[str, torch.Tensor]]:
-        """A DataLoader of batches, each read in one go; with ``shuffle`` anew in every epoch."""
+        """A DataLoader of batches, each read in one go; with ``shuffle`` anew in every epoch.
+
+        Raises:
+            MissingData: No scene fits, so that there is nothing to load.
+        """
+        if not len(self):
+            raise MissingData(
+                "This dataset has no scene to load.",
+                hint="Loosen its `where`; `scenelake info` says what the lake holds.",
+            )
         from torch.utils.data import DataLoader
 
         return DataLoader(

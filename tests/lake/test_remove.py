@@ -9,7 +9,7 @@ import pytest
 
 from formats.waymo_motion import write_logs
 from lake import Lake
-from schemas.errors import DuplicateLog, LakeError, UnknownName
+from schemas.errors import DuplicateLog, LakeError, MissingData
 from tests.builders import ego, make_crossing_log, make_straight_log
 
 
@@ -59,6 +59,11 @@ def test_two_logs_of_one_name_in_one_run_do_not_replace_each_other(lake, tmp_pat
     assert report.logs == 1
     assert len(report.rejected) == 1
     assert errors(lake) == []
+    # Asked again it says the same, and the first is still there.
+    source = lake.read("logs", ["source_uri"])["source_uri"].to_pylist()
+    again = lake.ingest([tmp_path / "in"], replace=True, on_error="skip")
+    assert (again.logs, again.unchanged, len(again.rejected)) == (0, 1, 1)
+    assert lake.read("logs", ["source_uri"])["source_uri"].to_pylist() == source
 
 
 def test_removed_logs_leave_nothing_and_come_in_again(lake, tmp_path):
@@ -92,5 +97,5 @@ def test_what_others_rest_on_stays(lake, tmp_path):
     with pytest.raises(LakeError, match="1 cases of suites"):
         lake.remove("source_log_id = 'a'")
     assert lake.read("logs").num_rows == 1
-    with pytest.raises(UnknownName):
+    with pytest.raises(MissingData, match="No log fits"):
         lake.remove("source_log_id = 'nobody'")

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,14 @@ print("ready", flush=True)
 while True:
     lake.sql("SELECT sum(a.x * b.x) FROM agents a, agents b, range(200)")
 """
+
+
+def test_an_answer_that_does_not_fit_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lake.sql._most_bytes", lambda: 10**6)
+    lake = Lake.create(tmp_path / "lake")
+    assert lake.sql("select count(*) from range(10000000)").num_rows == 1
+    with pytest.raises(BadQuery, match="larger than") as told:
+        lake.sql("select a.range, b.range from range(100000) a, range(100000) b")
+    assert "LIMIT" in told.value.hint
