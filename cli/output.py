@@ -128,6 +128,8 @@ def _text(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return f"{value:g}"  # inf, -inf and nan are answers; nothing is one that is not known
     value = plain(value)
     if value is None:
         return ""
