@@ -7,7 +7,8 @@
 Needs the extra ``gym``. What is seen (:func:`space_of`) is told in the frame of the ego's box, x ahead,
 y left, so that it means the same everywhere; an action is acceleration and steering, each as a share of
 what the vehicle can. An episode ends where the ego hits somebody or leaves the mapped road, is cut at the
-case's horizon, and then says all that suites measure (``about["drive"]``), whatever it is rewarded for.
+case's horizon, and then says all that suites measure (``about["drive"]``, as if the ego braked for the rest
+of the horizon), whatever it is rewarded for.
 
 The reward of a step is the way along the route [m] / 10, less 1 for an impact that ends the episode, less
 0.5 for leaving the road; pass another function of :class:`Moment` for another.
@@ -119,6 +120,7 @@ class _Cases:
         self._grounds = [c.ground for c in cases]
         self._station = self.batch.start_s.copy()
         self._hit = np.zeros(len(cases), dtype=bool)
+        self._obs = self.loop.observe()
 
     def step(self, action: Float[Array, "cases 2"]) -> tuple[list[Moment], Bool[Array, " cases"]]:
         """Go on; what happened, and whose horizon is reached."""
@@ -128,7 +130,7 @@ class _Cases:
         )
         steering = share[:, 1] * STEERING_MAX
         self.loop.step(Plan(acceleration=pedals, steering=steering))
-        obs = self.loop.observe()
+        obs = self._obs = self.loop.observe()
         before, rows = self._station, np.arange(len(self.batch))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
         self._station, _, _ = self.batch.routes.locate(rows, centre, before)
@@ -159,10 +161,10 @@ class _Cases:
 
     def seen(self) -> list[Seen]:
         """What each ego sees now."""
-        obs = self.loop.observe()
-        return [self._seen_by(obs, i) for i in range(len(self.batch))]
+        return [self._seen_by(i) for i in range(len(self.batch))]
 
-    def _seen_by(self, obs: Any, i: int) -> Seen:
+    def _seen_by(self, i: int) -> Seen:
+        obs = self._obs
         ego, others = obs.ego, obs.others
         here, yaw = ego.xy[i, -1], float(ego.yaw[i, -1])
         cos, sin = np.cos(yaw), np.sin(yaw)
@@ -198,7 +200,11 @@ class _Cases:
         return made
 
     def drive(self, i: int) -> Drive:
-        """All that suites measure of one case."""
+        """All that suites measure of one case; what is left of its horizon, everyone brakes."""
+        many = len(self.batch)
+        brake = Plan(acceleration=np.full(many, -BRAKE_MAX), steering=np.zeros(many))
+        while self.loop.goes_on:
+            self.loop.step(brake)
         return measure(self.loop.rollout("gymnasium"))[i]
 
 
@@ -238,10 +244,10 @@ class DriveEnv(gymnasium.Env[Seen, Array]):
             raise BadSetting("The environment was not reset.", hint="Call env.reset() first.")
         (moment,), over = self._now.step(np.asarray(action)[None])
         ended = moment.crashed or moment.off_road
-        about: dict[str, Any] = {"moment": moment}
+        seen, about = self._now.seen()[0], dict[str, Any](moment=moment)
         if ended or over[0]:
             about["drive"] = self._now.drive(0)
-        return self._now.seen()[0], self._reward(moment), ended, bool(over[0]), about
+        return seen, self._reward(moment), ended, bool(over[0]), about
 
 
 class DriveVectorEnv(VectorEnv[Seen, Array, Array]):

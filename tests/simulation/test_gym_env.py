@@ -82,6 +82,9 @@ def test_an_impact_ends_the_episode_and_is_told() -> None:
     assert about["moment"].crashed
     assert reward < 0.0
     assert len(about["drive"].at_fault) == 1
+    # What was not driven is not measured as if the ego were somewhere else.
+    assert 30.0 < about["drive"].distance < 60.0
+    assert about["drive"].outside == 0.0
     (drive,) = episodes(env, lambda seen: np.array([-1.0, 0.0]), 1)
     assert drive.collisions == []
 
