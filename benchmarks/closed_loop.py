@@ -28,6 +28,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from memory import peak_mb
 
 from schemas.case import AgentsMode, Case
 from schemas.labels import AgentClass, LaneType, MapLayer
@@ -173,10 +174,7 @@ def drive_some(first: int, count: int, agents: int, steps: int) -> tuple[int, in
     passed = total = 0
     for ran in run_cases(paired(), planner("idm")):
         passed, total = passed + ran.result.passed, total + ran.agent_steps
-    (line,) = [
-        x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")
-    ]
-    return passed, total, time.perf_counter() - began, int(line.split()[1]) / 1024
+    return passed, total, time.perf_counter() - began, peak_mb()
 
 
 def on_all_cores(cases: int, agents: int, seconds: float) -> None:

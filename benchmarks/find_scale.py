@@ -14,7 +14,6 @@ DuckDB to count the rows of ``events`` by name. The bar is two seconds.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from memory import peak_mb
 
 from lake import Lake
 from mining.query.find import find
@@ -127,7 +127,7 @@ def main() -> None:
         with lake.store.writing():
             lake.store.index()
         print(f"{added:,} rows added in {time.perf_counter() - started:.0f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    peak = peak_mb()
     print(f"{lake.sql('SELECT count(*) AS n FROM events')['n'][0].as_py():,} rows of events")
     print(f"{'query':<100}{'first [ms]':>12}{'then [ms]':>11}{'matches':>9}{'scenes':>8}")
     fresh = Lake.open(options.lake)

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from lake_ingest_logs import DATASETS, DataSet
+from memory import MB, peak_mb
 
 from schemas.errors import MissingData
 
-MB = 1e6
 HEADER = (
     f"{'format':<18}{'data set':<26}{'MB':>7}{'logs':>6}{'agent rows':>11}"
     f"{'decode':>9}{'read':>8}{'ingest':>8}{'×':>6}"
@@ -101,20 +101,6 @@ def cpu_s() -> float:
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
-
-
-def peak_mb() -> float:
-    """The most memory that this process held so far [MB].
-
-    On Linux ``ru_maxrss`` begins with what the parent held when it forked; the kernel's own
-    high-water mark begins anew with every program.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024 / MB
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / MB
 
 
 def in_process(step: str, index: int, folder: Path, jobs: int) -> dict[str, Any]:

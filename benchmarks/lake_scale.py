@@ -17,7 +17,6 @@ the other writer included. Then questions are asked as the writers left the lake
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from memory import peak_mb
 
 from geometry.angles import wrap
 from geometry.arrays import Array
@@ -188,7 +188,7 @@ def _write(uri: str, numbers: range, run_id: int) -> Thousand:
         cost_s=float(cost_s),
         cpu_s=float(cpu_s),
         done=time.time(),
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mb=peak_mb(),
     )
 
 

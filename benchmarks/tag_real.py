@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import peak_mb
 from PIL import Image
 
 from formats.picture import View, draw
@@ -150,9 +150,9 @@ def main() -> None:
             began, scenes = time.process_time(), len(lake.scene_ids())
             tag(lake)
             took = time.process_time() - began
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = peak_mb()
             print(
-                f"{scenes} scenes tagged: {scenes / took:.1f} a second of the processor; {peak:,.0f} MiB\n"
+                f"{scenes} scenes tagged: {scenes / took:.1f} a second of the processor; {peak:,.0f} MB\n"
             )
         lake = Lake.open(path)
         tables(lake)

@@ -140,8 +140,7 @@ def run(
             timeout_s=timeout, progress=tick,
         )  # fmt: skip
     if junit is not None:
-        results = results_of(lake, report.run_id)
-        write_junit(junit, report.suite, report.planner, results, wall_s=report.wall_s)
+        write_junit(junit, report, results_of(lake, report.run_id))
     if json:
         print_json(report)
         return
@@ -163,14 +162,11 @@ def report(
     json: Json = False,
 ) -> None:
     """How the runs of a suite went, case by case."""
-    from simulation.suites import report as tell_about
-    from simulation.suites import results_of, write_junit
+    from simulation.suites import reported, write_junit
 
-    lake = open_lake(context)
-    found = tell_about(lake, name)
+    found, results = reported(open_lake(context), name)
     if junit is not None:
-        results = results_of(lake, found.run_id)
-        write_junit(junit, found.suite, found.planner, results, wall_s=found.wall_s)
+        write_junit(junit, found, results)
     if json:
         print_json(found)
         return

@@ -22,6 +22,7 @@ from lake.clock import DT_NS
 from lake.convert import dense_table, scenes_table
 from lake.literals import literal
 from lake.rebuild import StoredLog
+from lake.remove import OF_SCENE
 from lake.scenes import (
     LONGEST_S,
     WINDOW_STEPS,
@@ -308,7 +309,7 @@ def _commit(
         going = [r["scene_id"] for r in former if r["scene_id"] not in needed]
         for begin in range(0, len(going), BATCH_SCENES):
             chosen = ", ".join(map(str, going[begin : begin + BATCH_SCENES]))
-            for name in _OF_SCENE:
+            for name in ("scenes", "events", "criticality", *OF_SCENE):
                 lake.store.delete(name, f"scene_id IN ({chosen})")
         kept = {r["scene_id"] for r in former} - set(going)
         parts: dict[str, list[pa.Table]] = {"scenes": [], "dense": []}
@@ -324,10 +325,6 @@ def _commit(
     report.logs += len(batch)
     report.removed += len(going)
     report.kept += len(kept)
-
-
-_OF_SCENE = ("scenes", "dense", "events", "looked", "criticality", "embeddings", "clusters")
-"""Tables with rows of single scenes."""
 
 
 def _needed(lake: Lake) -> set[int]:

@@ -20,7 +20,8 @@ _OF_LOG = (
     "ego", "agents", "tracks", "lights", "sensors", "frames", "readings", "events", "criticality",
     "scenes", "logs",
 )  # fmt: skip
-_OF_SCENE = ("dense", "looked", "embeddings", "clusters")
+OF_SCENE = ("dense", "looked", "embeddings", "clusters")
+"""Tables whose rows are of a scene, and do not name its log."""
 _AT_ONCE = 1000  # ids named in one filter
 
 
@@ -73,7 +74,7 @@ def remove_rows(lake: Lake, log_ids: Collection[int]) -> RemoveReport:
         maps.update(map_id for map_id in logs["map_id"].to_pylist() if map_id is not None)
         report.scenes += len(scenes)
         for place in range(0, len(scenes), _AT_ONCE):
-            for name in _OF_SCENE:
+            for name in OF_SCENE:
                 lake.store.delete(name, _among("scene_id", scenes[place : place + _AT_ONCE]))
         for name in _OF_LOG:
             lake.store.delete(name, mine)

@@ -8,7 +8,7 @@ they are taken to have seen every scene that there is.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from lake import Lake
@@ -43,13 +43,14 @@ def lookers(lake: Lake, names: Iterable[str]) -> dict[str, Lookers]:
     return {name: Lookers(frozenset(of), name in everywhere) for name, of in found.items()}
 
 
-def seen_by(lake: Lake, names: Iterable[str]) -> list[str]:
-    """Conditions, SQL, on the ``scene_id`` of scenes that were looked through for all the names."""
-    groups = {of.runs for of in lookers(lake, names).values() if of.runs and not of.everywhere}
-    return [
+def seen_by(found: Mapping[str, Lookers]) -> str:
+    """A condition, SQL, on the ``scene_id`` of scenes that were looked through for all the names."""
+    groups = {of.runs for of in found.values() if of.runs and not of.everywhere}
+    conditions = [
         f"scene_id IN (SELECT scene_id FROM looked WHERE run_id IN ({', '.join(map(str, sorted(of)))}))"
         for of in sorted(groups, key=sorted)
     ]
+    return " AND ".join(conditions) or "true"
 
 
 def mark(lake: Lake, names: Collection[str], scene_ids: Iterable[int], run_id: int) -> None:

@@ -55,6 +55,14 @@ def nearest_step(
 
 
 @compiled
+def beside(points: Array, yaws: Array, at: int, x: float, y: float) -> tuple[float, float]:
+    """How far along and to the left of a point of a path, by its direction there [m]."""
+    dx, dy = x - points[at, 0], y - points[at, 1]
+    cos, sin = math.cos(yaws[at]), math.sin(yaws[at])
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+@compiled
 def locate(
     points: Array, yaws: Array, first: Array, count: Array, path: Array, xy: Array, near: Array,
     behind: int, ahead: int,
@@ -70,10 +78,9 @@ def locate(
             points, first[p], count[p], begin, behind + ahead + 1, 1, behind, math.inf, xy[row, 0],
             xy[row, 1],
         )  # fmt: skip
-        at = first[p] + step
-        dx, dy = xy[row, 0] - points[at, 0], xy[row, 1] - points[at, 1]
-        cos, sin = math.cos(yaws[at]), math.sin(yaws[at])
-        s[row], d[row], chosen[row] = step + cos * dx + sin * dy, cos * dy - sin * dx, at
+        chosen[row] = first[p] + step
+        onward, d[row] = beside(points, yaws, chosen[row], xy[row, 0], xy[row, 1])
+        s[row] = step + onward
     return s, d, chosen
 
 
@@ -93,11 +100,8 @@ def along(
                 points, first[row], count[row], math.floor(near) - behind,
                 behind + ahead + 1, 1, behind, math.inf, x, y,
             )  # fmt: skip
-            at = first[row] + step
-            dx, dy = x - points[at, 0], y - points[at, 1]
-            cos, sin = math.cos(yaws[at]), math.sin(yaws[at])
-            near = step + cos * dx + sin * dy
-            s[state, row], d[state, row] = near, cos * dy - sin * dx
+            onward, d[state, row] = beside(points, yaws, first[row] + step, x, y)
+            s[state, row] = near = step + onward
     return s, d
 
 
@@ -137,10 +141,9 @@ def places_ahead(
         p, x, y = path[row], xy[row, 0], xy[row, 1]
         begin, many = math.floor(s[row]), reach // STRIDE + 1
         step = nearest_step(points, first[p], count[p], begin, many, STRIDE, 0, math.inf, x, y)
-        at = first[p] + step
-        dx, dy = x - points[at, 0], y - points[at, 1]
-        cos, sin = math.cos(yaws[at]), math.sin(yaws[at])
-        where[row], d[row], chosen[row] = step + cos * dx + sin * dy, cos * dy - sin * dx, at
+        chosen[row] = first[p] + step
+        onward, d[row] = beside(points, yaws, chosen[row], x, y)
+        where[row] = step + onward
     return where, d, chosen
 
 

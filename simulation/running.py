@@ -22,10 +22,7 @@ from simulation.protocol import Planner
 from simulation.routes import LaneGraph
 from simulation.scores import Drive, measure
 from simulation.surface import Ground
-from simulation.time_limit import TOOK_TOO_LONG, TimeLimited
-
-HUNG_MAX = 3
-"""Cases in which a planner may hang before it is asked no more."""
+from simulation.time_limit import TimeLimited
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -57,7 +54,7 @@ def run_cases(
 
     A case whose scene no longer fits is an errored result, as is one in which the planner fails. A
     planner that raises for a whole batch, or takes too long, is asked again case by case; one that
-    has hung in :data:`HUNG_MAX` cases is asked no more.
+    has hung in :data:`~simulation.time_limit.HUNG_MAX` cases is asked no more.
 
     Args:
         cases: With their scenes.
@@ -65,8 +62,8 @@ def run_cases(
         batch: How many at a time.
         timeout_s: How long the planner may take for one answer; None: as long as it likes.
     """
-    limited = planner if timeout_s is None else TimeLimited(planner, timeout_s)
-    hung = 0
+    if timeout_s is not None:
+        planner = TimeLimited(planner, timeout_s)
     maps: dict[int, tuple[LaneGraph, Ground]] = {}
     stream = iter(cases)
     while chunk := list(islice(stream, batch)):
@@ -80,30 +77,21 @@ def run_cases(
                 made.append(ready(case, scene, graph=graph, ground=ground))
             except MissingData as error:
                 yield _errored(case, planner.name, error.message)
-        for ran in _run(made, limited, hung < HUNG_MAX) if made else ():
-            hung += ran.result.status.startswith(TOOK_TOO_LONG)
-            yield ran
+        if made:
+            yield from _run(made, planner)
         # Maps are told apart by identity, which lasts only as long as their scenes do.
         maps.clear()
 
 
-def _run(cases: Sequence[ReadyCase], planner: Planner, trusted: bool = True) -> Iterator[Ran]:
-    if not trusted:
-        for one in cases:
-            reason = f"{planner.name} hung in {HUNG_MAX} cases before and was asked no more"
-            yield _errored(one.case, planner.name, reason)
-        return
+def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
     try:
         rollout = simulate(stack(cases), planner)
     except PlannerFailed as failure:
         if len(cases) == 1:
             yield _errored(cases[0].case, planner.name, failure.message)
-            return
-        hung = 0
-        for one in cases:
-            for ran in _run([one], planner, hung < HUNG_MAX):
-                hung += ran.result.status.startswith(TOOK_TOO_LONG)
-                yield ran
+        else:
+            for one in cases:
+                yield from _run([one], planner)
         return
     answers = _answers(rollout)
     for index, drive in enumerate(measure(rollout)):

@@ -18,8 +18,8 @@ from schemas.errors import PlannerFailed
 from simulation.engine import Reference
 from simulation.protocol import CaseBatchView, Observation, Plan, Planner
 
-TOOK_TOO_LONG = "Took longer than"
-"""How the message of a planner begins that did."""
+HUNG_MAX = 3
+"""Cases in which a planner may hang, each alone, before it is asked no more."""
 
 
 class _TimeIsUp(BaseException):
@@ -33,6 +33,7 @@ class TimeLimited(Reference):
         """Limit a planner to so many seconds an answer."""
         self.planner, self.seconds = planner, seconds
         self.name = planner.name
+        self._hung = 0
 
     def foresee(self, batch: Any) -> None:
         """Hand the batch to planners that may see it."""
@@ -40,25 +41,40 @@ class TimeLimited(Reference):
             self.planner.foresee(batch)
 
     def start(self, cases: CaseBatchView) -> None:
-        """As the planner does, in time."""
-        with self._limit():
+        """As the planner does, in time.
+
+        Raises:
+            PlannerFailed: It takes too long, or has hung too often before.
+        """
+        if self._hung >= HUNG_MAX:
+            raise self._failed(
+                f"{self.name} hung in {HUNG_MAX} cases before and was asked no more"
+            )
+        with self._limit(len(cases)):
             self.planner.start(cases)
 
     def plan(self, obs: Observation) -> Plan:
-        """As the planner does, in time."""
-        with self._limit():
+        """As the planner does, in time.
+
+        Raises:
+            PlannerFailed: It takes too long.
+        """
+        with self._limit(len(obs.cases)):
             return self.planner.plan(obs)
 
     @contextmanager
-    def _limit(self) -> Iterator[None]:
+    def _limit(self, cases: int) -> Iterator[None]:
         try:
             with _alarm(self.seconds):
                 yield
         except _TimeIsUp as error:
-            late = TimeoutError(f"{TOOK_TOO_LONG} {self.seconds:g} s for an answer")
-            failed = PlannerFailed(self.name, late)
-            failed.message = f"{TOOK_TOO_LONG} {self.seconds:g} s for an answer."
-            raise failed from error
+            self._hung += cases == 1  # of several, it is not known which
+            raise self._failed(f"Took longer than {self.seconds:g} s for an answer.") from error
+
+    def _failed(self, why: str) -> PlannerFailed:
+        failed = PlannerFailed(self.name, TimeoutError(why))
+        failed.message = why
+        return failed
 
 
 @contextmanager

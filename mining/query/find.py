@@ -134,8 +134,8 @@ def find(
     """
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    see_that_tagged(lake, asked)
-    plan = planned(lake, asked)
+    seen = see_that_tagged(lake, asked)
+    plan = planned(lake, asked, seen)
     sql = (
         f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
         " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
@@ -144,7 +144,6 @@ def find(
     )
     rows = lake.sql(sql, by_index=False).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
-    seen = " AND ".join(seen_by(lake, names_of(asked))) or "true"
     counted = lake.sql(f"SELECT count(*) AS n, count(*) FILTER ({seen}) AS seen FROM scenes")
     searched = counted["seen"][0].as_py()
     return FindReport(
@@ -163,8 +162,7 @@ def scenes_of(
     """Ids of the scenes in which a query holds, ascending; as :func:`find`, without the matches."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    see_that_tagged(lake, asked)
-    plan = planned(lake, asked)
+    plan = planned(lake, asked, see_that_tagged(lake, asked))
     rows = lake.sql(
         f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id", by_index=False
     )
@@ -253,23 +251,25 @@ def explain(
     """How a query was understood, the statement that it became, and how DuckDB runs that."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked)
+    plan = planned(lake, asked, seen_by(lookers(lake, names_of(asked))))
     steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
     return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
 
 
-def planned(lake: Lake, query: Query) -> Plan:
-    """The statement of a checked query of a lake, over the scenes that were looked through for it.
+def planned(lake: Lake, query: Query, seen: str) -> Plan:
+    """The statement of a checked query of a lake.
+
+    Args:
+        lake: Which lake.
+        query: The query.
+        seen: Condition on the scenes that were looked through for it, see :func:`see_that_tagged`.
 
     Raises:
         BadExpression: It names a scene that is not there.
         MissingData: There are no vectors to compare.
     """
     plan = plan_of(query, vectors=_vectors(lake, query))
-    seen = seen_by(lake, names_of(query))
-    if not seen:
-        return plan
-    return replace(plan, sql=f"SELECT * FROM ({plan.sql}) WHERE {' AND '.join(seen)}")
+    return replace(plan, sql=f"SELECT * FROM ({plan.sql}) WHERE {seen}")
 
 
 def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = None) -> Query:
@@ -411,15 +411,20 @@ def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
     return found
 
 
-def see_that_tagged(lake: Lake, query: Query) -> None:
+def see_that_tagged(lake: Lake, query: Query) -> str:
     """What was never looked for is not absent.
+
+    Returns:
+        A condition, SQL, on the scenes that were looked through for all that the query asks.
 
     Raises:
         MissingData: No run of ``mine tag`` here looked for a predicate of the query.
     """
-    missing = [name for name, of in lookers(lake, names_of(query)).items() if not of.runs]
+    found = lookers(lake, names_of(query))
+    missing = [name for name, of in found.items() if not of.runs]
     if missing:
         raise MissingData(
             f"Nobody has looked for {', '.join(f'`{name}`' for name in missing)} in this lake yet.",
             hint=f"Run `scenelake mine tag --only {','.join(missing)}`, or without --only for all.",
         )
+    return seen_by(found)

@@ -10,7 +10,7 @@ from lake import Lake
 from lake.ids import stable_id
 from lake.json_text import as_json
 from lake.literals import literal
-from mining.looked import MARKED, mark, seen_by
+from mining.looked import MARKED, lookers, mark, seen_by
 from mining.query.find import names_of, planned, see_that_tagged, understood
 from mining.query.rule import Rule
 from mining.query.rules import as_told, rules_of
@@ -35,7 +35,7 @@ def tag_rules(lake: Lake, rules: Iterable[Rule]) -> TagReport:
     unknown = 0
     now = lake.at()
     wanted = {name for rule in rules for name in names_of(understood(rule.node, known))}
-    where = " AND ".join(seen_by(now, wanted)) or "true"
+    where = seen_by(lookers(now, wanted))
     seen = now.sql(f"SELECT scene_id FROM scenes WHERE {where}")["scene_id"].to_pylist()
     scenes = len(seen)
     params = {"only": [rule.name for rule in rules], "rules": told, "scenes": scenes, **MARKED}
@@ -64,9 +64,9 @@ def tag_rules(lake: Lake, rules: Iterable[Rule]) -> TagReport:
 def _rows(lake: Lake, rule: Rule, known: Mapping[str, Rule]) -> Iterator[dict[str, Any]]:
     """The rule's events but for their run: all that is sure, then what is in doubt."""
     query = understood(Call(rule.name, tuple(map(Actor, rule.actors))), known)
-    see_that_tagged(lake, query)
+    seen = see_that_tagged(lake, query)
     for open_, truth in ((False, "true"), (True, "unknown")):
-        plan = planned(lake, replace(query, unknown_as_true=open_))
+        plan = planned(lake, replace(query, unknown_as_true=open_), seen)
         who = [
             f"m.{plan.columns[name]}" if name in plan.columns else "NULL"
             for name in [*rule.actors[:2], "", ""][:2]

@@ -13,7 +13,14 @@ from simulation.suites.building import SuiteReport, build, with_demands
 from simulation.suites.comparing import compare, rank
 from simulation.suites.driving import cases_of, run
 from simulation.suites.junit import junit, write_junit
-from simulation.suites.reporting import RunReport, list_suites, report, results_of, run_of
+from simulation.suites.reporting import (
+    RunReport,
+    list_suites,
+    report,
+    reported,
+    results_of,
+    run_of,
+)
 from simulation.suites.validating import ValidationReport, trim, validate
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "list_suites",
     "rank",
     "report",
+    "reported",
     "results_of",
     "run",
     "run_of",

@@ -10,7 +10,7 @@ import numpy as np
 from lake import Lake
 from schemas.case import Result
 from schemas.errors import BadQuery, MissingData
-from simulation.suites.reporting import report, results_of, run_of
+from simulation.suites.reporting import reported, results_of, run_of
 from simulation.suites.statistics import (
     fewest_that_rank_alike,
     mcnemar,
@@ -30,8 +30,8 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
         UnknownName: There is no such run.
         BadQuery: The runs have no case in common.
     """
-    a, b = (report(lake, name) for name in (first, second))
-    was, now = ({r.case.case_id: r for r in results_of(lake, one.run_id)} for one in (a, b))
+    (a, before), (b, after) = (reported(lake, name) for name in (first, second))
+    was, now = ({r.case.case_id: r for r in results} for results in (before, after))
     common = sorted(set(was) & set(now))
     if not common:
         raise BadQuery(

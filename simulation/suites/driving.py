@@ -12,6 +12,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import islice
 
 from lake import Lake
 from lake.literals import literal
@@ -141,14 +142,9 @@ def paired(lake: Lake, cases: Sequence[Case]) -> Iterator[tuple[Case, Scene]]:
 
 
 def _batches(ran: Iterable[Ran], size: int) -> Iterator[list[Ran]]:
-    made: list[Ran] = []
-    for one in ran:
-        made.append(one)
-        if len(made) == size:
-            yield made
-            made = []
-    if made:
-        yield made
+    stream = iter(ran)
+    while some := list(islice(stream, size)):
+        yield some
 
 
 def _in_processes(

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from schemas.case import DONE, Result
 from schemas.scene import DT
+from simulation.suites.reporting import RunReport
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
@@ -45,13 +46,12 @@ def junit(suite: str, planner: str, results: Sequence[Result], *, wall_s: float 
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def write_junit(
-    path: str | Path, suite: str, planner: str, results: Sequence[Result], *, wall_s: float = 0.0
-) -> None:
+def write_junit(path: str | Path, report: RunReport, results: Sequence[Result]) -> None:
     """The XML file of a run; its folder is made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(junit(suite, planner, results, wall_s=wall_s), encoding="utf-8")
+    text = junit(report.suite, report.planner, results, wall_s=report.wall_s)
+    path.write_text(text, encoding="utf-8")
 
 
 def _lines(result: Result) -> list[str]:

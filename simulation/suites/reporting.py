@@ -97,11 +97,21 @@ def report(lake: Lake, name: str | int) -> RunReport:
         UnknownName: There is no such run or suite.
         MissingData: The suite was never run.
     """
+    return reported(lake, name)[0]
+
+
+def reported(lake: Lake, name: str | int) -> tuple[RunReport, list[Result]]:
+    """The report of :func:`report`, and what it was made from.
+
+    Raises:
+        UnknownName: There is no such run or suite.
+        MissingData: The suite was never run.
+    """
     run_id = run_of(lake, name)
     results = results_of(lake, run_id)
     row = lake.read("runs", ["summary"], f"run_id = {run_id}").to_pylist()
     summary = json.loads(row[0]["summary"]) if row else {}
-    return _report(results, lake, run_id=run_id, summary=summary)
+    return _report(results, lake, run_id=run_id, summary=summary), results
 
 
 def run_of(lake: Lake, name: str | int) -> int:

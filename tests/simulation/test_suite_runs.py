@@ -15,8 +15,9 @@ from schemas.case import Case
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
 from simulation.protocol import CaseView, PerCasePlanner
-from simulation.running import HUNG_MAX, run_cases
+from simulation.running import run_cases
 from simulation.suites.building import drawn_order
+from simulation.time_limit import HUNG_MAX
 from tests.builders import make_crossing_log, make_straight_log
 from tests.simulation.driving import case_of, going, road, scene
 
@@ -122,7 +123,7 @@ def test_a_run_is_told_as_junit(lake: Lake, tmp_path: Path) -> None:
     suites.build(lake, "goal", criteria={"goal": -1.0}, replace=True)
     ran = suites.run(lake, "goal", "idm")
     path = tmp_path / "deep" / "report.xml"
-    suites.write_junit(path, "goal", "idm", suites.results_of(lake, ran.run_id), wall_s=1.5)
+    suites.write_junit(path, ran, suites.results_of(lake, ran.run_id))
     (suite,) = ElementTree.parse(path).getroot()
     assert suite.attrib["tests"] == suite.attrib["failures"] == "6"
     assert suite.attrib["errors"] == "0"
