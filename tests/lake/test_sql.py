@@ -116,7 +116,7 @@ def test_errors_help(lake):
         lake.sql("SELECT vx FROM agents")
     with pytest.raises(BadQuery, match="syntax") as caught:
         lake.sql("SELEC 1")
-    assert "map_features" in caught.value.hint
+    assert "SHOW TABLES" in caught.value.hint
     with pytest.raises(BadQuery, match="One statement"):
         lake.sql("")
 
