@@ -188,6 +188,7 @@ def find(
         return
     report = run(lake, query, limit=limit, rules=told)
     if json:
+        _tell_warnings(report)
         print_json(report)
         return
     tell(report.query)
@@ -231,16 +232,29 @@ def ask(
         return
     report = run(lake, query, limit=limit)
     if json:
+        _tell_warnings(report)
         print_json({"words": sentence, **plain(report)})
     else:
         _print_matches(report)
 
 
+def _tell_warnings(report: FindReport) -> None:
+    for warning in report.warnings:
+        tell(f"warning: {warning}")
+
+
 def _print_matches(report: FindReport) -> None:
+    _tell_warnings(report)
     tell(
         f"{count(report.total, 'match', 'matches')} in "
         f"{count(report.scenes, 'scene')} of {report.searched:,}."
     )
+    if report.unknown:
+        why = "; ".join(f"{reason} ({number:,})" for reason, number in report.why_unknown.items())
+        tell(
+            f"In {count(report.unknown, 'further scene')} it cannot be known"
+            f"{': ' if why else ''}{why}. `unknown as true` adds them."
+        )
     if report.untagged:
         tell(
             f"{count(report.untagged, 'further scene')} nobody has looked through for all of this: "

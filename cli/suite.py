@@ -78,7 +78,9 @@ def build(
     if json:
         print_json(report)
         return
-    tell(f"Suite {name}: {count(report.cases, 'case')}, {len(report.refused)} scenes left out.")
+    tell(
+        f"Suite {name}: {count(report.cases, 'case')}, {count(len(report.refused), 'scene')} left out."
+    )
     if report.proxies:
         tell(f"In {report.proxies} of them a vehicle stands in for an ego that the log lacks.")
     for scene_id, reason in report.refused[:5]:

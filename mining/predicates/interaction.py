@@ -13,7 +13,7 @@ from mining.intervals import spells, steps_of
 from mining.motion import Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
-from schemas.labels import AgentClass, LightState
+from schemas.labels import ON_FOOT, VEHICLES, AgentClass, LightState
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
@@ -382,6 +382,7 @@ CROSSED_BY = Predicate(
         Parameter("aside", 5.0, "m", "RefAV being_crossed_by"),
         Parameter("speed", 0.2, "m/s", "RefAV being_crossed_by"),
     ),
+    of_ego=True,
 )
 CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
@@ -458,6 +459,7 @@ JAYWALKING = Predicate(
         Parameter("way", 1.5, "m", "own"),
     ),
     needs=("map", "crossings"),
+    only=(ON_FOOT,),
     version=2,
 )
 WAITING_FOR_PEDESTRIAN = Predicate(
@@ -473,6 +475,7 @@ WAITING_FOR_PEDESTRIAN = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(VEHICLES, ON_FOOT),
 )
 LANE_SPLITTING = Predicate(
     name="lane_splitting",

@@ -13,6 +13,7 @@ from mining.intervals import above, spells, steps_of
 from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
+from schemas.labels import DRIVING
 from schemas.scene import DT
 
 GROUP = "lateral"
@@ -573,6 +574,7 @@ LANE_CHANGE_LEFT = Predicate(
         Parameter("drift", 0.15, "m/s", "nuPlan-KG onset lateral speed"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 LANE_CHANGE_RIGHT = Predicate(
     name="lane_change_right",
@@ -582,6 +584,7 @@ LANE_CHANGE_RIGHT = Predicate(
     unit="m",
     parameters=LANE_CHANGE_LEFT.parameters,
     needs=("map",),
+    only=(DRIVING,),
 )
 LANE_KEEPING = Predicate(
     name="lane_keeping",
@@ -652,6 +655,7 @@ CUT_IN = Predicate(
         Parameter("speed", 1.0, "m/s", "own: of the other"),
     ),
     needs=("map",),
+    only=(DRIVING, DRIVING),
 )
 CUT_OUT = Predicate(
     name="cut_out",
@@ -665,6 +669,7 @@ CUT_OUT = Predicate(
         Parameter("speed", 1.0, "m/s", "own: of the other"),
     ),
     needs=("map",),
+    only=(DRIVING, DRIVING),
 )
 OVERTAKE = Predicate(
     name="overtake",

@@ -439,6 +439,8 @@ SAME_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 OPPOSITE_SIDE = Predicate(
@@ -456,15 +458,20 @@ OPPOSITE_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 SAME_LANE = Predicate(
     name="same_lane",
     group=GROUP,
-    doc="The other is ahead on the actor's own lane or what continues it, within 50 m.",
+    doc="The two are on one lane, or on what continues it, at most 50 m apart along it; the actor is "
+    "the one behind.",
     find=_same_lane,
     roles=("actor", "other"),
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "RefAV output_scenario"),),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
 )

@@ -457,6 +457,7 @@ TTC_2D = Predicate(
         Parameter("ttc", 2.0, "s", "CriMe"),
         Parameter("closing", 1.0, "m/s", "own"),
     ),
+    symmetric=True,
     version=2,
 )
 THW = Predicate(
@@ -585,6 +586,7 @@ DCE = Predicate(
         Parameter("ttce", 3.0, "s", "nuPlan metrics: horizon of the time to collision"),
         Parameter("closing", 1.0, "m/s", "own"),
     ),
+    symmetric=True,
 )
 RSS_LATERAL = Predicate(
     name="rss_lateral",
@@ -706,6 +708,7 @@ COLLISION = Predicate(
         Parameter("speed", 1.0, "m/s", "own: relative; people step in and out of vehicles"),
         Parameter("walked_into", 0.5, "m/s", "own: a vehicle that does not hit, but is touched"),
     ),
+    symmetric=True,
     version=2,
 )
 NEAR_MISS = Predicate(
@@ -723,5 +726,6 @@ NEAR_MISS = Predicate(
         Parameter("pet", 1.0, "s", "own"),
         Parameter("slack", 0.1, "m", "own: annotation noise"),
     ),
+    symmetric=True,
     version=2,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from mining.looked import lookers, seen_by
 from mining.predicates import tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
+from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
@@ -102,6 +103,10 @@ class FindReport:
         searched: Of how many.
         untagged: How many further ones nobody has looked through for all that the query asks.
         matches: By scene and time.
+        unknown: In how many of those searched it may hold, and nowhere surely does; 0 if the
+            query takes what is unknown as true.
+        why_unknown: How many of these by reason; a scene may have several.
+        warnings: What is odd about the query, such as the name of a data set that no scene is of.
     """
 
     query: str
@@ -110,6 +115,9 @@ class FindReport:
     searched: int
     untagged: int
     matches: Sequence[Match]
+    unknown: int = 0
+    why_unknown: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def find(
@@ -146,6 +154,9 @@ def find(
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
     counted = lake.sql(f"SELECT count(*) AS n, count(*) FILTER ({seen}) AS seen FROM scenes")
     searched = counted["seen"][0].as_py()
+    doubt = Doubt(scenes=0, why={})
+    if not asked.unknown_as_true:
+        doubt = doubt_of(lake, asked, plan, vectors=_vectors(lake, asked), seen=seen)
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
@@ -153,6 +164,9 @@ def find(
         searched=searched,
         untagged=counted["n"][0].as_py() - searched,
         matches=matches,
+        unknown=doubt.scenes,
+        why_unknown=doubt.why,
+        warnings=unheard_of(lake, asked),
     )
 
 

@@ -111,11 +111,8 @@ def test_what_happens_later_is_told_later(case) -> None:  # type: ignore[no-unty
             assert one.value == pytest.approx(other.value, rel=1e-3, abs=1e-3)
 
 
-ONCE = {
-    "near", "very_near", "closing", "ttc_2d", "dce", "collision", "near_miss", "same_heading",
-    "opposite_heading", "perpendicular_heading", "same_side_of_road", "opposite_side_of_road",
-}  # fmt: skip
-"""Relations that are the same both ways; they are told from the lower row."""
+ONCE = {name for name, predicate in PREDICATES.items() if predicate.symmetric} - {"same_lane"}
+"""Relations that are the same both ways, told from the lower row; of `same_lane` who is behind."""
 
 
 def told(intervals: list[Interval]) -> list[tuple[object, ...]]:
