@@ -79,6 +79,7 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
     swaps &= (y[:, 1:] >= 0.0) != (y[:, :-1] >= 0.0)
     swaps &= np.sign(y[:, 1:] - y[:, :-1]) == np.sign(sideways[:, 1:])
     corridor = front & moves & (np.abs(y) <= limits["aside"])
+    told: set[tuple[int, int]] = set()
     for row, step in zip(*np.nonzero(swaps), strict=True):
         direction = np.sign(sideways[row, step + 1])
         ok = corridor[row] & (np.sign(sideways[row]) == direction)
@@ -87,7 +88,9 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
             begin -= 1
         while end < motion.steps - 1 and ok[end + 1]:
             end += 1
-        if end - begin + 1 >= steps_of(0.5):
+        # A box that trembles swaps sides more than once on its way across.
+        if end - begin + 1 >= steps_of(0.5) and (row, begin) not in told:
+            told.add((int(row), begin))
             yield Span(
                 begin=begin,
                 end=end,
@@ -383,6 +386,7 @@ CROSSED_BY = Predicate(
         Parameter("speed", 0.2, "m/s", "RefAV being_crossed_by"),
     ),
     of_ego=True,
+    version=3,
 )
 CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
@@ -428,7 +432,7 @@ YIELDS_TO = Predicate(
         Parameter("share", 0.15, "1", "nuPlan-KG yieldsTo"),
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
-    version=2,
+    version=3,
 )
 BLOCKED_BY = Predicate(
     name="blocked_by",
@@ -460,7 +464,7 @@ JAYWALKING = Predicate(
     ),
     needs=("map", "crossings"),
     only=(ON_FOOT,),
-    version=2,
+    version=3,
 )
 WAITING_FOR_PEDESTRIAN = Predicate(
     name="waiting_for_pedestrian",

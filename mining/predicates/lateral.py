@@ -243,6 +243,7 @@ def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
     for change in motion.lane_changes:
         own_changes.setdefault(change.agent, []).append(change)
     merging = motion.graph.merges
+    told: set[tuple[int, int]] = set()
     for row, begin, _ in spells(leads.on, least_s=limits["after"]):
         i, j = int(leads.a[row]), int(leads.b[row])
         came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
@@ -269,6 +270,9 @@ def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
         wait = max(gap, 0.0) / max(speed, 0.1)
         if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
             continue
+        if (row, t0) in told:  # lost from view as the leader meanwhile, and found again
+            continue
+        told.add((row, t0))
         yield Span(
             begin=t0,
             end=max(begin, came.end if came is not None else begin),
@@ -656,6 +660,7 @@ CUT_IN = Predicate(
     ),
     needs=("map",),
     only=(DRIVING, DRIVING),
+    version=3,
 )
 CUT_OUT = Predicate(
     name="cut_out",
@@ -713,7 +718,7 @@ SWERVE = Predicate(
         Parameter("turn", 20.0, "°", "own: between the headings before and after, at most"),
     ),
     needs=("map",),
-    version=2,
+    version=3,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",

@@ -248,7 +248,7 @@ REVERSING = Predicate(
         Parameter("way", 1.0, "m", "own: standing boxes jitter by less"),
     ),
     only=(VEHICLES,),
-    version=2,
+    version=3,
 )
 OVER_LIMIT = Predicate(
     name="over_limit",

@@ -82,7 +82,7 @@ class Predicate:
         of_ego: Whether, where the scene has an ego, it is told of the ego alone, or of others with
             it: of the rest it then is not known.
         ordinary: Whether it holds of somebody in nearly every scene, so that it sets none apart.
-        version: Raised whenever its meaning changes.
+        version: Raised whenever its meaning changes, for all with :mod:`mining.jumps`.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Predicate:
     symmetric: bool = False
     of_ego: bool = False
     ordinary: bool = False
-    version: int = 1
+    version: int = 2
 
     @property
     def limits(self) -> dict[str, float]:

@@ -458,7 +458,7 @@ TTC_2D = Predicate(
         Parameter("closing", 1.0, "m/s", "own"),
     ),
     symmetric=True,
-    version=2,
+    version=3,
 )
 THW = Predicate(
     name="thw",
@@ -709,7 +709,7 @@ COLLISION = Predicate(
         Parameter("walked_into", 0.5, "m/s", "own: a vehicle that does not hit, but is touched"),
     ),
     symmetric=True,
-    version=2,
+    version=3,
 )
 NEAR_MISS = Predicate(
     name="near_miss",
@@ -727,5 +727,5 @@ NEAR_MISS = Predicate(
         Parameter("slack", 0.1, "m", "own: annotation noise"),
     ),
     symmetric=True,
-    version=2,
+    version=3,
 )

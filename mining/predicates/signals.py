@@ -276,7 +276,7 @@ RED_LIGHT_RUNNING = Predicate(
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=2,
+    version=3,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",
