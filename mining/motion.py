@@ -62,6 +62,8 @@ DRIFT = 0.15
 """[m/s] Lateral speed at which a lane change begins and ends."""
 LATERAL_DOUBT = 0.2
 """[m/s] Where the residuals leave more doubt, the lateral speed is not known."""
+ON_THE_WAY_M = 0.1
+"""[m] A way by a lane that is longer by less than this leads by that lane."""
 SIGNAL_M = 80.0
 """[m] Signals farther ahead do not concern an agent yet."""
 CROSSING_ANGLE = np.radians(25.0)
@@ -487,7 +489,8 @@ class Motion:
     def on_way(self) -> Bool[Array, "agents used"]:
         """Whether a used lane lies on the way that each agent takes.
 
-        That is: lanes that it drives during the scene, and all that lie downstream of its last.
+        That is: lanes that it drives during the scene, those between two of them that it is not
+        seen on, and all that lie downstream of its last.
         """
         chosen, _, away = self.used
         way = np.zeros((self.agents, len(chosen)), dtype=bool)
@@ -496,6 +499,11 @@ class Motion:
             if len(own):
                 way[i] = np.isfinite(away[own[-1]])
                 way[i, own] = True
+                for k in np.flatnonzero(own[1:] != own[:-1]).tolist():
+                    before, after = own[k], own[k + 1]
+                    shortest = away[before, after]
+                    if np.isfinite(shortest):
+                        way[i] |= away[before] + away[:, after] <= shortest + ON_THE_WAY_M
         return way
 
     def ahead(self, i: int) -> Float[Array, "agents steps"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from mining.predicates.predicate import (
     unknown,
 )
 from schemas.labels import DRIVING, LightState, Truth
+from schemas.scene import DT
 
 GROUP = "signals"
 PAST_LINE_M = 15.0
@@ -62,39 +64,67 @@ def _approaching_red(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 
 def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
-    view = motion.signal
     graph = motion.graph
     for i in np.flatnonzero(_drivers(motion).any(axis=1)).tolist():
-        for before, t in _crossings(motion, i, limits["gap"]):
-            lane = int(view.lane[i, t])
-            goes_on = _cleared(motion, i, t, limits["beyond"])
-            if motion.speed[i, t] < limits["speed"] or not goes_on:
+        for crossing in [*_crossings(motion, i, limits["gap"]), *_unseen(motion, i, limits)]:
+            before, by, t = crossing.before, crossing.by, crossing.seen
+            hidden = by - before > 1  # it crossed out of sight: what was shown all that while?
+            at = t if crossing.last_seen is None else crossing.last_seen
+            if motion.speed[i, at] < limits["speed"]:
                 continue
-            ways = {lane, *graph.successors[lane]} & set(motion.lane[i, t:].tolist())
-            if any(graph.turn[k] < -TURN_LANE for k in ways) and _bears_right(motion, i, t):
+            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go):
+                continue
+            ways = {k for lane in crossing.lanes for k in (lane, *graph.successors[lane])}
+            if crossing.last_seen is None:
+                ways &= set(motion.lane[i, t:].tolist())
+            if any(graph.turn[k] < -TURN_LANE for k in ways) and _bears_right(motion, i, at, t):
                 continue  # Right on red is allowed in much of the world.
-            shown = _shown(motion, lane, max(t - steps_of(limits["red_for"]), 0), t)
-            if t - before > 1:  # It crossed out of sight: what was shown all that while?
-                shown = _shown(motion, lane, before, t)
+            begin = before if hidden else max(by - steps_of(limits["red_for"]), 0)
+            shown = _shown(motion, crossing.lanes, begin, by)
             always_red = bool((shown == LightState.RED).all())
             perhaps = bool(np.isin(shown, (LightState.UNKNOWN, LightState.RED)).any())
-            unsure = t - before > 1 or bool((shown == LightState.UNKNOWN).any())
+            unsure = (
+                hidden
+                or crossing.last_seen is not None
+                or bool((shown == LightState.UNKNOWN).any())
+            )
             if not always_red and not (perhaps and unsure):
                 continue
             reason = {"reason": "the crossing of the stop line, or its signal, was not observed"}
             yield Span(
                 begin=max(before - steps_of(0.5) + 1, 0),
-                end=min(t + steps_of(0.5), motion.steps - 1),
+                end=min(by + steps_of(0.5), motion.steps - 1),
                 actor=i,
-                lane=lane,
-                value=float(motion.speed[i, t]),
+                lane=crossing.lanes[0],
+                value=float(motion.speed[i, at]),
                 truth=Truth.TRUE if always_red else Truth.UNKNOWN,
-                evidence={"cross_step": t} if always_red else reason,
+                evidence={"cross_step": by} if always_red else reason,
             )
 
 
-def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[tuple[int, int]]:
-    """Steps (before, after) between which an agent's front passed its stop line.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crossing:
+    """How an agent's front passed a stop line.
+
+    Attributes:
+        before: A step at which it has not passed yet.
+        by: A step by which it has passed.
+        seen: The first step at which it is seen again.
+        lanes: Controlled lanes that it may have entered; one if that is known.
+        last_seen: When it was lost, if that was long before; None if it was seen on either side.
+        to_go: From its front to the line then [m].
+    """
+
+    before: int
+    by: int
+    seen: int
+    lanes: tuple[int, ...]
+    last_seen: int | None = None
+    to_go: float = 0.0
+
+
+def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[_Crossing]:
+    """Where an agent was seen before and after a stop line.
 
     One who comes into sight just past the line, and fast, passed it at about that speed.
     """
@@ -106,37 +136,99 @@ def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[tuple[i
         if 0.0 <= past <= PAST_LINE_M and speed >= FAST and first == motion.first_seen[i] > 0:
             earlier = first - steps_of(past / speed + 1.0)
             if earlier >= 0:
-                yield earlier, first
+                lane = _entered(motion, i, first)
+                yield _Crossing(before=earlier, by=first, seen=first, lanes=(lane,))
     for before, after in pairwise(known.tolist()):
-        same = view.lane[i, before] == view.lane[i, after]
+        same = int(view.lane[i, after]) in _same_stop(motion, int(view.lane[i, before]))
         passes = view.distance[i, before] > 0.0 >= view.distance[i, after]
         if same and passes and after - before <= steps_of(longest_gap_s):
-            yield before, after
+            lane = _entered(motion, i, after)
+            yield _Crossing(before=before, by=after, seen=after, lanes=(lane,))
 
 
-def _cleared(motion: Motion, i: int, t: int, beyond: float) -> bool:
-    """Whether the agent drives on by that many metres within the scene."""
+def _unseen(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
+    """Where an agent passed a stop line that it was lost before for longer.
+
+    From speed v₀ and distance d before the line to speed v₁ and D on, T later, it passes the line
+
+    - no earlier than it does if it accelerates as hard as anyone can: d = v₀ t + a t² / 2,
+    - no later than leaves it the time for the rest: D − d = v₁ τ + b τ² / 2 with τ = T − t,
+    - and, if it could not have stopped any more, no later than braking: d = v₀ t − b t² / 2.
+
+    D is at least the straight line between the two places.
+    """
+    view, hardest, eagerest = motion.signal, limits["brakes"], limits["accelerates"]
+    for before, again in pairwise(np.flatnonzero(motion.seen[i]).tolist()):
+        to_go, speed = float(view.distance[i, before]), float(motion.speed[i, before])
+        if again - before <= steps_of(limits["gap"]) or not 0.0 < to_go < np.inf:
+            continue
+        rest = float(np.hypot(*(motion.xy[i, again] - motion.xy[i, before]))) - to_go
+        if rest < 0.0:
+            continue
+        first = _time_to_go(to_go, speed, eagerest)
+        last = (again - before) * DT - _time_to_go(rest, float(motion.speed[i, again]), hardest)
+        left = speed**2 - 2.0 * hardest * to_go
+        if left > 0.0:
+            last = min(last, (speed - np.sqrt(left)) / hardest)
+        yield _Crossing(
+            before=before + int(first / DT),
+            by=min(before + max(steps_of(last), int(first / DT) + 1), again),
+            seen=again,
+            last_seen=before,
+            lanes=tuple(_same_stop(motion, int(view.lane[i, before]))),
+            to_go=to_go,
+        )
+
+
+def _time_to_go(way: float, speed: float, acceleration: float) -> float:
+    """The least time for a way, from a speed on [s]."""
+    return float((np.sqrt(speed**2 + 2.0 * acceleration * way) - speed) / acceleration)
+
+
+def _same_stop(motion: Motion, lane: int) -> list[int]:
+    """A controlled lane and those that fan out with it from the same place, controlled as well."""
+    graph = motion.graph
+    controlled = graph.indices(motion.scene.signals.lane.astype(np.int64))
+    beside = {k for before in graph.predecessors[lane] for k in graph.successors[before]}
+    return [lane, *sorted((beside & set(controlled.tolist())) - {lane})]
+
+
+def _entered(motion: Motion, i: int, t: int) -> int:
+    """The controlled lane that an agent takes that passed its stop line by step t.
+
+    Noise decides which of the lanes that fan out there its first metres are matched to; it is told
+    by those that follow.
+    """
+    after = motion.lane[i, t : t + steps_of(TURNS_WITHIN_S)]
+    lanes = _same_stop(motion, int(motion.signal.lane[i, t]))
+    return max(lanes, key=lambda k: int(np.isin(after, [k, *motion.graph.successors[k]]).sum()))
+
+
+def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float) -> bool:
+    """Whether the agent, seen again at t, gets that far from where it was [m]."""
     after = motion.xy[i, t:][motion.seen[i, t:]]
-    return bool((np.hypot(*(after - motion.xy[i, t]).T) >= beyond).any())
+    return bool((np.hypot(*(after - motion.xy[i, since]).T) >= beyond).any())
 
 
-def _bears_right(motion: Motion, i: int, t: int) -> bool:
+def _bears_right(motion: Motion, i: int, since: int, t: int) -> bool:
     """Whether an agent that may be on a lane to the right turns right, or may yet.
 
     Where lanes fan out from one stop, noise decides which of them its first metres are matched to.
     """
     span = np.arange(t, min(t + steps_of(TURNS_WITHIN_S), motion.steps))
     span = span[motion.seen[i, span]]
-    turned = wrap(motion.heading[i, span] - motion.heading[i, t])
+    turned = wrap(motion.heading[i, span] - motion.heading[i, since])
     if turned.min(initial=0.0) <= -BEARS_RIGHT:
         return True
-    way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, t]))) if len(span) else 0.0
+    way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, since]))) if len(span) else 0.0
     return way < STRAIGHT_ON_M
 
 
-def _shown(motion: Motion, lane: int, begin: int, end: int) -> Int[Array, "signals steps"]:
+def _shown(
+    motion: Motion, lanes: Sequence[int], begin: int, end: int
+) -> Int[Array, "signals steps"]:
     signals = motion.scene.signals
-    rows = motion.graph.indices(signals.lane.astype(np.int64)) == lane
+    rows = np.isin(motion.graph.indices(signals.lane.astype(np.int64)), lanes)
     return signals.state[rows, begin : end + 1].astype(np.int64)
 
 
@@ -273,10 +365,12 @@ RED_LIGHT_RUNNING = Predicate(
         Parameter("red_for", 0.3, "s", "own: the signal has been red for so long"),
         Parameter("beyond", 5.0, "m", "own: how far it drives on"),
         Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),
+        Parameter("brakes", 8.0, "m/s²", "RSS: out of sight nobody brakes harder"),
+        Parameter("accelerates", 4.0, "m/s²", "own: nor accelerates harder"),
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=3,
+    version=4,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

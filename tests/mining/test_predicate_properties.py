@@ -341,7 +341,7 @@ def test_waiting_at_red_all_the_time_is_not_parking() -> None:
     [
         ((3.8, 5.2), Truth.TRUE),  # passes the line at 4.56 s, out of sight for 1.4 s
         ((0.0, 5.0), Truth.TRUE),  # comes into sight 4.4 m past the line, at 10 m/s
-        ((3.0, 6.5), None),  # out of sight for too long to say more than that
+        ((3.0, 6.5), Truth.TRUE),  # out of sight for long, and red all the while
     ],
 )
 def test_a_red_line_crossed_out_of_sight(hidden, truth) -> None:  # type: ignore[no-untyped-def]
@@ -367,3 +367,53 @@ def test_a_light_that_changed_out_of_sight_leaves_it_open() -> None:
     (interval,) = tag_scene(made, ["red_light_running"])
     assert interval.truth == Truth.UNKNOWN
     assert "crossing of the stop line" in interval.evidence["reason"]
+
+
+def runs_red(last_seen: float, again: float, shown: object = LightState.RED) -> list[Truth]:
+    """Verdicts on one who passes the line at 4.56 s and 10 m/s, out of sight meanwhile."""
+    seen = (last_seen + 0.05 > TIME) | (again - 0.05 < TIME)
+    runner = along(10.0 * TIME, start=(-60.0, -micro.D), seen=seen)
+    signals = micro.lights({micro.THROUGH_EAST: shown, micro.RIGHT_TO_SOUTH: shown})  # type: ignore[dict-item]
+    made = scene(still(-60.0, 8.0), runner, map=micro.junction(), signals=signals)
+    found = tag_scene(made, ["red_light_running"])
+    # That it was lost from sight is told of every predicate.
+    return [Truth(i.truth) for i in found if "crossing" in i.evidence.get("reason", "crossing")]
+
+
+def test_who_could_not_have_stopped_ran_the_red_light_out_of_sight() -> None:
+    """To stop at 8 m/s² from 10 m/s takes 6.25 m: from 3.94 s on it is too late for that."""
+    late = np.where(TIME < 6.0, LightState.RED, LightState.GREEN)
+    assert runs_red(4.0, 9.0, late) == [Truth.TRUE]
+    assert runs_red(3.8, 9.0, late) == [Truth.UNKNOWN]
+    assert runs_red(3.8, 9.0) == [Truth.TRUE]  # whenever it passed
+    assert runs_red(4.0, 11.0) == []  # never seen again, and so perhaps it crashed
+
+
+def test_who_is_seen_again_far_beyond_cannot_have_waited() -> None:
+    """16.6 m before the line at 2.9 s; 41 m on at 7 s and 10 m/s it takes at least 1.8 s for the rest."""
+    for green_from, verdict in ((5.6, Truth.TRUE), (5.0, Truth.UNKNOWN)):
+        shown = np.where(green_from > TIME, LightState.RED, LightState.GREEN)
+        assert runs_red(2.9, 7.0, shown) == [verdict]
+
+
+def test_what_was_shown_meanwhile_must_be_known_and_red() -> None:
+    """From 5.6 m before the line at 4.0 s it takes 0.51 s at least, at 4 m/s²."""
+    turns = lambda at: np.where(at > TIME, LightState.GREEN, LightState.RED)  # noqa: E731
+    assert runs_red(4.0, 8.0, turns(4.45)) == [Truth.TRUE]
+    assert runs_red(4.0, 8.0, turns(4.65)) == [Truth.UNKNOWN]
+    assert runs_red(4.0, 8.0, turns(6.0)) == []
+    assert runs_red(4.0, 8.0, LightState.UNKNOWN) == [Truth.UNKNOWN]
+    assert runs_red(4.0, 8.0, LightState.GREEN) == []
+
+
+def test_who_is_matched_to_two_lanes_at_the_line_still_passes_it() -> None:
+    """Its first metre in the junction is matched to the lane to the right, the rest to its own."""
+    runner = along(10.0 * TIME, start=(-60.0, -micro.D))
+    for right in (LightState.RED, LightState.GREEN):
+        signals = micro.lights({micro.THROUGH_EAST: LightState.RED, micro.RIGHT_TO_SOUTH: right})
+        made = scene(runner, map=micro.junction(), signals=signals)
+        enters = int(np.flatnonzero(made.tracks.lane[0] == micro.THROUGH_EAST)[0])
+        made.tracks.lane[0, enters - 2 : enters + 2] = micro.RIGHT_TO_SOUTH
+        made.tracks.lane_s[0, enters - 2 : enters] = 0.0
+        (found,) = true(made, "red_light_running")
+        assert found.begin_step <= 46 <= found.end_step
