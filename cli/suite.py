@@ -79,6 +79,11 @@ def build(
         print_json(report)
         return
     tell(f"Suite {name}: {count(report.cases, 'case')}, {len(report.refused)} scenes left out.")
+    if report.untagged:
+        tell(
+            f"{count(report.untagged, 'scene')} that might qualify nobody has looked through for this: "
+            "run `scenelake mine tag`."
+        )
     if report.proxies:
         tell(f"In {report.proxies} of them a vehicle stands in for an ego that the log lacks.")
     for scene_id, reason in report.refused[:5]:

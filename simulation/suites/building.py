@@ -35,12 +35,15 @@ class SuiteReport:
         cases: How many scenes became cases.
         refused: (scene id, reason) of those that could not.
         proxies: Cases in which a vehicle of the traffic stands in for the missing ego.
+        untagged: Scenes that might have qualified, had somebody looked through them for the tags and
+            the query.
     """
 
     suite: str
     cases: int
     refused: Sequence[tuple[int, str]] = ()
     proxies: int = 0
+    untagged: int = 0
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -48,6 +51,7 @@ class SuiteReport:
             "suite": self.suite,
             "cases": self.cases,
             "proxies": self.proxies,
+            "untagged": self.untagged,
             "refused": [{"scene_id": str(i), "reason": reason} for i, reason in self.refused],
         }
 
@@ -105,7 +109,8 @@ def build(
             f"There is a suite called `{name}` already.",
             hint="Choose another name, or say that it shall be replaced.",
         )
-    chosen = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
+    found = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
+    chosen = found.ids
     strata = strata_of(lake, chosen, stratify)
     order = drawn_order(chosen, strata, seed=seed) if n else chosen
     tried = Counter[str]()
@@ -178,6 +183,7 @@ def build(
             cases=len(cases),
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
+            untagged=found.untagged,
         )
         made_by.summary.update(report.answer())
     return report
