@@ -160,7 +160,11 @@ def tag(
 def _tagged(
     lake: Lake, names: Sequence[str], ids: Sequence[int], jobs: int, run_id: int
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Tag scenes; yields how many are done, and the rows of the latest, which may not be stored yet."""
+    """Tag scenes; yields how many are done, and the rows of the latest, which may not be stored yet.
+
+    What is found in a scene that another process removes or replaces meanwhile is not kept.
+    """
+    made = _made_by(lake)
     batches = [ids[k : k + SCENES_A_BATCH] for k in range(0, len(ids), SCENES_A_BATCH)]
     pending: list[dict[str, Any]] = []
     measured: list[pa.Table] = []
@@ -174,12 +178,24 @@ def _tagged(
         enough = len(tagged) >= BATCHES_A_COMMIT * SCENES_A_BATCH
         if enough or len(pending) >= ROWS_A_COMMIT or done == len(ids):
             with lake.store.writing():
+                now = _made_by(lake, f"scene_id in ({', '.join(map(str, tagged))})")
+                gone = {i for i in tagged if now.get(i) != made.get(i)}
+                if gone:
+                    tagged = [i for i in tagged if i not in gone]
+                    pending = [row for row in pending if row["scene_id"] not in gone]
+                    measured = [t for t in measured if t["scene_id"][0].as_py() not in gone]
                 lake.replace("events", pending, where=_of(names, tagged))
                 if measured:
                     _replace_criticality(lake, measured, tagged, run_id)
                 mark(lake, tagged, run_id)
             pending, measured, tagged = [], [], []
         yield done, work.events
+
+
+def _made_by(lake: Lake, where: str | None = None) -> dict[int, int]:
+    """The run that made each scene; a scene that comes in anew keeps its id."""
+    rows = lake.read("scenes", ["scene_id", "run_id"], where)
+    return dict(zip(rows["scene_id"].to_pylist(), rows["run_id"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,5 +294,5 @@ def _finite(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of(names: Sequence[str], scene_ids: Sequence[int]) -> str:
     quoted = ", ".join(f"'{name}'" for name in names)
-    numbers = ", ".join(map(str, scene_ids))
+    numbers = ", ".join(map(str, scene_ids)) or "null"
     return f"source = 'rule' and name in ({quoted}) and scene_id in ({numbers})"

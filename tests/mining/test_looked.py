@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lake import Lake
+from mining import tag as tagging
 from mining.looked import missing
 from mining.predicates import PREDICATES
 from mining.query import find
@@ -297,6 +298,25 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, how: str) -
     report = tag(lake, only=["hard_brake"])
     assert (report.scenes, report.up_to_date) == (3, 2)
     assert asked(lake, "hard_brake(ego)") == (5, 5, 0)
+    assert lake.verify() == []
+
+
+def test_what_was_found_in_a_scene_that_was_replaced_meanwhile_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tagging, "SCENES_A_BATCH", 1)
+    lake = lake_of(tmp_path / "lake", [braking_log(name) for name in "abc"])
+
+    def others(done: int, _: int) -> None:
+        if done == 1:
+            lake.remove("source_log_id in ('a', 'c')")
+            lake_of(tmp_path / "lake", [braking_log("a", hard=False)])
+
+    a, b = (lake.scene_ids(f"name = '{name}'")[0] for name in "ab")
+    tag(lake, only=["hard_brake"], scene_ids=[a, b], progress=others)
+    assert set(lake.scene_ids()) == {a, b}  # it came back under its own id
+    assert lacks(lake, "hard_brake") == {a}
+    assert {row["scene_id"] for row in events(lake)} == {b}
     assert lake.verify() == []
 
 
