@@ -101,6 +101,11 @@ class Looked:
         return self.everywhere.intersection(*(self._by_condition[c] for c in self.where.values()))
 
     @property
+    def condition(self) -> str:
+        """Of those scenes, SQL on ``scene_id``."""
+        return " AND ".join(dict.fromkeys(self.where.values())) or "true"
+
+    @property
     def untagged(self) -> frozenset[int]:
         """The scenes that were not."""
         return self.everywhere - self.whole

@@ -32,6 +32,14 @@ def raised(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setitem(PREDICATES, name, newer)
 
 
+@pytest.fixture
+def of_01(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions that the tests speak of, whatever they have come to be."""
+    for name, version in {"hard_brake": 1, "moving": 1, "ttc": 1, "jaywalking": 2}.items():
+        then = dataclasses.replace(PREDICATES[name], version=version)
+        monkeypatch.setitem(PREDICATES, name, then)
+
+
 def asked(lake: Lake, query: str) -> tuple[int, int, int]:
     """Scenes in which it holds, that were searched, and that were not looked through."""
     report = find(lake, query)
@@ -65,6 +73,7 @@ def lacks(lake: Lake, *names: str) -> set[int]:
 # -- runs of Scenelake 0.1 ---------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("of_01")
 def test_runs_without_marks_looked_through_the_scenes_that_they_left_rows_in(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", [braking_log("a"), braking_log("b")])
     tagged_as_01(lake, ["hard_brake"])
@@ -75,6 +84,7 @@ def test_runs_without_marks_looked_through_the_scenes_that_they_left_rows_in(tmp
     assert asked(lake, "hard_brake(ego) or not hard_brake(ego)") == (2, 2, 1)
 
 
+@pytest.mark.usefixtures("of_01")
 def test_runs_without_marks_count_no_more_than_what_they_left_once_all_is_tagged(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", [braking_log("a"), braking_log("b")])
     old = tagged_as_01(lake, ["hard_brake", "moving"])
@@ -90,6 +100,7 @@ def test_runs_without_marks_count_no_more_than_what_they_left_once_all_is_tagged
     assert asked(lake, "hard_brake(ego)") == (3, 3, 1)
 
 
+@pytest.mark.usefixtures("of_01")
 def test_a_lake_of_01_is_tagged_no_more_than_it_lacks(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", [braking_log("a"), braking_log("b")])
     first, second = sorted(lake.scene_ids())
@@ -101,6 +112,7 @@ def test_a_lake_of_01_is_tagged_no_more_than_it_lacks(tmp_path) -> None:
     assert runs[first] not in report.run_ids
 
 
+@pytest.mark.usefixtures("of_01")
 def test_criticality_that_an_older_run_did_not_measure_is_lacking(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", [braking_log("a")])
     tagged_as_01(lake, ["ttc", "moving"])
@@ -133,6 +145,7 @@ def test_what_was_tagged_by_an_older_meaning_was_not_looked_through(tmp_path, mo
     assert asked(lake, "never hard_brake(ego)") == (1, 2, 0)
 
 
+@pytest.mark.usefixtures("of_01")
 def test_runs_that_do_not_tell_the_meaning_looked_for_the_first(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", [braking_log("a")])
     assert (PREDICATES["jaywalking"].version, PREDICATES["hard_brake"].version) == (2, 1)
