@@ -289,16 +289,24 @@ def refav(
         list[str] | None,
         typer.Option(help="Only this log, by its id or the source's; repeatable."),
     ] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Keep what is found in `events`, as tags of this name.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a RefAV scenario definition on the logs; the file is read, never executed."""
     from formats.files import read_bytes
-    from mining.refav import run_program, stamps_of
+    from mining.refav import keep, run_program, stamps_of
 
     lake = open_lake(context)
-    report = run_program(
-        lake, read_bytes(program).decode(errors="replace"), name=program.name, logs=log or None
-    )
+    text = read_bytes(program).decode(errors="replace")
+    report = run_program(lake, text, name=program.name, logs=log or None)
+    if tag is not None:
+        kept = keep(lake, report, name=tag, program=text)
+        tell(
+            f"`{tag}`: {count(kept.intervals, 'interval')} in {count(kept.tagged, 'scene')} "
+            f"of {kept.scenes:,} that it was run on."
+        )
     if json:
         print_json(report)
         return

@@ -324,11 +324,11 @@ EVENTS = _table("events", "A tag that holds over an interval, with its actors an
     value f32? The number that decided it, in the predicate's unit
     evidence str? The numbers behind it, JSON
     params str? Thresholds with units and source, JSON
-    source str rule, dataset or model
+    source str rule, dataset, model or refav
     rule_version i32? Of the predicate
 """ + _MADE_BY)  # fmt: skip
 
-LOOKED = _table("looked", "A scene that a run of `mine tag` looked through; its `params` tell for what.", "scene_id run_id", """
+LOOKED = _table("looked", "A scene that a run of `mine tag`, or of `mine refav --tag`, looked through; its `params` tell for what.", "scene_id run_id", """
     scene_id i64 Of `scenes`
 """ + _MADE_BY)  # fmt: skip
 
