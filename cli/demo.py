@@ -401,7 +401,7 @@ class _Story:
                     + (f": {', '.join(planted[scene_ids[i]])}" if scene_ids[i] in planted else "")
                     for i in shown
                 ],
-                names=[f"{c.size} scenes: {c.description}" for c in coarse],
+                names=[f"{count(c.size, 'scene')}: {c.description}" for c in coarse],
                 marked=frozenset(marked),
             ),
         )
@@ -421,7 +421,7 @@ class _Story:
         return Section(
             title="The long tail",
             text="The rarest scenes by vector and tags. The world knows what it planted, so the search can be scored: "
-            f"{hits.planted} of {hits.scenes} scenes hold a planted behaviour; of the rarest {hits.looked_at}, {hits.found} do.",
+            f"{hits.planted} of {count(hits.scenes, 'scene')} hold a planted behaviour; of the rarest {hits.looked_at}, {hits.found} do.",
             numbers=[("better than chance", lift)],
             pictures=pictures,
         )

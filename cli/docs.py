@@ -148,7 +148,9 @@ def predicates_page() -> str:
         roles = ", ".join(predicate.roles)
         unit = "" if predicate.unit in ("", "1") else f" Value in {predicate.unit}."
         needs = "; ".join(WHY_UNKNOWN[need] for need in predicate.needs if need in WHY_UNKNOWN)
-        unknown = f"*Unknown if {needs}.*" if needs else ""
+        unknown = "*The same either way round.* " if predicate.symmetric else ""
+        unknown += "*Of the ego, where there is one.* " if predicate.of_ego else ""
+        unknown += f"*Unknown if {needs}.*" if needs else ""
         shown = FOLDER / "predicates" / f"{predicate.name}.svg"
         picture = (
             f'<br><img src="predicates/{predicate.name}.svg" alt="{predicate.name}">'

@@ -64,7 +64,7 @@ def generate(
             "such as a lane beside the ego's; nothing was drawn there."
         )
     if report.gap is not None:
-        tell(f"The gap: {report.gap.before} scenes before, {report.gap.after} after.")
+        tell(f"The gap: {count(report.gap.before, 'scene')} before, {report.gap.after} after.")
     print_table({"rejected by": gate, "times": times} for gate, times in report.reasons.items())
     for scenario in report.scenarios:
         print_line(str(scenario.scene_id))

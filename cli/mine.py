@@ -200,6 +200,7 @@ def find(
     report = run(lake, query, limit=limit, rules=told)
     if json:
         _tell_untagged(report.untagged)
+        _tell_warnings(report)
         print_json(report)
         return
     tell(report.query)
@@ -244,6 +245,7 @@ def ask(
     report = run(lake, query, limit=limit)
     if json:
         _tell_untagged(report.untagged)
+        _tell_warnings(report)
         print_json({"words": sentence, **plain(report)})
     else:
         _print_matches(report)
@@ -258,11 +260,23 @@ def _tell_untagged(number: int, but: str = "") -> None:
         )
 
 
+def _tell_warnings(report: FindReport) -> None:
+    for warning in report.warnings:
+        tell(f"warning: {warning}")
+
+
 def _print_matches(report: FindReport) -> None:
+    _tell_warnings(report)
     tell(
         f"{count(report.total, 'match', 'matches')} in "
         f"{count(report.scenes, 'scene')}; {report.searched:,} searched."
     )
+    if report.unknown:
+        why = "; ".join(f"{reason} ({number:,})" for reason, number in report.why_unknown.items())
+        tell(
+            f"In {count(report.unknown, 'further scene')} it cannot be known"
+            f"{': ' if why else ''}{why}. `unknown as true` adds them."
+        )
     _tell_untagged(report.untagged)
     print_table(
         {

@@ -78,7 +78,9 @@ def build(
     if json:
         print_json(report)
         return
-    tell(f"Suite {name}: {count(report.cases, 'case')}, {len(report.refused)} scenes left out.")
+    tell(
+        f"Suite {name}: {count(report.cases, 'case')}, {count(len(report.refused), 'scene')} left out."
+    )
     if report.untagged:
         tell(
             f"{count(report.untagged, 'scene')} that might qualify nobody has looked through for this: "

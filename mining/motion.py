@@ -22,6 +22,7 @@ from geometry.polylines import project
 from lake.localise import TYPICAL_SIZE
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
+from mining.jumps import jumps
 from mining.lanes import LaneGraph, lane_graph
 from mining.smoothing import Fit, fit_lines, half_windows, median3, noise
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState, MapLayer
@@ -205,12 +206,14 @@ class Motion:
         self.scene = scene
         tracks = scene.tracks
         self.agents, self.steps = tracks.valid.shape
-        self.seen = tracks.valid
+        # Where a scene was made up, boxes are where they are said to be, even in a crash.
+        made_up = scene.source == "generated"
+        self.seen = tracks.valid if made_up else tracks.valid & ~jumps(tracks.xy, tracks.valid)
         self.cls = tracks.cls.astype(np.int64)
         self.size = np.where(np.isfinite(tracks.size), tracks.size, 1.0).astype(np.float64)
         self.length, self.width = self.size[:, 0], self.size[:, 1]
-        self.xy = np.where(tracks.valid[..., None], tracks.xy, 0.0).astype(np.float64)
-        self.yaw = _continuous(np.where(tracks.valid, tracks.yaw, 0.0), tracks.valid)
+        self.xy = np.where(self.seen[..., None], tracks.xy, 0.0).astype(np.float64)
+        self.yaw = _continuous(np.where(self.seen, tracks.yaw, 0.0), self.seen)
         self.is_vehicle = np.isin(self.cls, [int(c) for c in VEHICLES])
         self.is_vru = np.isin(self.cls, [int(c) for c in VULNERABLE])
         self.is_pedestrian = self.cls == AgentClass.PEDESTRIAN
@@ -454,7 +457,7 @@ class Motion:
         """Lane index of each agent; −1 where it is on none."""
         tracks = self.scene.tracks
         index = self.graph.indices(tracks.lane.astype(np.int64))
-        return np.where(tracks.on_lane & tracks.valid, index, -1)
+        return np.where(tracks.on_lane & self.seen, index, -1)
 
     @cached_property
     def on_lane(self) -> Bool[Array, "agents steps"]:

@@ -49,6 +49,8 @@ class AgentClass(Label):
 
 VEHICLES = frozenset({AgentClass.VEHICLE, AgentClass.TRUCK, AgentClass.BUS, AgentClass.MOTORCYCLE})
 VULNERABLE = frozenset({AgentClass.PEDESTRIAN, AgentClass.CYCLIST, AgentClass.MOTORCYCLE})
+DRIVING = VEHICLES | {AgentClass.CYCLIST}
+ON_FOOT = frozenset({AgentClass.PEDESTRIAN})
 
 
 class LightState(Label):

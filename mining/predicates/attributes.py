@@ -11,7 +11,7 @@ from mining.motion import PARKED_SPEED, Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
 from mining.predicates.told import SPECIAL_WORDS
 from mining.sight import lines_of_sight
-from schemas.labels import AgentClass
+from schemas.labels import VEHICLES, VULNERABLE, AgentClass
 
 GROUP = "attributes"
 
@@ -87,6 +87,7 @@ VRU = Predicate(
     group=GROUP,
     doc="A vulnerable road user: pedestrian, cyclist or motorcyclist.",
     find=_vru,
+    only=(VULNERABLE,),
 )
 IS_EGO = Predicate(
     name="is_ego",
@@ -111,6 +112,7 @@ LONG_VEHICLE = Predicate(
     find=_long_vehicle,
     unit="m",
     parameters=(Parameter("length", 8.0, "m", "nuPlan behind_long_vehicle"),),
+    only=(VEHICLES,),
 )
 PARKED = Predicate(
     name="parked",
@@ -124,6 +126,7 @@ PARKED = Predicate(
         Parameter("speed", PARKED_SPEED, "m/s", "WOMD kMaxSpeedForStationary"),
         Parameter("duration", 3.0, "s", "own"),
     ),
+    only=(VEHICLES,),
 )
 POORLY_OBSERVED = Predicate(
     name="poorly_observed",

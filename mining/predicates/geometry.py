@@ -179,6 +179,8 @@ NEAR = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=(Parameter("distance", 10.0, "m", "RefAV near_objects"),),
+    symmetric=True,
+    of_ego=True,
 )
 VERY_NEAR = Predicate(
     name="very_near",
@@ -188,6 +190,8 @@ VERY_NEAR = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=(Parameter("distance", 2.0, "m", "nuPlan-KG veryNear"),),
+    symmetric=True,
+    of_ego=True,
 )
 NEAREST = Predicate(
     name="nearest",
@@ -213,6 +217,7 @@ IN_FRONT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    of_ego=True,
     ordinary=True,
 )
 BEHIND = Predicate(
@@ -224,6 +229,7 @@ BEHIND = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    of_ego=True,
     ordinary=True,
 )
 LEFT_OF = Predicate(
@@ -235,6 +241,7 @@ LEFT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    of_ego=True,
     ordinary=True,
 )
 RIGHT_OF = Predicate(
@@ -246,6 +253,7 @@ RIGHT_OF = Predicate(
     roles=("actor", "other"),
     unit="m",
     parameters=_WITHIN,
+    of_ego=True,
     ordinary=True,
 )
 FACING = Predicate(
@@ -259,6 +267,7 @@ FACING = Predicate(
         Parameter("angle", 22.5, "°", "RefAV facing_toward"),
         Parameter("distance", 50.0, "m", "RefAV facing_toward"),
     ),
+    of_ego=True,
     ordinary=True,
 )
 HEADING_TOWARD = Predicate(
@@ -273,6 +282,7 @@ HEADING_TOWARD = Predicate(
         Parameter("speed", 0.5, "m/s", "RefAV heading_toward"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    of_ego=True,
 )
 CLOSING = Predicate(
     name="closing",
@@ -285,6 +295,8 @@ CLOSING = Predicate(
         Parameter("speed", 0.5, "m/s", "nuPlan-KG"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    symmetric=True,
+    of_ego=True,
 )
 SAME_HEADING = Predicate(
     name="same_heading",
@@ -298,6 +310,8 @@ SAME_HEADING = Predicate(
         Parameter("to", 45.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 OPPOSITE_HEADING = Predicate(
@@ -312,6 +326,8 @@ OPPOSITE_HEADING = Predicate(
         Parameter("to", 180.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 PERPENDICULAR_HEADING = Predicate(
@@ -326,6 +342,8 @@ PERPENDICULAR_HEADING = Predicate(
         Parameter("to", 135.0, "°", "RefAV heading_in_relative_direction_to"),
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 COUNT_NEAR = Predicate(
@@ -338,6 +356,7 @@ COUNT_NEAR = Predicate(
         Parameter("count", 6.0, "1", "nuPlan near_multiple_vehicles"),
         Parameter("distance", 8.0, "m", "nuPlan near_multiple_vehicles"),
     ),
+    of_ego=True,
 )
 BEHIND_LONG = Predicate(
     name="behind_long",
@@ -352,6 +371,7 @@ BEHIND_LONG = Predicate(
         Parameter("to", 10.0, "m", "nuPlan behind_long_vehicle"),
         Parameter("aside", 0.5, "m", "nuPlan behind_long_vehicle"),
     ),
+    of_ego=True,
 )
 VIEW_BLOCKING = Predicate(
     name="view_blocking",

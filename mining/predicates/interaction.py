@@ -13,7 +13,7 @@ from mining.intervals import spells, steps_of
 from mining.motion import Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
-from schemas.labels import AgentClass, LightState
+from schemas.labels import ON_FOOT, VEHICLES, AgentClass, LightState
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
@@ -79,6 +79,7 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
     swaps &= (y[:, 1:] >= 0.0) != (y[:, :-1] >= 0.0)
     swaps &= np.sign(y[:, 1:] - y[:, :-1]) == np.sign(sideways[:, 1:])
     corridor = front & moves & (np.abs(y) <= limits["aside"])
+    told: set[tuple[int, int]] = set()
     for row, step in zip(*np.nonzero(swaps), strict=True):
         direction = np.sign(sideways[row, step + 1])
         ok = corridor[row] & (np.sign(sideways[row]) == direction)
@@ -87,7 +88,9 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
             begin -= 1
         while end < motion.steps - 1 and ok[end + 1]:
             end += 1
-        if end - begin + 1 >= steps_of(0.5):
+        # A box that trembles swaps sides more than once on its way across.
+        if end - begin + 1 >= steps_of(0.5) and (row, begin) not in told:
+            told.add((int(row), begin))
             yield Span(
                 begin=begin,
                 end=end,
@@ -382,6 +385,8 @@ CROSSED_BY = Predicate(
         Parameter("aside", 5.0, "m", "RefAV being_crossed_by"),
         Parameter("speed", 0.2, "m/s", "RefAV being_crossed_by"),
     ),
+    of_ego=True,
+    version=3,
 )
 CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
@@ -427,7 +432,7 @@ YIELDS_TO = Predicate(
         Parameter("share", 0.15, "1", "nuPlan-KG yieldsTo"),
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
-    version=2,
+    version=3,
 )
 BLOCKED_BY = Predicate(
     name="blocked_by",
@@ -458,7 +463,8 @@ JAYWALKING = Predicate(
         Parameter("way", 1.5, "m", "own"),
     ),
     needs=("map", "crossings"),
-    version=2,
+    only=(ON_FOOT,),
+    version=3,
 )
 WAITING_FOR_PEDESTRIAN = Predicate(
     name="waiting_for_pedestrian",
@@ -473,6 +479,7 @@ WAITING_FOR_PEDESTRIAN = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(VEHICLES, ON_FOOT),
 )
 LANE_SPLITTING = Predicate(
     name="lane_splitting",

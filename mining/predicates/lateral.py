@@ -13,6 +13,7 @@ from mining.intervals import above, spells, steps_of
 from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
+from schemas.labels import DRIVING
 from schemas.scene import DT
 
 GROUP = "lateral"
@@ -242,6 +243,7 @@ def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
     for change in motion.lane_changes:
         own_changes.setdefault(change.agent, []).append(change)
     merging = motion.graph.merges
+    told: set[tuple[int, int]] = set()
     for row, begin, _ in spells(leads.on, least_s=limits["after"]):
         i, j = int(leads.a[row]), int(leads.b[row])
         came = next((c for c in own_changes.get(j, []) if c.begin <= begin <= c.end + 5), None)
@@ -268,6 +270,9 @@ def _cut_in(motion: Motion, limits: Limits) -> Iterable[Span]:
         wait = max(gap, 0.0) / max(speed, 0.1)
         if gap > limits["gap"] or wait > limits["headway"] or speed < limits["speed"]:
             continue
+        if (row, t0) in told:  # lost from view as the leader meanwhile, and found again
+            continue
+        told.add((row, t0))
         yield Span(
             begin=t0,
             end=max(begin, came.end if came is not None else begin),
@@ -573,6 +578,7 @@ LANE_CHANGE_LEFT = Predicate(
         Parameter("drift", 0.15, "m/s", "nuPlan-KG onset lateral speed"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 LANE_CHANGE_RIGHT = Predicate(
     name="lane_change_right",
@@ -582,6 +588,7 @@ LANE_CHANGE_RIGHT = Predicate(
     unit="m",
     parameters=LANE_CHANGE_LEFT.parameters,
     needs=("map",),
+    only=(DRIVING,),
 )
 LANE_KEEPING = Predicate(
     name="lane_keeping",
@@ -652,6 +659,8 @@ CUT_IN = Predicate(
         Parameter("speed", 1.0, "m/s", "own: of the other"),
     ),
     needs=("map",),
+    only=(DRIVING, DRIVING),
+    version=3,
 )
 CUT_OUT = Predicate(
     name="cut_out",
@@ -665,6 +674,7 @@ CUT_OUT = Predicate(
         Parameter("speed", 1.0, "m/s", "own: of the other"),
     ),
     needs=("map",),
+    only=(DRIVING, DRIVING),
 )
 OVERTAKE = Predicate(
     name="overtake",
@@ -708,7 +718,7 @@ SWERVE = Predicate(
         Parameter("turn", 20.0, "°", "own: between the headings before and after, at most"),
     ),
     needs=("map",),
-    version=2,
+    version=3,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",

@@ -19,6 +19,7 @@ from mining.predicates.predicate import (
     states,
     unknown,
 )
+from schemas.labels import VEHICLES
 from schemas.scene import DT
 
 GROUP = "longitudinal"
@@ -246,7 +247,8 @@ REVERSING = Predicate(
         Parameter("speed", -0.3, "m/s", "nuPlan-KG; OpenLABEL MotionReverse"),
         Parameter("way", 1.0, "m", "own: standing boxes jitter by less"),
     ),
-    version=2,
+    only=(VEHICLES,),
+    version=3,
 )
 OVER_LIMIT = Predicate(
     name="over_limit",

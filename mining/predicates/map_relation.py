@@ -305,7 +305,7 @@ OFF_DRIVABLE = Predicate(
         Parameter("farthest", 5.0, "m", "own"),
     ),
     needs=("map", "surface"),
-    version=2,
+    version=3,
 )
 IN_INTERSECTION = Predicate(
     name="in_intersection",
@@ -333,7 +333,7 @@ AT_CROSSWALK = Predicate(
     find=_at_crosswalk,
     parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
-    version=2,
+    version=3,
 )
 TRAVERSING_CROSSWALK = Predicate(
     name="traversing_crosswalk",
@@ -355,7 +355,7 @@ AT_STOP_SIGN = Predicate(
         Parameter("aside", 7.0, "m", "RefAV at_stop_sign"),
     ),
     needs=("map", "stop_signs"),
-    version=2,
+    version=3,
 )
 ON_STOP_LINE = Predicate(
     name="on_stop_line",
@@ -439,6 +439,8 @@ SAME_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 OPPOSITE_SIDE = Predicate(
@@ -456,15 +458,20 @@ OPPOSITE_SIDE = Predicate(
         Parameter("distance", 50.0, "m", "RefAV output_scenario"),
     ),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
     ordinary=True,
 )
 SAME_LANE = Predicate(
     name="same_lane",
     group=GROUP,
-    doc="The other is ahead on the actor's own lane or what continues it, within 50 m.",
+    doc="The two are on one lane, or on what continues it, at most 50 m apart along it; the actor is "
+    "the one behind.",
     find=_same_lane,
     roles=("actor", "other"),
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "RefAV output_scenario"),),
     needs=("map",),
+    symmetric=True,
+    of_ego=True,
 )

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.arrays import Array
 from mining.intervals import BRIDGE_S, LEAST_S, spells
 from mining.motion import Motion
-from schemas.labels import Truth
+from schemas.labels import AgentClass, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,12 @@ class Predicate:
         parameters: Thresholds.
         needs: What the scene must have, else it is unknown: ``map``, ``signals``, ``ego``,
             and further ones as ``WHY_UNKNOWN`` lists them.
+        only: Who each role can be, where that follows from the meaning; None: anyone.
+        symmetric: Whether it holds either way round if it holds at all; it is told once of two.
+        of_ego: Whether, where the scene has an ego, it is told of the ego alone, or of others with
+            it: of the rest it then is not known.
         ordinary: Whether it holds of somebody in nearly every scene, so that it sets none apart.
-        version: Raised whenever its meaning changes.
+        version: Raised whenever its meaning changes, for all with :mod:`mining.jumps`.
     """
 
     name: str
@@ -89,8 +93,11 @@ class Predicate:
     unit: str = ""
     parameters: tuple[Parameter, ...] = ()
     needs: tuple[str, ...] = ()
+    only: tuple[frozenset[AgentClass] | None, ...] = ()
+    symmetric: bool = False
+    of_ego: bool = False
     ordinary: bool = False
-    version: int = 1
+    version: int = 2
 
     @property
     def limits(self) -> dict[str, float]:

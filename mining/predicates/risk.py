@@ -457,7 +457,8 @@ TTC_2D = Predicate(
         Parameter("ttc", 2.0, "s", "CriMe"),
         Parameter("closing", 1.0, "m/s", "own"),
     ),
-    version=2,
+    symmetric=True,
+    version=3,
 )
 THW = Predicate(
     name="thw",
@@ -585,6 +586,7 @@ DCE = Predicate(
         Parameter("ttce", 3.0, "s", "nuPlan metrics: horizon of the time to collision"),
         Parameter("closing", 1.0, "m/s", "own"),
     ),
+    symmetric=True,
 )
 RSS_LATERAL = Predicate(
     name="rss_lateral",
@@ -706,7 +708,8 @@ COLLISION = Predicate(
         Parameter("speed", 1.0, "m/s", "own: relative; people step in and out of vehicles"),
         Parameter("walked_into", 0.5, "m/s", "own: a vehicle that does not hit, but is touched"),
     ),
-    version=2,
+    symmetric=True,
+    version=3,
 )
 NEAR_MISS = Predicate(
     name="near_miss",
@@ -723,5 +726,6 @@ NEAR_MISS = Predicate(
         Parameter("pet", 1.0, "s", "own"),
         Parameter("slack", 0.1, "m", "own: annotation noise"),
     ),
-    version=2,
+    symmetric=True,
+    version=3,
 )

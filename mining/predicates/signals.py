@@ -23,7 +23,7 @@ from mining.predicates.predicate import (
     states,
     unknown,
 )
-from schemas.labels import LightState, Truth
+from schemas.labels import DRIVING, LightState, Truth
 
 GROUP = "signals"
 PAST_LINE_M = 15.0
@@ -275,7 +275,8 @@ RED_LIGHT_RUNNING = Predicate(
         Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),
     ),
     needs=("map", "signals"),
-    version=2,
+    only=(DRIVING,),
+    version=3,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

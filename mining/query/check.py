@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import NoReturn
 
 from mining.predicates import PREDICATES
-from mining.query.classes import ALIASES, CLASSES, ONLY_OF, word_of
+from mining.query.classes import ALIASES, CLASSES, word_of
 from mining.query.facts import FACTS, FactKind
 from mining.query.mistakes import BadExpression
 from mining.query.rule import Rule
@@ -170,7 +170,7 @@ class _Check:
                 "`_` is anyone.",
             )  # fmt: skip
         names = Counter(a.name for a in node.actors if a.name != SOMEONE)
-        for actor, only in zip(node.actors, ONLY_OF.get(node.name, ()), strict=False):
+        for actor, only in zip(node.actors, known.only, strict=False):
             self.actor(actor)
             meant = CLASSES.get(actor.cls or "")
             if only is not None and meant is not None and not meant & only:

@@ -9,7 +9,8 @@ and what *possibly* does; in between lies what cannot be known. Kleene's logic t
     surely (not a)     = the scene − possibly a        possibly (not a) = the scene − surely a
 
 so that only the half that a query asks for is ever worked out. In what is possible an actor may be
-null: somebody, it is not known who. It fits anybody.
+null: somebody, it is not known who. It fits anybody. What is said of the ego is possible throughout
+a scene that has none, and what is told of the ego alone (``Predicate.of_ego``) is possible of others.
 
 =============  ================================================================================
 node           relation
@@ -35,8 +36,9 @@ from typing import Literal, TypeAlias
 
 from lake.literals import literal
 from mining.predicates import PREDICATES
+from mining.query.alike import interchangeable
 from mining.query.check import bound, named
-from mining.query.classes import CLASSES, SYMMETRIC
+from mining.query.classes import CLASSES
 from mining.query.facts import FACTS
 from mining.query.tree import (
     EGO,
@@ -106,7 +108,7 @@ def plan_of(
         partly=partly or {},
     )
     side: Side = "possibly" if query.unknown_as_true else "surely"
-    found = work.relation(node, side)
+    found = work.in_one_order(work.relation(node, side), node)
     truth = "'true'"
     if query.unknown_as_true:
         sure = work.relation(node, "surely")
@@ -186,12 +188,14 @@ class _Work:
             case Or(parts=parts):
                 return self._or([self.relation(part, side, outside) for part in parts])
             case Sequence():
-                return self._sequence(node, side, outside)
+                made = self._sequence(node, side, outside)
             case Lasting():
-                return self._lasting(node, side, outside)
+                made = self._lasting(node, side, outside)
             case Count():
-                return self._count(node, side, outside)
-        raise AssertionError(node)
+                made = self._count(node, side, outside)
+            case _:
+                raise AssertionError(node)
+        return made if side == "surely" else self._and_what_is_sure(made, node, outside)
 
     def _step(
         self, what: str, body: str, variables: Iterable[str], *, disjoint: bool = False
@@ -199,6 +203,16 @@ class _Work:
         name = f"q{len(self.steps)}_{what}"
         self.steps[name] = body
         return _Relation(name, tuple(variables), disjoint)
+
+    def _and_what_is_sure(self, made: _Relation, node: Node, outside: frozenset[str]) -> _Relation:
+        """What is possible includes what is sure.
+
+        Not by itself where begins, ends or runs matter: doubt joins two of them into one.
+        """
+        sure = self.relation(node, "surely", outside)
+        listed = ", ".join(["scene_id", *made.variables, "t0", "t1"])
+        rows = [f"  SELECT {listed} FROM {part.name}" for part in (made, sure)]
+        return self._step("either", "\n  UNION ALL\n".join(rows), made.variables)
 
     def _spans(self) -> _Relation:
         if "spans" not in self.steps:
@@ -248,6 +262,7 @@ class _Work:
         body = self._rows(node, actors, told, side)
         if side == "possibly":
             body += f"\n  UNION ALL\n{self._doubts(node, actors, told)}"
+            body += self._unasked(node, told)
         named_roles = len(told) + sum(a.name == EGO for a in actors)
         closed = side == "surely" and named_roles == len(roles)
         made = self._step(f"{node.name}_{side}", body, variables, disjoint=closed)
@@ -267,7 +282,7 @@ class _Work:
         if unseen is not None:  # what was found there may mean something else
             told_so += f" AND scene_id NOT IN (SELECT scene_id FROM {unseen})"
         events = f"(SELECT * FROM events WHERE {told_so}"
-        if node.name in SYMMETRIC:  # each row both ways, of one scan
+        if PREDICATES[node.name].symmetric:  # each row both ways, of one scan
             events = (
                 "(SELECT * REPLACE (if(turned, other_id, actor_id) AS actor_id,"
                 " if(turned, actor_id, other_id) AS other_id)\n"
@@ -327,6 +342,44 @@ class _Work:
             ),
         )
         return "\n  UNION ALL\n".join(rows)
+
+    def _unasked(self, node: Call, told: Iterable[tuple[Actor, str]]) -> str:
+        """Scenes in which nobody could say: of an ego that is not there, of others than the ego."""
+        if any(a.name == EGO for a in node.actors):
+            where = "has_ego IS NOT TRUE"
+        elif PREDICATES[node.name].of_ego:
+            where = "has_ego"
+        else:
+            return ""
+        columns = "".join(f", NULL::BIGINT AS {self.columns[a.name]}" for a, _ in told)
+        return (
+            f"\n  UNION ALL\n  SELECT scene_id{columns}, t0_ns AS t0, t1_ns + {STEP_NS} AS t1"
+            f" FROM scenes WHERE {where}"
+        )
+
+    def in_one_order(
+        self, part: _Relation, node: Node, of: Iterable[str] | None = None
+    ) -> _Relation:
+        """Variables that may change places by ascending track, so that nothing is told twice.
+
+        Args:
+            part: The relation of an expression.
+            node: The expression.
+            of: Columns that may change places; all by default.
+        """
+        free = set(part.variables if of is None else of)
+        names = [name for name, column in self.columns.items() if column in free]
+        sorted_: dict[str, str] = {}
+        for group in interchangeable(node, names):
+            columns = [self.columns[name] for name in group]
+            ascending = f"list_sort([{', '.join(columns)}], 'ASC', 'NULLS LAST')"
+            sorted_ |= {column: f"{ascending}[{k}]" for k, column in enumerate(columns, start=1)}
+        if not sorted_:
+            return part
+        told = "".join(f", {sorted_.get(v, v)} AS {v}" for v in part.variables)
+        return self._step(
+            "ascending", f"  SELECT scene_id{told}, t0, t1 FROM {part.name}", part.variables
+        )
 
     def _who(self, actor: Actor, column: str, *, may_be_null: bool) -> list[str]:
         """Whether the one in the column may be the actor; variables are not who is named `ego`."""
@@ -402,7 +455,8 @@ class _Work:
     def _cut(self, whole: _Relation, out: _Relation) -> _Relation:
         """What is left of intervals when others are cut out of them."""
         shared = [v for v in whole.variables if v in out.variables]
-        same = "".join(f" AND (b.{v} = o.{v} OR b.{v} IS NULL OR o.{v} IS NULL)" for v in shared)
+        # Somebody who is cut out may be anybody; of somebody, nothing is cut out for sure.
+        same = "".join(f" AND (b.{v} = o.{v} OR o.{v} IS NULL)" for v in shared)
         told = "".join(f", b.{v}" for v in whole.variables)
         base = self._step(
             "base", f"  SELECT *, row_number() OVER () AS rid FROM {whole.name}", whole.variables
@@ -485,16 +539,19 @@ class _Work:
 
     def _count(self, node: Count, side: Side, outside: frozenset[str]) -> _Relation:
         """At least so many; other comparisons were written as this one, or its denial."""
-        part = self._joined_up(self.relation(node.part, side, outside))
+        part = self.relation(node.part, side, outside)
         least = round(node.compare.number)
         whom = None if node.of is None else self.columns[node.of.name]
         group = [
             v for name, v in self.columns.items()
             if name in outside and v in part.variables and v != whom
         ]  # fmt: skip
+        inner = [v for v in part.variables if v not in group]
+        if whom is None:  # one and the same occurrence, told of two in both orders
+            part = self.in_one_order(part, node.part, inner)
+        part = self._joined_up(part)
         if node.at_once:
             return self._at_once(part, group, whom, least)
-        inner = [v for v in part.variables if v not in group]
         who = "b." + whom if whom else f"({', '.join(f'b.{v}' for v in [*inner, 't0', 't1'])})"
         enough = f"count(DISTINCT {who}) >= {least}"
         if side == "possibly" and inner:
@@ -518,20 +575,22 @@ class _Work:
     def _at_once(
         self, part: _Relation, group: list[str], whom: str | None, least: int
     ) -> _Relation:
-        """Begins count up, ends count down."""
+        """Begins count up, ends count down; somebody, it is not known who, may be any number."""
         if whom is not None:
             kept = [*group, whom]
             listed = ", ".join(["scene_id", *kept, "t0", "t1"])
             part = self._joined_up(self._step("each", f"  SELECT {listed} FROM {part.name}", kept))
         told = "".join(f"{v}, " for v in group)
+        open_ = " OR ".join(f"{v} IS NULL" for v in part.variables if v not in group)
+        many = f"CASE WHEN {open_} THEN {least} ELSE 1 END" if open_ else "1"
         by = ", ".join(["scene_id", *group])
         body = f"""  SELECT scene_id, {told}t AS t0, until AS t1 FROM (
     SELECT *, sum(change) OVER (PARTITION BY {by} ORDER BY t) AS number,
       lead(t) OVER (PARTITION BY {by} ORDER BY t) AS until
     FROM (
       SELECT scene_id, {told}t, sum(change) AS change FROM (
-        SELECT scene_id, {told}t0 AS t, 1 AS change FROM {part.name}
-        UNION ALL SELECT scene_id, {told}t1, -1 FROM {part.name})
+        SELECT scene_id, {told}t0 AS t, {many} AS change FROM {part.name}
+        UNION ALL SELECT scene_id, {told}t1, -{many} FROM {part.name})
       GROUP BY scene_id, {told}t))
   WHERE number >= {least} AND until IS NOT NULL"""
         return self._joined_up(self._step("at_once", body, group))

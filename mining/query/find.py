@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from mining.looked import Looked, looked
 from mining.predicates import tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
+from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
@@ -103,6 +104,10 @@ class FindReport:
         untagged: How many were not; what holds there without that, or may hold, is among the
             matches.
         matches: By scene and time.
+        unknown: In how many of those searched it may hold, and nowhere surely does; 0 if the
+            query takes what is unknown as true.
+        why_unknown: How many of these by reason; a scene may have several.
+        warnings: What is odd about the query, such as the name of a data set that no scene is of.
     """
 
     query: str
@@ -111,6 +116,9 @@ class FindReport:
     searched: int
     untagged: int
     matches: Sequence[Match]
+    unknown: int = 0
+    why_unknown: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def find(
@@ -145,6 +153,10 @@ def find(
     )
     rows = lake.sql(sql, by_index=False).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
+    doubt = Doubt(scenes=0, why={})
+    if not asked.unknown_as_true:
+        vectors = _vectors(lake, asked)
+        doubt = doubt_of(lake, asked, plan, vectors=vectors, seen=seen.condition)
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
@@ -152,6 +164,9 @@ def find(
         searched=len(seen.whole),
         untagged=len(seen.untagged),
         matches=matches,
+        unknown=doubt.scenes,
+        why_unknown=doubt.why,
+        warnings=unheard_of(lake, asked),
     )
 
 

@@ -168,10 +168,11 @@ class _Tree(Transformer[Token, Any]):
         return Not(parts[0], place=_place(meta))
 
     def never(self, meta: Any, parts: list[Node]) -> Node:
-        return Count(parts[0], Compare("=", 0.0), place=_place(meta))
+        return Count(parts[0], Compare("=", 0.0), said="never", place=_place(meta))
 
     def always(self, meta: Any, parts: list[Node]) -> Node:
-        return self.never(meta, [Not(parts[0], place=_place(meta))])
+        denied = Not(parts[0], place=_place(meta))
+        return Count(denied, Compare("=", 0.0), said="always", place=_place(meta))
 
     def sequence(self, meta: Any, parts: list[Any]) -> Node:
         first, said, second, *within = parts

@@ -298,6 +298,7 @@ class Count(Node):
         of: Whom to count; None: the times that it holds.
         at_once: Whether all must hold at one moment.
         within_s: Within how long all must begin [s]; None: anywhere in the scene.
+        said: ``never`` or ``always``, where it was written so; it is told as it was written.
     """
 
     part: Node
@@ -305,12 +306,17 @@ class Count(Node):
     of: Actor | None = None
     at_once: bool = False
     within_s: float | None = None
+    said: Literal["", "never", "always"] = field(default="", compare=False, repr=False)
 
     def children(self) -> tuple[Node, ...]:
         """The part that is counted."""
         return (self.part,)
 
     def __str__(self) -> str:
+        if self.said == "never":
+            return f"never {_within(self.part, (*_ATOMS, Not))}"
+        if self.said == "always" and isinstance(self.part, Not):
+            return f"always {_within(self.part.part, (*_ATOMS, Not))}"
         whom = "" if self.of is None else f"{self.of} where "
         told = f"count({whom}{self.part}) {self.compare}"
         if self.at_once:
@@ -406,7 +412,8 @@ def _flat(kind: type[And] | type[Or], node: Node) -> tuple[Node, ...]:
 
 def _within(node: Node, bare: tuple[type[Node], ...]) -> str:
     """The node, in brackets unless it is of a kind that binds tightly enough."""
-    return str(node) if isinstance(node, bare) else f"({node})"
+    kind = Not if isinstance(node, Count) and node.said else type(node)  # they bind alike
+    return str(node) if issubclass(kind, bare) else f"({node})"
 
 
 def _number(value: float) -> str:

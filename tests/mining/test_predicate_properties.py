@@ -12,7 +12,7 @@ from geometry.frames import SE2
 from mining.intervals import Interval
 from mining.predicates import PREDICATES, tag_scene
 from schemas.errors import UnknownName
-from schemas.labels import LightState, Truth, Weather
+from schemas.labels import AgentClass, LightState, Truth, Weather
 from schemas.records import RoadMap
 from schemas.scene import Scene, Signals
 from tests.mining import micro
@@ -111,11 +111,8 @@ def test_what_happens_later_is_told_later(case) -> None:  # type: ignore[no-unty
             assert one.value == pytest.approx(other.value, rel=1e-3, abs=1e-3)
 
 
-ONCE = {
-    "near", "very_near", "closing", "ttc_2d", "dce", "collision", "near_miss", "same_heading",
-    "opposite_heading", "perpendicular_heading", "same_side_of_road", "opposite_side_of_road",
-}  # fmt: skip
-"""Relations that are the same both ways; they are told from the lower row."""
+ONCE = {name for name, predicate in PREDICATES.items() if predicate.symmetric} - {"same_lane"}
+"""Relations that are the same both ways, told from the lower row; of `same_lane` who is behind."""
 
 
 def told(intervals: list[Interval]) -> list[tuple[object, ...]]:
@@ -144,6 +141,49 @@ def test_the_order_of_agents_does_not_matter_to_any_predicate(case) -> None:  # 
     order = [*range(first), *reversed(range(first, len(made.tracks.track_id)))]
     shuffled = replace(made, tracks=made.tracks.take(order))
     assert told(tag_scene(made, [case.name])) == told(tag_scene(shuffled, [case.name]))
+
+
+def trembling(seed: int) -> Scene:
+    """Drivers who weave between the lanes and walkers who cross before them, all badly measured."""
+    rng = np.random.default_rng(seed)
+
+    def weaves(x: float, y: float, speed: float) -> micro.Actor:
+        swing = 2.5 * np.sin(TIME * rng.uniform(0.3, 1.5) + rng.uniform(0, 6))
+        return along(speed * TIME, start=(x, y), side=swing + 0.08 * rng.standard_normal(STEPS))
+
+    drivers = [weaves(12.0 * k, 3.5 * (k % 2), 6.0 + rng.uniform(-1, 1)) for k in range(-2, 3)]
+    crossing = [
+        along(1.2 * TIME + 0.08 * rng.standard_normal(STEPS), start=(x, -6.0), yaw=np.pi / 2,
+              cls=AgentClass.PEDESTRIAN)
+        for x in (8.0, 25.0)
+    ]  # fmt: skip
+    return scene(still(0.0, 0.0), *drivers, *crossing, has_ego=bool(seed % 2))
+
+
+def assert_told_once(intervals: list[Interval]) -> None:
+    """No predicate begins twice at one step of the same actors."""
+    keys = Counter((i.name, i.actor, i.other, Truth(i.truth), i.begin_step) for i in intervals)
+    assert not [key for key, times in keys.items() if times > 1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_is_told_twice(case) -> None:  # type: ignore[no-untyped-def]
+    assert_told_once(tag_scene(case.make()))
+
+
+@pytest.mark.parametrize("off_lane", [(49, 53), (52, 56), (58, 62)])
+def test_who_drops_out_as_the_leader_for_a_moment_cuts_in_once(off_lane) -> None:  # type: ignore[no-untyped-def]
+    made = scene(cruise(10.0, x=-60.0), lane_changer(-3.5, y=3.5, x=-40.0))
+    on_lane = made.tracks.on_lane.copy()
+    on_lane[1, slice(*off_lane)] = False
+    made = replace(made, tracks=replace(made.tracks, on_lane=on_lane))
+    (cut_in,) = true(made, "cut_in")
+    assert (cut_in.actor, cut_in.other, cut_in.begin_step) == (1, 0, 31)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_told_twice_however_boxes_tremble(seed: int) -> None:
+    assert_told_once(tag_scene(trembling(seed)))
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.2, 0.4])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mining.query.classes import SYMMETRIC
+from mining.predicates import PREDICATES
 from mining.query.tree import (
     Actor,
     Call,
@@ -180,7 +180,9 @@ class _Meaning(Calls):
         assert told is not None
         other = None if told.other is None else self.resolve(told.other, subject)
         core = self.call(told, subject, other)
-        if noun.words == "they" and noun.who == "it" and other is None and told.means in SYMMETRIC:
+        means = PREDICATES.get(told.means)
+        mutual = means is not None and means.symmetric
+        if noun.words == "they" and noun.who == "it" and other is None and mutual:
             self.wrong(
                 noun.place, "`they` may be two of whom was spoken, or one and somebody else",
                 hint="Say who and with whom: `the car collides with the ego`.",

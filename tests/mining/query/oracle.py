@@ -7,9 +7,12 @@ that it is compared with, but the nodes of a query.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Sequence_
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
+from mining.predicates import PREDICATES
+from mining.query.alike import interchangeable
 from mining.query.check import bound, named
 from mining.query.tree import (
     EGO,
@@ -26,6 +29,8 @@ from mining.query.tree import (
 )
 
 Interval = tuple[int, int]
+SOMEBODY = (-1, -2, -3, -4)
+"""As many as any count asks for, of whom nothing is told."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,14 @@ class World:
     others: tuple[int, ...]
     told: tuple[Told, ...]
     roles: Mapping[str, int]
+    has_ego: bool = True
     facts: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def answers(world: World, node: Node, *, surely: bool) -> set[tuple[tuple[int, ...], int, int]]:
     """(who each bound variable is, in the order of their names; begin; end) of every match."""
     said = [a.name for n in node.walk() if isinstance(n, Call) for a in n.actors]
-    if EGO not in said:  # only then may a variable be the ego
+    if EGO not in said and world.has_ego:  # only then may a variable be the ego
         world = replace(world, others=(0, *world.others))
     names = sorted(bound(node))
     found = set()
@@ -64,12 +70,30 @@ def answers(world: World, node: Node, *, surely: bool) -> set[tuple[tuple[int, .
         first: dict[int, int] = {}
         for begin, end in intervals(world, node, who, surely=surely):
             first[begin] = min(end, first.get(begin, end))
-        found |= {(chosen, begin, end) for begin, end in first.items()}
+        told = in_one_order(node, names, chosen)
+        found |= {(told, begin, end) for begin, end in first.items()}
     return found
+
+
+def in_one_order(node: Node, names: Sequence_[str], chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """Those whom the expression does not tell apart by ascending number."""
+    who = dict(zip(names, chosen, strict=True))
+    for group in interchangeable(node, names):
+        who |= zip(group, sorted(who[name] for name in group), strict=True)
+    return tuple(who[name] for name in names)
 
 
 def intervals(world: World, node: Node, who: Mapping[str, int], *, surely: bool) -> list[Interval]:
     """When it holds, for the actors chosen; variables that are not chosen are anyone."""
+    made = worked_out(world, node, who, surely)
+    if not surely and isinstance(node, Sequence | Lasting | Count):
+        # Doubt may join two runs into one; what is sure is possible all the same.
+        made = sorted({*made, *worked_out(world, node, who, True)})
+    return made
+
+
+def worked_out(world: World, node: Node, who: Mapping[str, int], surely: bool) -> list[Interval]:
+    """As :func:`intervals`, by the expression's own meaning."""
     again = lambda part, now=surely: intervals(world, part, who, surely=now)  # noqa: E731
     match node:
         case Call():
@@ -127,12 +151,20 @@ def calls(world: World, node: Call, who: Mapping[str, int], step: int, surely: b
     """Whether a predicate holds at a step for the actors chosen."""
     names = [a.name for a in node.actors] + ["_"] * (world.roles[node.name] - len(node.actors))
     ids = [0 if name == EGO else who.get(name) for name in names]
+    if EGO in names and not world.has_ego:
+        return not surely
+    if PREDICATES[node.name].of_ego and world.has_ego and EGO not in names and not surely:
+        return True  # nobody looked for it among others than the ego
     for told in world.told:
         if told.name != node.name or not told.begin <= step < told.end:
             continue
         if told.surely:
-            theirs = (told.actor, told.other)
-            fits = all(i is None or i == t for i, t in zip(ids, theirs, strict=False))
+            ways = [(told.actor, told.other)]
+            if PREDICATES[told.name].symmetric:
+                ways.append((told.other, told.actor))
+            fits = any(
+                all(i is None or i == t for i, t in zip(ids, way, strict=False)) for way in ways
+            )
             compared = (
                 node.compare is None or told.value is None or compares(told.value, node.compare)
             )
@@ -178,13 +210,16 @@ def counted(world: World, node: Count, who: Mapping[str, int], surely: bool) -> 
     least = n + (op == ">")
     free = sorted(bound(node.part) - set(who))
     rest = others_than(world, node.part, who)
+    if not surely:  # of somebody, it is not known who, there may be any number
+        rest = [*rest, *SOMEBODY]
     rows: list[tuple[tuple[int, ...], Interval]] = []
     for chosen in permutations(rest, len(free)):
         env = {**who, **dict(zip(free, chosen, strict=True))}
         steps = {
             s for a, b in intervals(world, node.part, env, surely=surely) for s in range(a, b)
         }
-        whom = chosen if node.of is None else (env[node.of.name],)
+        told = in_one_order(node.part, free, chosen)
+        whom = told if node.of is None else (env[node.of.name],)
         rows += [(whom, run) for run in runs(steps)]
     key = (lambda row: row) if node.of is None else (lambda row: row[0])
     if node.at_once:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lake import Lake
@@ -95,6 +97,40 @@ def test_scenes_alone_are_told_what_a_lake_tells(lake, query):
 def test_all_are_counted_and_few_are_told(lake):
     report = find(lake, "braking(ego)", limit=2)
     assert (report.total, report.scenes, len(report.matches)) == (4, 4, 2)
+
+
+def test_what_cannot_be_judged_is_told_with_its_reasons(tmp_path):
+    made = [braking_log("driven"), replace(braking_log("filmed from above"), ego=None)]
+    lake = lake_of(tmp_path / "lake", made)
+    tag(lake)
+    calm = find(lake, "never hard_brake(ego)")
+    assert (calm.total, calm.searched, calm.unknown) == (0, 2, 1)
+    assert calm.why_unknown == {"there is no ego": 1}
+    assert find(lake, "hard_brake(a)").unknown == 0
+    open_ = find(lake, "never hard_brake(ego) unknown as true")
+    assert [(m.name, m.truth) for m in open_.matches] == [("filmed from above", "unknown")]
+    assert open_.unknown == 0
+    others = find(lake, "moving(a) and moving(ego) and not near(a, b)")
+    assert others.total == 0
+    assert others.why_unknown == {
+        "there is no ego": 1, "`near` is told of pairs with it alone where there is an ego": 1,
+    }  # fmt: skip
+    rain = find(lake, "moving(a) and weather is rain")
+    assert rain.why_unknown == {"nobody told `weather`": 2}
+    signal = find(lake, "red_light_running(ego)")
+    assert signal.unknown == 2
+    assert signal.why_unknown["`red_light_running`: signals were not recorded"] == 2
+
+
+def test_a_data_set_that_is_not_here_is_told(lake):
+    report = find(lake, "dataset is drown and moving(ego)")
+    assert report.total == 0
+    assert report.warnings == [
+        "No scene's `dataset` is `drown`. Did you mean `drawn`? In this lake it is one of: drawn."
+    ]
+    assert not find(lake, "dataset is drawn").warnings
+    (warning,) = find(lake, 'location in ("Munich", "Munich")').warnings
+    assert "None of this lake has one" in warning
 
 
 def test_what_nobody_looked_for_is_not_absent(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lake.sql import run_sql
+from mining.query.alike import interchangeable
 from mining.query.check import checked
 from mining.query.compile import STEP_NS, plan_of
 from mining.query.mistakes import BadExpression
@@ -24,9 +28,10 @@ from mining.query.tree import (
     Or,
     Query,
     Sequence,
+    predicate,
 )
 from schemas.tables import TABLES
-from tests.mining.query.oracle import Told, World, answers
+from tests.mining.query.oracle import Told, World, answers, intervals
 
 STEPS, OTHERS = 12, (1, 2, 3)
 ROLES = {"braking": 1, "stopped": 1, "following": 2, "near": 2, "cut_in": 2}
@@ -37,7 +42,7 @@ def tables(world: World) -> dict[str, pa.Table]:
     scene = {
         "scene_id": 5, "log_id": 9, "name": "drawn", "source": "log", "dataset": "drawn",
         "t0_ns": BEGAN, "t_anchor_ns": BEGAN, "t1_ns": BEGAN + (world.steps - 1) * STEP_NS,
-        "n_agents": len(world.others), "n_vru": 0, "n_lights": 0, "has_ego": True,
+        "n_agents": len(world.others), "n_vru": 0, "n_lights": 0, "has_ego": world.has_ego,
         "has_map": True, "road_type": "straight", "weather": world.facts.get("weather"),
         "split_group": "", "run_id": 0,
     }  # fmt: skip
@@ -56,7 +61,7 @@ def tables(world: World) -> dict[str, pa.Table]:
         events.append(row)
     tracks = [
         {"log_id": 9, "track_id": i, "cls": "pedestrian" if i == 3 else "vehicle"}
-        for i in (0, *world.others)
+        for i in (*([0] if world.has_ego else []), *world.others)
     ]
     rows = {"scenes": [scene], "events": events, "tracks": tracks}
     return {k: pa.Table.from_pylist(v, schema=TABLES[k].schema) for k, v in rows.items()}
@@ -80,13 +85,14 @@ actors = st.sampled_from(["ego", "a", "b", "_"])
 
 
 @st.composite
-def events(draw, *, doubts: bool):
+def events(draw, *, doubts: bool, there: tuple[int, ...]):
     name = draw(st.sampled_from(list(ROLES)))
     begin = draw(st.integers(0, STEPS - 1))
     end = draw(st.integers(begin + 1, STEPS))
     if doubts and draw(st.integers(0, 4)) == 0:
-        return Told(name, begin, end, draw(st.sampled_from([None, 0, 1])), surely=False)
-    who = draw(st.permutations((0, *OTHERS)))
+        whom = draw(st.sampled_from([None, *there[:2]]))
+        return Told(name, begin, end, whom, surely=False)
+    who = draw(st.permutations(there))
     value = draw(st.sampled_from([-3.0, -1.0, 2.0, None]))
     other = who[1] if ROLES[name] == 2 else None
     if name == "near":  # told once of two
@@ -105,17 +111,18 @@ def apart(told: list[Told]) -> tuple[Told, ...]:
     return tuple(kept)
 
 
-def worlds(*, doubts: bool):
-    return st.builds(
-        lambda told, weather: World(STEPS, OTHERS, apart(told), ROLES, {"weather": weather}),
-        st.lists(events(doubts=doubts), max_size=14),
-        st.sampled_from(["rain", "clear", None]),
-    )
+@st.composite
+def worlds(draw, *, doubts: bool):
+    has_ego = draw(st.sampled_from([True, True, False]))
+    there = (0, *OTHERS) if has_ego else OTHERS
+    told = draw(st.lists(events(doubts=doubts, there=there), max_size=14))
+    weather = draw(st.sampled_from(["rain", "clear", None]))
+    return World(STEPS, OTHERS, apart(told), ROLES, has_ego, {"weather": weather})
 
 
 @st.composite
 def calls(draw):
-    name = draw(st.sampled_from([n for n in ROLES if n != "near"]))
+    name = draw(st.sampled_from(list(ROLES)))
     who = draw(st.lists(actors, min_size=1, max_size=ROLES[name], unique=True))
     compare = draw(
         st.none() | st.tuples(st.sampled_from(["<=", ">"]), st.sampled_from([-2.0, 0.0]))
@@ -180,6 +187,14 @@ def test_what_surely_holds_amid_doubts(world, node):
     assert asked(world, query) == answers(world, query.node, surely=True)
 
 
+@given(worlds(doubts=True), nodes())
+def test_what_is_sure_is_possible(world, node):
+    query = sound(built(node))
+    sure = answers(world, query.node, surely=True)
+    scenes = run_sql(plan_of(replace(query, unknown_as_true=True)).sql, tables=tables(world))
+    assert scenes.num_rows or not sure
+
+
 @given(nodes())
 def test_what_is_printed_is_read_back(node):
     query = sound(built(node))
@@ -193,6 +208,79 @@ def sound(node) -> Query:
     except BadExpression:
         assume(False)
         raise
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "not moving(ego)",
+        "never hard_brake(ego)",
+        "always moving(ego)",
+        "count(stopped(ego)) = 0",
+        "count(vehicle v where near(v, ego)) <= 3",
+        "not count(vehicle v where near(v, ego)) >= 2 at once",
+        "not near(ego, _)",
+        "not (following(a, ego) and not braking(a))",
+        "braking(a) and not near(a, ego)",
+        "braking(a) and never hard_brake(ego)",
+    ],
+)
+def test_nothing_is_denied_of_an_ego_that_is_not_there(query):
+    """Whatever is said of it is unknown: no match, but one of what may be."""
+    told = (Told("braking", 2, 6, 1, value=-1.0), Told("braking", 4, 8, 2, value=-1.0))
+    alone = World(STEPS, OTHERS, told, ROLES, has_ego=False)
+    assert asked(alone, checked(parse(query))) == set()
+    assert asked(alone, checked(parse(f"{query} unknown as true")))
+    driven = World(STEPS, OTHERS, told, ROLES)
+    assert asked(driven, checked(parse(query))) or query.startswith("always")
+
+
+def test_what_is_told_of_the_ego_alone_is_not_denied_of_others():
+    told = (Told("moving", 0, STEPS, 1), Told("moving", 0, STEPS, 2), Told("near", 2, 5, 0, 1))
+    world = World(STEPS, OTHERS, told, {**ROLES, "moving": 1})
+    sure = lambda text: asked(world, checked(parse(text)))  # noqa: E731
+    assert sure("near(a, b)") == {((0, 1), 2, 5)}
+    assert not sure("never near(a, b)")
+    assert not sure("moving(a) and moving(b) and not near(a, b)")
+    assert sure("moving(a) and not near(a, ego)") == {
+        ((1,), 0, 2), ((1,), 5, STEPS), ((2,), 0, STEPS)
+    }  # fmt: skip
+    alone = World(STEPS, OTHERS, told[:2], {**ROLES, "moving": 1}, has_ego=False)
+    assert asked(alone, checked(parse("never near(a, b)"))) == {((), 0, STEPS)}
+
+
+def test_who_is_not_told_apart_is_told_once():
+    told = (Told("near", 2, 5, 1, 2), Told("braking", 0, STEPS, 1), Told("braking", 0, STEPS, 2))
+    world = World(STEPS, OTHERS, told, ROLES, has_ego=False)
+    sure = lambda text: asked(world, checked(parse(text)))  # noqa: E731
+    assert sure("near(a, b)") == sure("near(b, a)") == {((1, 2), 2, 5)}
+    assert sure("braking(a) and near(b, a) and braking(b)") == {((1, 2), 2, 5)}
+    assert sure("near(a, b) and braking(a)") == {((1, 2), 2, 5), ((2, 1), 2, 5)}
+    assert sure("near(vehicle a, b)") == {((1, 2), 2, 5), ((2, 1), 2, 5)}
+    assert not sure("count(near(a, b)) >= 2")
+    assert not sure("count(near(a, b)) >= 2 at once")
+    assert sure("count(a where near(a, b)) >= 2")
+
+
+def turned(drawn):
+    """A drawn query with `a` and `b` in each other's place."""
+    if isinstance(drawn, tuple):
+        return tuple(map(turned, drawn))
+    return {"a": "b", "b": "a"}.get(drawn, drawn) if isinstance(drawn, str) else drawn
+
+
+@given(worlds(doubts=True), nodes())
+def test_those_who_may_change_places_change_nothing(world, drawn):
+    both = And(predicate("near", "a", "b"), built(drawn), built(turned(drawn)))
+    node = sound(both).node
+    assert interchangeable(node, ["a", "b"]) == [("a", "b")]
+    for one, other in combinations(OTHERS, 2):
+        for surely in (True, False):
+            here, there = (
+                set(intervals(world, node, {"a": i, "b": j}, surely=surely))
+                for i, j in ((one, other), (other, one))
+            )
+            assert here == there
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])

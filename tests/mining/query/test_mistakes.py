@@ -114,11 +114,32 @@ def test_a_book_is_no_query():
         'similar to "world-000059@0.0s" and rarity > 0.95 and dataset is "argoverse2_sensor"',
         "braking(ego) <= -0.3 g  # a third of what tyres hold",
         "high_speed(ego) > 50 km/h and weather in (rain, snow)",
+        "always moving(ego)",
+        "always not stopped(ego) and never (braking(a) then stopped(a))",
+        "never always moving(ego)",
+        "(never hard_brake(ego)) for at least 2 s",
+        "never (hard_brake(ego) for at least 2 s)",
+        "not never (braking(ego) and stopping(ego)) or count(stopped(ego)) = 0",
     ],
 )
 def test_what_is_right_is_not_refused_and_reads_back(text):
     query = checked(parse(text))
     assert checked(parse(str(query))).node == query.node
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "always moving(ego)",
+        "always not stopped(ego)",
+        "never hard_brake(ego)",
+        "never (hard_brake(ego) for at least 2 s)",
+        "count(hard_brake(ego)) = 0",
+        "not never (braking(a) then stopped(a))",
+    ],
+)
+def test_what_is_written_is_told_as_written(text):
+    assert str(checked(parse(text))) == text
 
 
 def test_units_become_those_of_the_predicate():

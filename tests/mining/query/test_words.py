@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mining.predicates import PREDICATES
 from mining.predicates.predicate import Predicate
 from mining.query.check import checked
-from mining.query.classes import CLASSES, ONLY_OF
+from mining.query.classes import CLASSES
 from mining.query.facts import FACTS
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
@@ -348,7 +348,7 @@ def sentence_of(phrase) -> str:
 
 
 def who_can_be(name: str, role: int) -> list[str]:
-    only = ONLY_OF.get(name, ())
+    only = PREDICATES[name].only if name in PREDICATES else ()
     allowed = only[role] if role < len(only) else None
     return [word for word, meant in CLASSES.items() if allowed is None or meant & allowed]
 

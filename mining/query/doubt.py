@@ -1,0 +1,123 @@
+"""Why a lake gives no answer: scenes of which it cannot be known, and names that no scene has."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lake import Lake
+from lake.literals import literal
+from mining.predicates import PREDICATES
+from mining.query.compile import Plan, plan_of
+from mining.query.facts import FACTS
+from mining.query.tree import EGO, Call, Fact, Query
+
+MOST_REASONS = 5
+"""Reasons of predicates that are told, those of most scenes first."""
+MOST_NAMES = 20
+"""Names that are listed instead of one that nobody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Scenes in which a query may hold, and nowhere surely does.
+
+    Attributes:
+        scenes: How many there are.
+        why: How many of them by reason; a scene may have several.
+    """
+
+    scenes: int
+    why: Mapping[str, int]
+
+
+def doubt_of(
+    lake: Lake, query: Query, sure: Plan, *, vectors: Mapping[str, tuple[int, str]], seen: str
+) -> Doubt:
+    """In how many scenes a query cannot be judged, and why.
+
+    Args:
+        lake: Which lake.
+        query: A checked query that asks for what is sure.
+        sure: Its statement.
+        vectors: See :func:`mining.query.compile.plan_of`.
+        seen: Condition on the scenes that were looked through for it.
+    """
+    possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
+    reasons = _reasons(query)
+    told = "".join(
+        f"\nUNION ALL SELECT {literal(why)}, count(*) FROM open_ JOIN scenes s USING (scene_id)"
+        f" JOIN logs l USING (log_id) WHERE {where}"
+        for why, where in reasons.items()
+    )
+    names = dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call))
+    if names:
+        told += f"""
+UNION ALL SELECT * FROM (
+  SELECT '`' || name || '`: ' || json_extract_string(evidence, '$.reason') AS why,
+    count(DISTINCT scene_id) AS n
+  FROM events WHERE name IN ({", ".join(map(literal, names))}) AND source = 'rule'
+    AND truth = 'unknown' AND scene_id IN (SELECT scene_id FROM open_)
+  GROUP BY why HAVING why IS NOT NULL ORDER BY n DESC, why LIMIT {MOST_REASONS})"""
+    rows = lake.sql(
+        f"""WITH open_ AS MATERIALIZED (
+  SELECT DISTINCT scene_id FROM ({possible.sql}) WHERE {seen}
+  EXCEPT SELECT DISTINCT scene_id FROM ({sure.sql})
+)
+SELECT '' AS why, count(*) AS n FROM open_{told}""",
+        by_index=False,
+    ).to_pylist()
+    counted = {row["why"]: int(row["n"]) for row in rows}
+    scenes = counted.pop("")
+    return Doubt(
+        scenes=scenes,
+        why={why: n for why, n in sorted(counted.items(), key=lambda it: -it[1]) if n},
+    )
+
+
+def _reasons(query: Query) -> dict[str, str]:
+    """Why no predicate could tell, and the scenes of which that is so: SQL on ``s`` and ``l``."""
+    found: dict[str, str] = {}
+    for node in query.node.walk():
+        if isinstance(node, Call):
+            if any(actor.name == EGO for actor in node.actors):
+                found["there is no ego"] = "s.has_ego IS NOT TRUE"
+            elif PREDICATES[node.name].of_ego:
+                told_of = "the ego" if len(PREDICATES[node.name].roles) == 1 else "pairs with it"
+                found[f"`{node.name}` is told of {told_of} alone where there is an ego"] = (
+                    "s.has_ego"
+                )
+        elif isinstance(node, Fact) and "c." not in FACTS[node.name].sql:
+            sql = FACTS[node.name].sql
+            none = f"{sql} IS NULL" if node.compare else f"nullif({sql}, 'unknown') IS NULL"
+            found[f"nobody told `{node.name}`"] = none
+    return found
+
+
+def unheard_of(lake: Lake, query: Query) -> list[str]:
+    """A sentence for each free word of a fact that no scene of a lake has: a slip, most likely."""
+    told = []
+    for node in query.node.walk():
+        if not isinstance(node, Fact) or not node.words or FACTS[node.name].words is not None:
+            continue
+        here = sorted(
+            row["word"]
+            for row in lake.sql(
+                f"SELECT DISTINCT {FACTS[node.name].sql} AS word"
+                " FROM scenes s JOIN logs l USING (log_id)",
+                by_index=False,
+            ).to_pylist()
+            if row["word"] is not None
+        )
+        for word in node.words:
+            if word in here:
+                continue
+            near = difflib.get_close_matches(word, here, n=1)
+            guess = f" Did you mean `{near[0]}`?" if near else ""
+            some = ", ".join(here[:MOST_NAMES]) + (", …" if len(here) > MOST_NAMES else "")
+            told.append(
+                f"No scene's `{node.name}` is `{word}`.{guess} "
+                + (f"In this lake it is one of: {some}." if here else "None of this lake has one.")
+            )
+    return list(dict.fromkeys(told))
