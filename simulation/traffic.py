@@ -20,10 +20,13 @@ from jaxtyping import Float, Int
 
 from geometry.angles import wrap
 from geometry.arrays import Array
-from schemas.labels import AgentClass, LightState
+from schemas.labels import AgentClass
+from simulation import traffic_kernels as kernels
 from simulation import walkers as feet
 from simulation.idm import BRAKE_MAX, GAP_FLOOR_M, Idm, free, interaction
 from simulation.roads import Network
+from simulation.traffic_kernels import FAR, Fleet, Roads
+from simulation.traffic_kernels import YELLOW_BRAKING as YELLOW_BRAKING
 from simulation.walkers import Walker
 from simulation.ways import Ways, ways_of
 
@@ -31,12 +34,6 @@ DT = 0.1  # [s]
 CAPACITY = 320
 JERK_UP = 5.0  # [m/s³]
 JERK_DOWN = 25.0  # [m/s³]
-LANE_CHANGE_EVERY = 8  # steps between a driver's thoughts of changing lanes
-SAFE_BRAKING = 2.5  # [m/s²] at most asked of the follower in the new lane
-THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
-YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes on
-SIGHT_M = 90.0  # how far from a junction its conflicts are watched
-FAR = 1e6
 COOLNESS = 0.95
 
 
@@ -165,6 +162,8 @@ class Traffic:
         ]
         self._next_entry = rng.exponential(2.0, len(self._entry_ways))
         self._bend = np.abs(self.ways.curvature).max(axis=1)
+        self._fleet = Fleet(*(getattr(self, name) for name in Fleet._fields))
+        self._roads = self._tables()
 
     s: Array
     d: Array
@@ -188,6 +187,31 @@ class Traffic:
     waited: Array
     forced: Array
     top: Array
+
+    def _tables(self) -> Roads:
+        """The ways and lanes as the compiled loops take them."""
+        lanes, ways = self.network.lanes, self.ways
+        open_ways = [[w for w in through if not ways.dead_end[w]] for through in self._through]
+        member = np.zeros((len(ways.lanes), len(lanes)), dtype=bool)
+        for way, own in enumerate(ways.lanes):
+            member[way, list(own)] = True
+        through = np.full((len(lanes), max(map(len, open_ways), default=0)), -1)
+        for lane, some in enumerate(open_ways):
+            through[lane, : len(some)] = some
+        own_tables = {
+            "left": self.left, "right": self.right, "lane_length": self.lane_length,
+            "through": through, "options": np.array([len(some) for some in open_ways]),
+            "member": member,
+            "first": np.cumsum([0, *(len(lane.curve.s) for lane in lanes)]),
+            "point_s": np.concatenate([lane.curve.s for lane in lanes]),
+            "point_u": np.concatenate([lane.u for lane in lanes]),
+        }  # fmt: skip
+        of_ways: dict[str, Array] = {
+            name: getattr(ways, name)
+            for name in Roads._fields
+            if name not in own_tables and name != "circulating"
+        }
+        return Roads(circulating=ways.circulating, **of_ways, **own_tables)
 
     # -- who is there ---------------------------------------------------------------------------
 
@@ -387,17 +411,7 @@ class Traffic:
 
     def _lateral(self, rows: Array) -> tuple[Array, Array]:
         """Offset d [m] and its slope dd/ds: a quintic in the distance covered."""
-        busy = self.s_len[rows] > 0
-        x = np.where(
-            busy, (self.s[rows] - self.s_from[rows]) / np.where(busy, self.s_len[rows], 1.0), 1.0
-        )
-        x = np.clip(x, 0.0, 1.0)
-        move = self.d_to[rows] - self.d_from[rows]
-        d = self.d_from[rows] + move * x**3 * (10.0 - 15.0 * x + 6.0 * x * x)
-        slope = np.where(
-            busy, move * 30.0 * (x * (1.0 - x)) ** 2 / np.where(busy, self.s_len[rows], 1.0), 0.0
-        )
-        return d, slope
+        return kernels.lateral(self._fleet, rows)
 
     def shift(self, i: int, d_to: float, distance: float) -> None:
         """Begin a lateral move of a vehicle to an offset, over a distance [m]."""
@@ -414,9 +428,7 @@ class Traffic:
 
     def lane_of(self, rows: Array) -> tuple[Array, Array]:
         """Lane and distance along it [m], in the lane's own direction."""
-        way = self.way[rows]
-        lane = self.ways.lane[way, self.ways.cell(self.s[rows])]
-        return lane, (self.s[rows] - self.ways.offset[way, lane]) * self.ways.sign[way, lane]
+        return kernels.lanes_at(self._fleet, self._roads, rows)
 
     def abreast(self, i: int, way: int) -> tuple[float, float]:
         """Station beside vehicle ``i`` on another way, and ``i``'s present offset from it.
@@ -456,74 +468,7 @@ class Traffic:
         way = self.way[rows] if way is None else way
         s = self.s[rows] if s is None else s
         others = np.flatnonzero(self.alive) if others is None else others
-        lane, along = self.lane_of(others)
-        slot = others
-        beside = self._beside(others, lane)
-        changing = beside >= 0
-        if changing.any():
-            share = along[changing] / self.lane_length[lane[changing]]
-            lane = np.concatenate([lane, beside[changing]])
-            along = np.concatenate([along, share * self.lane_length[beside[changing]]])
-            slot = np.concatenate([others, others[changing]])
-        gap, speed = self._gaps(way, s, self.length[rows], lane, along, slot, rows)
-        best = gap.argmin(axis=1)
-        pick = np.arange(len(rows))
-        found, found_speed, found_slot = gap[pick, best], speed[pick, best], slot[best]
-        if own:
-            # Half way out of a lane, its leader still counts.
-            leaving = np.flatnonzero((self.old_way[rows] >= 0) & (np.abs(self.d[rows]) > 1.0))
-            if len(leaving):
-                who = rows[leaving]
-                more, more_speed = self._gaps(
-                    self.old_way[who],
-                    self.s[who] + self.old_shift[who],
-                    self.length[who],
-                    lane,
-                    along,
-                    slot,
-                    who,
-                )
-                near = more.argmin(axis=1)
-                pick = np.arange(len(who))
-                closer = more[pick, near] < found[leaving]
-                found[leaving] = np.where(closer, more[pick, near], found[leaving])
-                found_speed[leaving] = np.where(
-                    closer, more_speed[pick, near], found_speed[leaving]
-                )
-                found_slot[leaving] = np.where(closer, slot[near], found_slot[leaving])
-        return found, found_speed, found_slot
-
-    def _beside(self, rows: Array, lane: Array) -> Array:
-        """The second lane that a vehicle covers in part, −1 for none."""
-        reach = np.abs(self.d[rows]) + self.width[rows] / 2
-        over = reach > 1.9
-        return np.where(
-            over & (self.d[rows] > 0), self.left[lane], np.where(over, self.right[lane], -1)
-        )
-
-    def _gaps(
-        self,
-        way: Array,
-        s: Array,
-        length: Array,
-        lane: Array,
-        along: Array,
-        slot: Array,
-        rows: Array,
-    ) -> tuple[Array, Array]:
-        table = (way[:, None], lane[None, :])
-        station = self.ways.offset[table] + self.ways.sign[table] * along[None]
-        here = (along[None] >= self.ways.lowest[table]) & (along[None] <= self.ways.highest[table])
-        ahead = station - s[:, None]
-        gap = ahead - (length[:, None] + self.length[slot][None]) / 2.0
-        other = slot[None] != rows[:, None]
-        with np.errstate(invalid="ignore"):
-            counts = here & other & ((ahead > 0) | ((ahead == 0) & (slot[None] > rows[:, None])))
-        gap = np.where(counts, gap, FAR)
-        direction = (
-            self.ways.sign[table] * np.where(self.ways.against[self.way[slot]], -1.0, 1.0)[None]
-        )
-        return gap, self.v[slot][None] * direction
+        return kernels.leaders(self._fleet, self._roads, rows, way, s, others, own)
 
     # -- junctions and crosswalks ---------------------------------------------------------------
 
@@ -544,152 +489,30 @@ class Traffic:
         return np.minimum(stop, np.maximum(end, GAP_FLOOR_M))
 
     def _junction_gaps(self, rows: Array) -> Array:
-        gap = np.full(len(rows), FAR)
-        ways = self.ways
-        if len(ways.rank) == 0:
-            return gap
-        movement = ways.movement[self.way[rows]]
-        with np.errstate(invalid="ignore"):
-            x = np.where(movement >= 0, self.s[rows] - ways.enter[self.way[rows]], -FAR)
-        half = self.length[rows] / 2
-        near = np.flatnonzero(
-            (movement >= 0) & (x + half > -SIGHT_M) & (x - half < ways.movement_length[movement])
-        )
-        self.committed[rows[(movement < 0) | (x - half >= ways.movement_length[movement])]] = False
-        if len(near) == 0:
-            return gap
-        who, m, x, half = rows[near], movement[near], x[near], half[near]
-        v = self.v[who]
-        line = -x - half
-        inside = line < 0.0
-        lights = self.light()
-        state = (
-            np.where(ways.group[m] >= 0, lights[np.maximum(ways.group[m], 0)], LightState.GREEN)
-            if len(lights)
-            else np.full(len(m), int(LightState.GREEN))
-        )
-        needed = v**2 / (2.0 * np.maximum(line, 0.1))
-        committed = self.committed[who] | inside | (self.reckless[who] & (line < 60.0))
-        held = ~committed & (
-            (state == LightState.RED) | ((state == LightState.YELLOW) & (needed < YELLOW_BRAKING))
-        )
-        committed |= (state == LightState.YELLOW) & ~held & (line < 40.0)
-        at_line = (v < 0.3) & (line < 3.0)
-        self.waited[who] = np.where(
-            at_line, self.waited[who] + DT, np.where(inside, 0.0, self.waited[who])
-        )
-        unstopped = ways.stop[m] & ~committed & (self.waited[who] < 0.6)
-        conflict = self._conflicts(who, m, x, half, v, committed, held)
-        blocked = ~committed & (held | unstopped | conflict | self._exit_full(who, m, x))
-        going = ~blocked & (line < v**2 / (2.0 * YELLOW_BRAKING) + 0.15 * v + 1.0)
-        self.committed[who] = committed | going
-        stop = np.where(blocked, np.maximum(line, 0.0) + self.gap[who] - 0.6, FAR)
-        guard = self._occupied(who, m, x, half, committed | going)
-        gap[near] = np.minimum(stop, guard)
-        return gap
-
-    def _conflicts(
-        self, who: Array, m: Array, x: Array, half: Array, v: Array, committed: Array, held: Array
-    ) -> Array:
-        """Whether entering now would come too close to someone with the right of way."""
-        ways = self.ways
-        ask = np.flatnonzero(~committed & ~held & (-x - half < 45.0))
-        if len(ask) == 0:
-            return np.zeros(len(who), dtype=bool)
-        zone = ways.zone[m[ask][:, None], m[None, :]]
-        exists = ~np.isnan(zone[..., 0]) & (ask[:, None] != np.arange(len(who))[None])
-        if not exists.any():
-            return np.zeros(len(who), dtype=bool)
-        zone = np.nan_to_num(zone)
-        first = ways.yields[m[ask][:, None], m[None, :]]
-        passed = x[None] - half[None] >= zone[..., 3]
-        coming = first & ~held[None] & (not ways.circulating)
-        relevant = exists & ~passed & (committed[None] | coming)
-        power, cap = self.power[who], ways.movement_speed[m] * self.eagerness[who]
-        in_i = _time_to(
-            zone[..., 0] - (x + half)[ask][:, None],
-            v[ask][:, None],
-            power[ask][:, None],
-            cap[ask][:, None],
-        )
-        out_i = _time_to(
-            zone[..., 1] - (x - half)[ask][:, None],
-            v[ask][:, None],
-            power[ask][:, None],
-            cap[ask][:, None],
-        )
-        top = np.maximum(cap, v)[None]
-        in_j = _time_to(zone[..., 2] - (x + half)[None], v[None], power[None], top)
-        out_j = _time_to(
-            zone[..., 3] - (x - half)[None],
-            v[None],
-            power[None],
-            np.minimum(cap, np.maximum(v, 3.0))[None],
-        )
-        stuck = committed & (v < 1.0) & (self.a[who] <= 0.1)
-        out_j = np.where(stuck[None] & (in_j < 0.5), np.inf, out_j)
-        margin = self.margin[who][ask][:, None] * (0.4 if ways.circulating else 1.0)
-        clash = relevant & (in_i < out_j + margin) & (in_j < out_i + margin)
-        answer = np.zeros(len(who), dtype=bool)
-        answer[ask] = clash.any(axis=1)
-        return answer
-
-    def _exit_full(self, who: Array, m: Array, x: Array) -> Array:
-        """Whether the leader stands so that there is no room behind the junction."""
-        gap, speed, leader = self.leaders(who)
-        room = x + self.length[who] / 2 + gap - self.ways.movement_length[m]
-        slow = (speed < 2.0) & (self.a[leader] < 0.3)
-        return slow & (room < self.length[who] + 3.0) & (not self.ways.circulating)
-
-    def _occupied(self, who: Array, m: Array, x: Array, half: Array, on: Array) -> Array:
-        """Distance to the nearest zone ahead that somebody physically stands in [m]."""
-        zone = self.ways.zone[m[:, None], m[None, :]]
-        exists = ~np.isnan(zone[..., 0]) & ~self.ways.merges[m[:, None], m[None, :]]
-        zone = np.nan_to_num(zone)
-        there = (x + half > zone[..., 2] - 0.3) & (x - half < zone[..., 3])
-        before = zone[..., 0] - (x + half)[:, None]
-        counts = exists & there & (before > 0.0) & on[:, None]
-        gap = np.where(counts, before + self.gap[who][:, None] - 1.0, FAR)
-        return np.maximum(gap.min(axis=1), GAP_FLOOR_M)
+        if len(self.ways.rank) == 0:
+            return np.full(len(rows), FAR)
+        everyone = np.flatnonzero(self.alive)
+        return kernels.junction_gaps(self._fleet, self._roads, rows, everyone, self.light(), DT)
 
     def _crosswalk_gaps(self, rows: Array) -> Array:
         """Distance to a crosswalk with somebody on or about to be on our lane [m]."""
-        gap = np.full(len(rows), FAR)
-        for walker in self.walkers:
-            if walker.crossing < 0:
-                continue
-            k = walker.crossing
-            span = self.ways.crossing[self.way[rows], k]
-            before = span[:, 0] - self.s[rows] - self.length[rows] / 2
-            _, begin, end, forward = next(c for c in walker.crossings if c[0] == k)
-            across = walker.s - begin if forward else end - walker.s
-            to_lane = (span[:, 2] - across) * (1.0 if forward else -1.0)
-            with np.errstate(invalid="ignore"):
-                in_way = (to_lane > -1.9) & (to_lane < 2.2 + 2.2 * max(walker.speed, 0.6))
-                can = before > self.v[rows] ** 2 / (2.0 * 6.0)
-                counts = in_way & (before > 0.0) & (can | (before > 6.0))
-                if walker.waiting:  # the polite let them go first, if they can do so gently
-                    gently = before > self.v[rows] ** 2 / 4.0 + 1.0
-                    polite = self.politeness[rows] > 0.22
-                    counts = ~np.isnan(before) & (before > 0.0) & (before < 35.0) & gently & polite
-            gap = np.where(counts, np.minimum(gap, before + self.gap[rows] - 1.2), gap)
-        return np.maximum(gap, GAP_FLOOR_M)
+        on = [walker for walker in self.walkers if walker.crossing >= 0]
+        if not on:
+            return np.full(len(rows), FAR)
+        across, sign = np.empty(len(on)), np.empty(len(on))
+        for n, walker in enumerate(on):
+            _, begin, end, forward = next(c for c in walker.crossings if c[0] == walker.crossing)
+            across[n] = walker.s - begin if forward else end - walker.s
+            sign[n] = 1.0 if forward else -1.0
+        return kernels.crosswalk_gaps(
+            self._fleet, self._roads, rows, np.array([w.crossing for w in on]), across, sign,
+            np.array([w.speed for w in on]), np.array([w.waiting for w in on]),
+        )  # fmt: skip
 
     def _may_cross(self, k: int, walker: Walker, duration: float) -> bool:
         """Whether every vehicle lets the walker cross: it can stop, or comes late enough."""
-        rows = np.flatnonzero(self.alive)
-        span = self.ways.crossing[self.way[rows], k]
-        with np.errstate(invalid="ignore"):
-            before = span[:, 0] - self.s[rows] - self.length[rows] / 2
-            cleared = self.s[rows] - self.length[rows] / 2 > span[:, 1]
-            comes = ~np.isnan(span[:, 0]) & ~cleared & (before < 90.0)
-        if not comes.any():
-            return True
-        before, v = before[comes], self.v[rows[comes]]
-        on_it = before < 0.3
-        late = before / np.maximum(v, 0.1) > duration + walker.patience
-        stops = before > v**2 / (2.0 * 2.2) + 0.6 * v + 2.0
-        return bool((~on_it & (late | stops)).all())
+        everyone = np.flatnonzero(self.alive)
+        return kernels.may_cross(self._fleet, self._roads, everyone, k, duration, walker.patience)
 
     def _hazard_gaps(self, rows: Array) -> Array:
         """Distance to things and people off the ways that stand or come into ours [m]."""
@@ -714,94 +537,27 @@ class Traffic:
     def locate(self, at: Float[Array, 2]) -> tuple[Array, Array, Array]:
         """Nearest station [m], offset to the left [m] and heading [rad] of a point on every way."""
         ways = self.ways
-        dx, dy = at[0] - ways.x, at[1] - ways.y
-        best = (dx * dx + dy * dy).argmin(axis=1)
-        pick = np.arange(len(best))
-        yaw = ways.yaw[pick, best]
-        dx, dy = dx[pick, best], dy[pick, best]
-        d = -np.sin(yaw) * dx + np.cos(yaw) * dy
-        return best * 0.5 + np.cos(yaw) * dx + np.sin(yaw) * dy, d, yaw
+        return kernels.located(ways.x, ways.y, ways.yaw, float(at[0]), float(at[1]))
 
     # -- lane changes ---------------------------------------------------------------------------
 
     def _consider_lane_changes(self, rows: Array, free_a: Array, push: Array) -> None:
-        turn = (self.uid[rows] + self.steps // 2) % (LANE_CHANGE_EVERY // 2) == 0
-        way = self.way[rows]
-        to_junction = self.ways.enter[way] - self.s[rows]
-        settled = (self.s_len[rows] == 0.0) & (self.v[rows] > 3.0) & ~self.keeps_lane[rows]
-        free_of_junction = (to_junction > 45.0) & (self.s[rows] < self.ways.length[way] - 40.0)
-        past = self.s[rows] > self.ways.leave[way] + 15.0
-        can = (
-            turn
-            & settled
-            & (free_of_junction | past)
-            & ~self.ways.bike[way]
-            & ~self.ways.against[way]
-        )
-        for row in np.flatnonzero(can):
-            i = int(rows[row])
-            lane = int(self.lane_of(rows[row : row + 1])[0][0])
-            must = bool(self.ways.dead_end[self.way[i]]) and self.left[lane] >= 0
-            best, choice = (-np.inf, -1)
-            for side, lane_to in ((1, self.left[lane]), (-1, self.right[lane])):
-                if lane_to < 0 or (must and side < 0):
-                    continue
-                options = [w for w in self._through[int(lane_to)] if not self.ways.dead_end[w]]
-                if not options:
-                    continue
-                to = options[int(self.uid[i]) % len(options)]
-                gain = self.gain(i, to, float(free_a[row] - push[row]), must=must)
-                if must:
-                    gain += 3.0
-                gain += 0.1 if side < 0 else 0.0
-                if gain > best:
-                    best, choice = gain, to
-            if choice >= 0 and best > THRESHOLD:
-                self.change_lane(i, choice, max(float(self.v[i]) * 3.8, 20.0))
-
-    def gain(self, i: int, way: int, now: float, *, must: bool = False) -> float:
-        """MOBIL's incentive for a change, −∞ if it is not safe [m/s²]."""
-        station, _ = self.abreast(i, way)
-        me = np.array([i])
-        others = np.flatnonzero(self.alive)
-        others = others[others != i]
-        gap, speed, _ = self.leaders(me, way=np.array([way]), s=np.array([station]), others=others)
-        driver = self._driver(me)
-        wanted = self.ways.allowed[way, self.ways.cell(np.array([station]))] * self.eagerness[i]
-        wanted = np.minimum(wanted, self.top[i])
-        mine = free(self.v[me], wanted, driver) - interaction(self.v[me], gap, speed, driver)
-        lane, along = self.lane_of(others)
-        covered = self._beside(others, lane)
-        position = self.ways.offset[way, lane] + self.ways.sign[way, lane] * along
-        second = np.where(
-            covered >= 0, self.ways.offset[way, np.maximum(covered, 0)] + along, np.nan
-        )
-        position = np.where(np.isnan(position), second, position)
-        with np.errstate(invalid="ignore"):
-            behind = np.flatnonzero(position <= station)
-        loss, rear = 0.0, FAR
-        if len(behind):
-            j = int(others[behind[np.argmax(position[behind])]])
-            rear = (
-                station - float(np.max(position[behind])) - (self.length[i] + self.length[j]) / 2
+        """MOBIL, a quarter of the drivers at a time; who has changed is seen by who thinks next."""
+        place = 0
+        while place < len(rows):
+            place, way = kernels.next_change(
+                self._fleet, self._roads, rows, self.steps, free_a, push, place
             )
-            follower = self._driver(np.array([j]))
-            after = float(interaction(self.v[[j]], np.array([rear]), self.v[me], follower)[0])
-            loss = after
-            limit = SAFE_BRAKING * (1.5 if must else 1.0)
-            if after - self.power[j] > limit:
-                return -np.inf
-        if (
-            float(mine[0]) < -2.0
-            or rear < 2.0 + 0.15 * self.v[i]
-            or float(gap[0]) < 2.0 + 0.2 * self.v[i]
-        ):
-            return -np.inf
-        return float(mine[0]) - now - float(self.politeness[i]) * loss
+            if way >= 0:
+                i = int(rows[place])
+                self.change_lane(i, int(way), max(float(self.v[i]) * 3.8, 20.0))
+                place += 1
 
     # -- coming, going, walking -----------------------------------------------------------------
 
     def _enter_new(self, rows: Array) -> None:
+        if self._next_entry.min(initial=np.inf) > self.t:
+            return
         for index, options in enumerate(self._entry_ways):
             if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
                 continue
@@ -875,12 +631,3 @@ class Traffic:
         for thing in [*self.obstacles, *self.parked]:
             out[thing.uid] = (thing.cls, thing.size)
         return out
-
-
-def _time_to(distance: Array, v: Array, a: Array, cap: Array) -> Array:
-    """Time to cover a distance, accelerating with ``a`` up to ``cap`` (not slowing down) [s]."""
-    distance = np.maximum(distance, 0.0)
-    cap = np.maximum(cap, np.maximum(v, 0.5))
-    run = (cap**2 - v**2) / (2.0 * a)
-    speeding = (np.sqrt(v**2 + 2.0 * a * distance) - v) / a
-    return np.where(distance <= run, speeding, (cap - v) / a + (distance - run) / cap)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from geometry.arrays import Array
 from geometry.boxes import overlap
 from schemas.labels import AgentClass, Daylight, Weather
+from simulation.kernels import compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +70,25 @@ class Motion:
         """Pairs of agents whose boxes ever overlap."""
         boxes = self.boxes
         reach = np.hypot(self.size[:, 0], self.size[:, 1]) / 2.0
-        pairs: set[tuple[int, int]] = set()
-        for step in range(boxes.shape[1]):
-            here = np.flatnonzero(self.present[:, step])
-            now = boxes[here, step]
-            offset = now[:, None, :2] - now[None, :, :2]
-            limit = (reach[here][:, None] + reach[here][None]) ** 2
-            first, second = np.nonzero(np.triu((offset**2).sum(axis=-1) < limit, 1))
-            if len(first):
-                hit = overlap(now[first], now[second])
-                pairs |= {
-                    (int(here[i]), int(here[j]))
-                    for i, j in zip(first[hit], second[hit], strict=True)
-                }
-        return sorted(pairs)
+        first, second, step = _close_pairs(self.xy, self.present, reach)
+        hit = overlap(boxes[first, step], boxes[second, step])
+        return sorted(set(zip(first[hit].tolist(), second[hit].tolist(), strict=True)))
+
+
+@compiled
+def _close_pairs(xy: Array, present: Array, reach: Array) -> tuple[Array, Array, Array]:
+    """First, second and step of all who come so close that their boxes might overlap."""
+    first, second, when = [0], [0], [0]
+    for i in range(len(xy)):
+        for j in range(i + 1, len(xy)):
+            limit = (reach[i] + reach[j]) ** 2
+            for step in range(xy.shape[1]):
+                dx, dy = xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
+                if dx * dx + dy * dy < limit and present[i, step] and present[j, step]:
+                    first.append(i)
+                    second.append(j)
+                    when.append(step)
+    return np.array(first)[1:], np.array(second)[1:], np.array(when)[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,14 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from geometry.arrays import Array
+from simulation import traffic_kernels as kernels
 from simulation.roads import Network
 from simulation.signals import SignalPlan
 
-ELBOW_M = 0.9  # room that pedestrians leave to those ahead
 SLOTS_M = (-1.35, -0.45)  # beside each other on a footway, to the right of its middle
 SPEEDING_UP = 1.0  # [m/s²]
-SIDESTEP = 0.5  # [m/s]
-WIDEST_M = 1.5  # from the middle of the footway
 
 
 @dataclass(slots=True, eq=False)
@@ -57,14 +55,8 @@ class Walker:
 
     def place(self) -> None:
         """Position and heading from ``s``."""
-        here, ahead = (
-            np.array([np.interp(s, self.along, self.xy[:, k]) for k in range(2)])
-            for s in (self.s - 0.4, self.s + 0.4)
-        )
-        step = ahead - here
-        self.yaw = float(np.arctan2(step[1], step[0]))
-        left = np.array([-np.sin(self.yaw), np.cos(self.yaw)])
-        self.at = (here + ahead) / 2 + self.slot * left
+        x, y, self.yaw = kernels.standing_at(self.xy, self.along, self.s, self.slot)
+        self.at = np.array([x, y])
 
 
 def spawn(
@@ -90,7 +82,7 @@ def spawn(
     spans = [(k, a, b) for k, a, b in walk.crossings]
     back = bool(rng.random() < 0.5)
     if back:
-        xy, along = xy[::-1], total - along[::-1]
+        xy, along = np.ascontiguousarray(xy[::-1]), total - along[::-1]
         spans = [(k, total - b, total - a) for k, a, b in reversed(spans)]
     crossings = []
     for k, a, b in spans:
@@ -155,23 +147,9 @@ def walk(
                 if not may or not safe(k, walker, duration):
                     want = 0.0
                     walker.crossing, walker.waiting = (k, True) if may else (-1, False)
-        change = float(np.clip(want - walker.speed, -4.0 * dt, SPEEDING_UP * dt))
-        _move(walker, max(walker.speed + change, 0.0), dt, np.delete(at, row, axis=0))
-        at[row] = walker.at
-
-
-def _move(walker: Walker, speed: float, dt: float, others: Array) -> None:
-    """One step ahead, or aside where somebody is in the way; right first, as the other does."""
-    before = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
-    s, slot = walker.s, walker.slot
-    aside = SIDESTEP * dt
-    for ahead, left in ((1.0, 0.0), (0.6, -aside), (0.6, aside), (0.0, -aside), (0.0, aside)):
-        walker.s = float(np.round(s + ahead * speed * dt, 6))
-        walker.slot = float(np.round(np.clip(slot + left, -WIDEST_M, WIDEST_M), 6))
-        walker.place()
-        after = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
-        if bool(((after > ELBOW_M) | (after >= before)).all()):
-            walker.speed = float(np.round(ahead * speed, 6))
-            return
-    walker.s, walker.slot, walker.speed = s, slot, 0.0
-    walker.place()
+        change = min(max(want - walker.speed, -4.0 * dt), SPEEDING_UP * dt)
+        walker.s, walker.slot, walker.speed, x, y, walker.yaw = kernels.walked(
+            walker.xy, walker.along, walker.s, walker.slot, max(walker.speed + change, 0.0), dt,
+            at, row,
+        )  # fmt: skip
+        walker.at = np.array([x, y])

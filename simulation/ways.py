@@ -18,9 +18,10 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from schemas.labels import LaneType
+from simulation import traffic_kernels as kernels
 from simulation.roads import CONFLICT_M, Network, crosswalk_span, overlap_runs
+from simulation.traffic_kernels import GRID_M
 
-GRID_M = 0.5
 LATERAL_COMFORT = 2.2  # [m/s²] in bends, by an average driver
 ANTICIPATION = 1.1  # [m/s²] braking ahead of bends
 MERGE_ZONE_M = 7.0  # of a merge, the rest is car following
@@ -100,17 +101,7 @@ class Ways:
         self, way: Int[Array, " rows"], s: Float[Array, " rows"]
     ) -> tuple[Array, Array, Array, Array]:
         """Centre line at stations: x, y [m], heading [rad], curvature [1/m]."""
-        at = np.clip(s / GRID_M, 0.0, self.x.shape[1] - 1.001)
-        i = at.astype(np.int64)
-        f = at - i
-        rows = (way, i)
-        ahead = (way, i + 1)
-        return (
-            self.x[rows] + f * (self.x[ahead] - self.x[rows]),
-            self.y[rows] + f * (self.y[ahead] - self.y[rows]),
-            self.yaw[rows] + f * (self.yaw[ahead] - self.yaw[rows]),
-            self.curvature[rows] + f * (self.curvature[ahead] - self.curvature[rows]),
-        )
+        return kernels.pose(self.x, self.y, self.yaw, self.curvature, way, s)
 
     def cell(self, s: Float[Array, " rows"]) -> Int[Array, " rows"]:
         """Grid column of stations."""

@@ -426,12 +426,13 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
     """The recorded steps as dense arrays in the world frame, the ego first."""
     uids = np.unique(np.concatenate([step.uid for step in steps]))
     uids = np.concatenate([[ego_uid], uids[uids != ego_uid]])
-    order = np.argsort(uids)
+    row_of = np.zeros(uids.max() + 1, dtype=np.int64)
+    row_of[uids] = np.arange(len(uids))
     shape = (len(uids), len(steps))
     x, y, yaw, speed, acceleration = (np.zeros(shape) for _ in range(5))
     present = np.zeros(shape, dtype=bool)
     for k, step in enumerate(steps):
-        row = order[np.searchsorted(uids[order], step.uid)]
+        row = row_of[step.uid]
         x[row, k], y[row, k], yaw[row, k] = step.x, step.y, step.yaw
         speed[row, k], acceleration[row, k], present[row, k] = step.speed, step.acceleration, True
     agents = traffic.agents()

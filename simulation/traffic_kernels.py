@@ -1,0 +1,710 @@
+"""The loops of traffic over pairs of road users, compiled; what they mean is told in ``traffic``.
+
+One number after the other in one order, without fast-math, so that a seed gives the same world on any
+number of workers. :class:`Fleet` and :class:`Roads` are what they look at: the slots' arrays, which
+they may change in place, and the tables of the ways, which nothing changes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from geometry.arrays import Array
+from schemas.labels import LightState
+from simulation.idm import EXPONENT, GAP_FLOOR_M
+from simulation.kernels import compiled
+
+FAR = 1e6
+SIGHT_M = 90.0  # how far from a junction its conflicts are watched
+YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes on
+SAFE_BRAKING = 2.5  # [m/s²] at most asked of the follower in the new lane
+THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
+LANE_CHANGE_EVERY = 8  # steps between a driver's thoughts of changing lanes
+ELBOW_M = 0.9  # room that pedestrians leave to those ahead
+SIDESTEP = 0.5  # [m/s]
+WIDEST_M = 1.5  # from the middle of the footway
+GRID_M = 0.5  # between the columns of the ways' tables
+_RED, _YELLOW, _GREEN = int(LightState.RED), int(LightState.YELLOW), int(LightState.GREEN)
+
+
+class Fleet(NamedTuple):
+    """The slots of :class:`simulation.traffic.Traffic`, under its own names."""
+
+    way: Array
+    s: Array
+    d: Array
+    v: Array
+    a: Array
+    length: Array
+    width: Array
+    headway: Array
+    gap: Array
+    power: Array
+    braking: Array
+    eagerness: Array
+    politeness: Array
+    margin: Array
+    d_from: Array
+    d_to: Array
+    s_from: Array
+    s_len: Array
+    old_way: Array
+    old_shift: Array
+    waited: Array
+    top: Array
+    uid: Array
+    committed: Array
+    reckless: Array
+    keeps_lane: Array
+
+
+class Roads(NamedTuple):
+    """The tables of :class:`simulation.ways.Ways`, and of the lanes that they run over.
+
+    ``through`` are the ways in which one may change into a lane, ``options`` how many; ``member`` tells
+    whether a lane is one of a way's own; points ``first[i]`` to ``first[i + 1]`` are those of lane i.
+    """
+
+    lane: Array
+    offset: Array
+    sign: Array
+    lowest: Array
+    highest: Array
+    length: Array
+    allowed: Array
+    bike: Array
+    against: Array
+    dead_end: Array
+    movement: Array
+    enter: Array
+    leave: Array
+    movement_length: Array
+    movement_speed: Array
+    group: Array
+    stop: Array
+    zone: Array
+    merges: Array
+    yields: Array
+    crossing: Array
+    circulating: bool
+    left: Array
+    right: Array
+    lane_length: Array
+    through: Array
+    options: Array
+    member: Array
+    first: Array
+    point_s: Array
+    point_u: Array
+
+
+# ── Places ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def rounded(x: float) -> float:
+    """To the micrometre, so that the last bit of a sine does not grow into another world."""
+    return np.rint(x * 1e6) / 1e6
+
+
+@compiled
+def interpolated(x: float, xp: Array, fp: Array, first: int, last: int) -> float:
+    """``np.interp`` between the points ``first`` and ``last``, both included."""
+    if x <= xp[first]:
+        return fp[first]
+    if x >= xp[last]:
+        return fp[last]
+    low, high = first, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if xp[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    slope = (fp[low + 1] - fp[low]) / (xp[low + 1] - xp[low])
+    return slope * (x - xp[low]) + fp[low]
+
+
+@compiled
+def pose(
+    x: Array, y: Array, yaw: Array, curvature: Array, way: Array, s: Array
+) -> tuple[Array, Array, Array, Array]:
+    """The tables of ways at stations, see :meth:`simulation.ways.Ways.pose`."""
+    count = len(way)
+    most = x.shape[1] - 1.001
+    out = np.empty((4, count))
+    for k in range(count):
+        at = min(max(s[k] / GRID_M, 0.0), most)
+        i, w = int(at), way[k]
+        f = at - i
+        out[0, k] = x[w, i] + f * (x[w, i + 1] - x[w, i])
+        out[1, k] = y[w, i] + f * (y[w, i + 1] - y[w, i])
+        out[2, k] = yaw[w, i] + f * (yaw[w, i + 1] - yaw[w, i])
+        out[3, k] = curvature[w, i] + f * (curvature[w, i + 1] - curvature[w, i])
+    return out[0], out[1], out[2], out[3]
+
+
+@compiled
+def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array, Array, Array]:
+    """Station, offset to the left and heading of a point on every way, by the nearest grid point."""
+    count = len(x)
+    out = np.empty((3, count))
+    for w in range(count):
+        best, where = np.inf, 0
+        for k in range(x.shape[1]):
+            dx, dy = px - x[w, k], py - y[w, k]
+            square = dx * dx + dy * dy
+            if square < best:
+                best, where = square, k
+        dx, dy, heading = px - x[w, where], py - y[w, where], yaw[w, where]
+        out[0, w] = where * GRID_M + math.cos(heading) * dx + math.sin(heading) * dy
+        out[1, w] = -math.sin(heading) * dx + math.cos(heading) * dy
+        out[2, w] = heading
+    return out[0], out[1], out[2]
+
+
+@compiled
+def lateral(fleet: Fleet, rows: Array) -> tuple[Array, Array]:
+    """Offset and its slope: a quintic in the distance covered."""
+    d, slope = np.empty(len(rows)), np.empty(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        x = 1.0
+        busy = fleet.s_len[i] > 0
+        if busy:
+            x = min(max((fleet.s[i] - fleet.s_from[i]) / fleet.s_len[i], 0.0), 1.0)
+        move = fleet.d_to[i] - fleet.d_from[i]
+        d[k] = fleet.d_from[i] + move * math.pow(x, 3.0) * (10.0 - 15.0 * x + 6.0 * x * x)
+        bend = x * (1.0 - x)
+        slope[k] = move * 30.0 * (bend * bend) / fleet.s_len[i] if busy else 0.0
+    return d, slope
+
+
+@compiled
+def lane_at(fleet: Fleet, roads: Roads, i: int) -> tuple[int, float]:
+    """Lane of a vehicle and distance along it."""
+    way = fleet.way[i]
+    cell = min(max(int(fleet.s[i] / GRID_M), 0), roads.lane.shape[1] - 1)
+    lane = roads.lane[way, cell]
+    return lane, (fleet.s[i] - roads.offset[way, lane]) * roads.sign[way, lane]
+
+
+@compiled
+def lanes_at(fleet: Fleet, roads: Roads, rows: Array) -> tuple[Array, Array]:
+    """Likewise of several."""
+    lane, along = np.empty(len(rows), np.int64), np.empty(len(rows))
+    for k in range(len(rows)):
+        lane[k], along[k] = lane_at(fleet, roads, rows[k])
+    return lane, along
+
+
+@compiled
+def beside_at(fleet: Fleet, roads: Roads, i: int, lane: int) -> int:
+    """The second lane that a vehicle covers in part, −1 for none."""
+    if abs(fleet.d[i]) + fleet.width[i] / 2 <= 1.9:
+        return -1
+    return roads.left[lane] if fleet.d[i] > 0 else roads.right[lane]
+
+
+# ── Whom to follow ───────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array, Array]:
+    """Lane, distance along it and slot of each, then once more of those that cover a second lane."""
+    count = len(others)
+    lane, along = np.empty(2 * count, np.int64), np.empty(2 * count)
+    slot = np.empty(2 * count, np.int64)
+    more = count
+    for k in range(count):
+        i = others[k]
+        lane[k], along[k] = lane_at(fleet, roads, i)
+        slot[k] = i
+        second = beside_at(fleet, roads, i, lane[k])
+        if second >= 0:
+            share = along[k] / roads.lane_length[lane[k]]
+            lane[more], along[more], slot[more] = second, share * roads.lane_length[second], i
+            more += 1
+    return lane[:more], along[:more], slot[:more]
+
+
+@compiled
+def nearest_ahead(
+    fleet: Fleet,
+    roads: Roads,
+    row: int,
+    way: int,
+    s: float,
+    lane: Array,
+    along: Array,
+    slot: Array,
+) -> tuple[float, int]:
+    """Gap to the nearest candidate ahead on a way, and which it is; ``FAR`` and the first for none."""
+    best, pick = FAR, 0
+    for k in range(len(lane)):
+        offset = roads.offset[way, lane[k]]
+        if math.isnan(offset) or slot[k] == row:
+            continue
+        if along[k] < roads.lowest[way, lane[k]] or along[k] > roads.highest[way, lane[k]]:
+            continue
+        ahead = offset + roads.sign[way, lane[k]] * along[k] - s
+        if ahead > 0 or (ahead == 0 and slot[k] > row):
+            gap = ahead - (fleet.length[row] + fleet.length[slot[k]]) / 2.0
+            if gap < best:
+                best, pick = gap, k
+    return best, pick
+
+
+@compiled
+def speed_along(fleet: Fleet, roads: Roads, way: int, lane: int, slot: int) -> float:
+    """Speed of a vehicle in the direction of a way."""
+    direction = -1.0 if roads.against[fleet.way[slot]] else 1.0
+    return fleet.v[slot] * (roads.sign[way, lane] * direction)
+
+
+@compiled
+def leaders(
+    fleet: Fleet, roads: Roads, rows: Array, way: Array, s: Array, others: Array, own: bool
+) -> tuple[Array, Array, Array]:
+    """Gap to the nearest vehicle ahead, its speed along the way, and its slot.
+
+    Args:
+        fleet: All vehicles.
+        roads: The ways.
+        rows: Slots of the followers.
+        way: Their ways.
+        s: Their stations on these.
+        others: Slots of the candidates.
+        own: Whether these are the ways that they are on, so that half way out of a lane its leader
+            still counts.
+    """
+    gap, speed = np.full(len(rows), FAR), np.zeros(len(rows))
+    found = np.zeros(len(rows), np.int64)
+    lane, along, slot = candidates(fleet, roads, others)
+    if len(lane) == 0:
+        return gap, speed, found
+    for k in range(len(rows)):
+        i = rows[k]
+        gap[k], pick = nearest_ahead(fleet, roads, i, way[k], s[k], lane, along, slot)
+        speed[k] = speed_along(fleet, roads, way[k], lane[pick], slot[pick])
+        found[k] = slot[pick]
+        if own and fleet.old_way[i] >= 0 and abs(fleet.d[i]) > 1.0:
+            old = fleet.old_way[i]
+            there = fleet.s[i] + fleet.old_shift[i]
+            more, pick = nearest_ahead(fleet, roads, i, old, there, lane, along, slot)
+            if more < gap[k]:
+                gap[k], found[k] = more, slot[pick]
+                speed[k] = speed_along(fleet, roads, old, lane[pick], slot[pick])
+    return gap, speed, found
+
+
+# ── Junctions and crosswalks ─────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def time_to(distance: float, v: float, a: float, cap: float) -> float:
+    """Time to cover a distance, accelerating with ``a`` up to ``cap`` (not slowing down) [s]."""
+    distance = max(distance, 0.0)
+    cap = max(cap, max(v, 0.5))
+    run = (cap * cap - v * v) / (2.0 * a)
+    if distance <= run:
+        return (math.sqrt(v * v + 2.0 * a * distance) - v) / a
+    return (cap - v) / a + (distance - run) / cap
+
+
+@compiled
+def junction_gaps(
+    fleet: Fleet, roads: Roads, rows: Array, others: Array, lights: Array, dt: float
+) -> Array:
+    """Distance to where each has to stop for the junction [m]; who goes is noted as committed.
+
+    Args:
+        fleet: All vehicles.
+        roads: The ways.
+        rows: Slots of those who ask.
+        others: Slots of all who are there.
+        lights: What each signal group shows.
+        dt: Step [s].
+    """
+    out = np.full(len(rows), FAR)
+    near, count = np.empty(len(rows), np.int64), 0
+    x, half = np.empty(len(rows)), np.empty(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        m = roads.movement[fleet.way[i]]
+        half[k] = fleet.length[i] / 2
+        if m < 0:
+            fleet.committed[i] = False
+            continue
+        x[k] = fleet.s[i] - roads.enter[fleet.way[i]]
+        if x[k] - half[k] >= roads.movement_length[m]:
+            fleet.committed[i] = False
+        elif x[k] + half[k] > -SIGHT_M:
+            near[count] = k
+            count += 1
+    if count == 0:
+        return out
+    committed, held = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    for n in range(count):
+        k = near[n]
+        i = rows[k]
+        m, v, line = roads.movement[fleet.way[i]], fleet.v[i], -x[k] - half[k]
+        inside = line < 0.0
+        state = _GREEN
+        if len(lights) and roads.group[m] >= 0:
+            state = lights[roads.group[m]]
+        needed = v * v / (2.0 * max(line, 0.1))
+        goes = fleet.committed[i] or inside or (fleet.reckless[i] and line < 60.0)
+        held[n] = not goes and (state == _RED or (state == _YELLOW and needed < YELLOW_BRAKING))
+        committed[n] = goes or (state == _YELLOW and not held[n] and line < 40.0)
+        if v < 0.3 and line < 3.0:
+            fleet.waited[i] += dt
+        elif inside:
+            fleet.waited[i] = 0.0
+    who = rows[near[:count]]
+    lane, along, slot = candidates(fleet, roads, others)
+    blocked = np.zeros(count, np.bool_)
+    for n in range(count):
+        if committed[n]:
+            continue
+        k = near[n]
+        i = rows[k]
+        m = roads.movement[fleet.way[i]]
+        blocked[n] = (
+            held[n]
+            or (roads.stop[m] and fleet.waited[i] < 0.6)
+            or clashes(fleet, roads, n, who, near, x, half, committed, held)
+            or exit_full(fleet, roads, i, x[k], lane, along, slot)
+        )
+    on = np.zeros(count, np.bool_)
+    for n in range(count):
+        k = near[n]
+        v, line = fleet.v[rows[k]], -x[k] - half[k]
+        going = not blocked[n] and line < v * v / (2.0 * YELLOW_BRAKING) + 0.15 * v + 1.0
+        on[n] = committed[n] or going
+        fleet.committed[rows[k]] = on[n]
+    for n in range(count):
+        k = near[n]
+        if blocked[n]:
+            out[k] = max(-x[k] - half[k], 0.0) + fleet.gap[rows[k]] - 0.6
+        guard = occupied(fleet, roads, n, who, near, x, half) if on[n] else FAR
+        out[k] = min(out[k], guard)
+    return out
+
+
+@compiled
+def clashes(
+    fleet: Fleet, roads: Roads, n: int, who: Array, near: Array, x: Array, half: Array,
+    committed: Array, held: Array,
+) -> bool:  # fmt: skip
+    """Whether entering now would come too close to someone with the right of way."""
+    i, k = who[n], near[n]
+    if -x[k] - half[k] >= 45.0:
+        return False
+    m = roads.movement[fleet.way[i]]
+    margin = fleet.margin[i] * (0.4 if roads.circulating else 1.0)
+    cap_i = roads.movement_speed[m] * fleet.eagerness[i]
+    for other in range(len(who)):
+        j, at = who[other], near[other]
+        m_j = roads.movement[fleet.way[j]]
+        begin = roads.zone[m, m_j, 0]
+        if other == n or math.isnan(begin) or x[at] - half[at] >= roads.zone[m, m_j, 3]:
+            continue
+        coming = roads.yields[m, m_j] and not held[other] and not roads.circulating
+        if not (committed[other] or coming):
+            continue
+        v, v_j, power, power_j = fleet.v[i], fleet.v[j], fleet.power[i], fleet.power[j]
+        cap_j = roads.movement_speed[m_j] * fleet.eagerness[j]
+        in_i = time_to(begin - (x[k] + half[k]), v, power, cap_i)
+        out_i = time_to(roads.zone[m, m_j, 1] - (x[k] - half[k]), v, power, cap_i)
+        in_j = time_to(roads.zone[m, m_j, 2] - (x[at] + half[at]), v_j, power_j, max(cap_j, v_j))
+        out_j = time_to(
+            roads.zone[m, m_j, 3] - (x[at] - half[at]), v_j, power_j, min(cap_j, max(v_j, 3.0))
+        )
+        if committed[other] and v_j < 1.0 and fleet.a[j] <= 0.1 and in_j < 0.5:
+            out_j = np.inf  # it is stuck there
+        if in_i < out_j + margin and in_j < out_i + margin:
+            return True
+    return False
+
+
+@compiled
+def exit_full(
+    fleet: Fleet, roads: Roads, i: int, x: float, lane: Array, along: Array, slot: Array
+) -> bool:
+    """Whether the leader stands so that there is no room behind the junction."""
+    if roads.circulating:
+        return False
+    way = fleet.way[i]
+    gap, pick = nearest_ahead(fleet, roads, i, way, fleet.s[i], lane, along, slot)
+    on = way
+    if fleet.old_way[i] >= 0 and abs(fleet.d[i]) > 1.0:
+        there = fleet.s[i] + fleet.old_shift[i]
+        more, second = nearest_ahead(fleet, roads, i, fleet.old_way[i], there, lane, along, slot)
+        if more < gap:
+            gap, pick, on = more, second, fleet.old_way[i]
+    speed = speed_along(fleet, roads, on, lane[pick], slot[pick])
+    room = x + fleet.length[i] / 2 + gap - roads.movement_length[roads.movement[way]]
+    return speed < 2.0 and fleet.a[slot[pick]] < 0.3 and room < fleet.length[i] + 3.0
+
+
+@compiled
+def occupied(
+    fleet: Fleet, roads: Roads, n: int, who: Array, near: Array, x: Array, half: Array
+) -> float:
+    """Distance to the nearest zone ahead that somebody physically stands in [m]."""
+    i, k = who[n], near[n]
+    m = roads.movement[fleet.way[i]]
+    gap = FAR
+    for other in range(len(who)):
+        at, m_j = near[other], roads.movement[fleet.way[who[other]]]
+        begin = roads.zone[m, m_j, 0]
+        if math.isnan(begin) or roads.merges[m, m_j]:
+            continue
+        before = begin - (x[k] + half[k])
+        there = x[at] + half[at] > roads.zone[m, m_j, 2] - 0.3
+        if before > 0.0 and there and x[at] - half[at] < roads.zone[m, m_j, 3]:
+            gap = min(gap, before + fleet.gap[i] - 1.0)
+    return max(gap, GAP_FLOOR_M)
+
+
+@compiled
+def crosswalk_gaps(
+    fleet: Fleet, roads: Roads, rows: Array, which: Array, across: Array, sign: Array,
+    speed: Array, waiting: Array,
+) -> Array:  # fmt: skip
+    """Distance to a crosswalk with somebody on or about to be on the lane [m].
+
+    Args:
+        fleet: All vehicles.
+        roads: The ways.
+        rows: Slots of those who ask.
+        which: Crosswalk of each walker.
+        across: How far over it each is, from its begin [m].
+        sign: 1 for those who walk away from its begin, else −1.
+        speed: Of each walker [m/s].
+        waiting: Whether it stands at the kerb: the polite let it go first, if they can gently.
+    """
+    out = np.full(len(rows), FAR)
+    for k in range(len(rows)):
+        i = rows[k]
+        v = fleet.v[i]
+        for w in range(len(which)):
+            begin = roads.crossing[fleet.way[i], which[w], 0]
+            if math.isnan(begin):
+                continue
+            before = begin - fleet.s[i] - fleet.length[i] / 2
+            if before <= 0.0:
+                continue
+            if waiting[w]:
+                gently = before > v * v / 4.0 + 1.0
+                counts = before < 35.0 and gently and fleet.politeness[i] > 0.22
+            else:
+                to_lane = (roads.crossing[fleet.way[i], which[w], 2] - across[w]) * sign[w]
+                in_way = -1.9 < to_lane < 2.2 + 2.2 * max(speed[w], 0.6)
+                counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
+            if counts:
+                out[k] = min(out[k], before + fleet.gap[i] - 1.2)
+        out[k] = max(out[k], GAP_FLOOR_M)
+    return out
+
+
+@compiled
+def may_cross(
+    fleet: Fleet, roads: Roads, rows: Array, k: int, duration: float, patience: float
+) -> bool:
+    """Whether every vehicle lets a walker cross: it can stop, or comes late enough."""
+    for n in range(len(rows)):
+        i = rows[n]
+        begin, v = roads.crossing[fleet.way[i], k, 0], fleet.v[i]
+        if math.isnan(begin):
+            continue
+        before = begin - fleet.s[i] - fleet.length[i] / 2
+        cleared = fleet.s[i] - fleet.length[i] / 2 > roads.crossing[fleet.way[i], k, 1]
+        if cleared or before >= 90.0:
+            continue
+        late = before / max(v, 0.1) > duration + patience
+        stops = before > v * v / (2.0 * 2.2) + 0.6 * v + 2.0
+        if before < 0.3 or not (late or stops):
+            return False
+    return True
+
+
+# ── Lane changes ─────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def interaction(
+    speed: float, gap: float, leader_speed: float, s0: float, headway: float, power: float,
+    braking: float,
+) -> float:  # fmt: skip
+    """See :func:`simulation.idm.interaction`."""
+    root = 2.0 * math.sqrt(power * braking)
+    wanted = s0 + max(0.0, speed * headway + speed * (speed - leader_speed) / root)
+    ratio = wanted / max(gap, GAP_FLOOR_M)
+    return power * (ratio * ratio)
+
+
+@compiled
+def station_abreast(fleet: Fleet, roads: Roads, i: int, way: int) -> float:
+    """Station beside a vehicle on a way through the next lane [m]."""
+    lane, along = lane_at(fleet, roads, i)
+    left = roads.left[lane]
+    next_lane = left if left >= 0 and roads.member[way, left] else roads.right[lane]
+    a, b = roads.first[lane], roads.first[next_lane]
+    u = interpolated(along, roads.point_s, roads.point_u, a, roads.first[lane + 1] - 1)
+    at = interpolated(u, roads.point_u, roads.point_s, b, roads.first[next_lane + 1] - 1)
+    return roads.offset[way, next_lane] + at
+
+
+@compiled
+def gain(
+    fleet: Fleet, roads: Roads, lane: Array, along: Array, slot: Array, count: int, i: int, way: int,
+    now: float, must: bool,
+) -> float:  # fmt: skip
+    """MOBIL's incentive for a change, −∞ if it is not safe [m/s²].
+
+    Args:
+        fleet: All vehicles.
+        roads: The ways.
+        lane: As :func:`candidates` tells of everyone who is there.
+        along: Likewise.
+        slot: Likewise.
+        count: How many of them are not told a second time.
+        i: Slot of who thinks of it.
+        way: To which.
+        now: Acceleration without it [m/s²].
+        must: Whether the lane ends.
+    """
+    station = station_abreast(fleet, roads, i, way)
+    v, s0, headway = fleet.v[i], fleet.gap[i], fleet.headway[i]
+    power, braking = fleet.power[i], fleet.braking[i]
+    gap, pick = nearest_ahead(fleet, roads, i, way, station, lane, along, slot)
+    speed = speed_along(fleet, roads, way, lane[pick], slot[pick]) if gap < FAR else v
+    cell = min(max(int(station / GRID_M), 0), roads.lane.shape[1] - 1)
+    wanted = min(roads.allowed[way, cell] * fleet.eagerness[i], fleet.top[i])
+    free = max(power * (1.0 - math.pow(v / max(wanted, 0.1), EXPONENT)), -braking)
+    mine = free - interaction(v, gap, speed, s0, headway, power, braking)
+    loss, rear, last, j = 0.0, FAR, -np.inf, -1
+    for k in range(count):
+        if slot[k] == i:
+            continue
+        position = roads.offset[way, lane[k]] + roads.sign[way, lane[k]] * along[k]
+        if math.isnan(position):
+            second = beside_at(fleet, roads, slot[k], lane[k])
+            if second < 0:
+                continue
+            position = roads.offset[way, second] + along[k]
+        if position <= station and position > last:
+            last, j = position, slot[k]
+    if j >= 0:
+        rear = station - last - (fleet.length[i] + fleet.length[j]) / 2
+        loss = interaction(
+            fleet.v[j], rear, v, fleet.gap[j], fleet.headway[j], fleet.power[j], fleet.braking[j]
+        )
+        if loss - fleet.power[j] > SAFE_BRAKING * (1.5 if must else 1.0):
+            return -np.inf
+    if mine < -2.0 or rear < 2.0 + 0.15 * v or gap < 2.0 + 0.2 * v:
+        return -np.inf
+    return mine - now - fleet.politeness[i] * loss
+
+
+@compiled
+def next_change(
+    fleet: Fleet, roads: Roads, rows: Array, steps: int, free_a: Array, push: Array, begin: int
+) -> tuple[int, int]:
+    """The first, from place ``begin`` of the rows on, who changes lanes now, and to which way.
+
+    Returns:
+        Its place among the rows and the way; the number of rows and −1 where nobody does.
+    """
+    every = LANE_CHANGE_EVERY // 2
+    lane, along, slot = candidates(fleet, roads, rows)
+    for k in range(begin, len(rows)):
+        i = rows[k]
+        way = fleet.way[i]
+        if (fleet.uid[i] + steps // 2) % every != 0 or fleet.s_len[i] != 0.0:
+            continue
+        if fleet.v[i] <= 3.0 or fleet.keeps_lane[i] or roads.bike[way] or roads.against[way]:
+            continue
+        before = roads.enter[way] - fleet.s[i] > 45.0 and fleet.s[i] < roads.length[way] - 40.0
+        if not (before or fleet.s[i] > roads.leave[way] + 15.0):
+            continue
+        mine = lane[k]
+        must = roads.dead_end[way] and roads.left[mine] >= 0
+        best, choice = -np.inf, -1
+        for side in (1, -1):
+            lane_to = roads.left[mine] if side > 0 else roads.right[mine]
+            if lane_to < 0 or (must and side < 0) or roads.options[lane_to] == 0:
+                continue
+            to = roads.through[lane_to, fleet.uid[i] % roads.options[lane_to]]
+            now = free_a[k] - push[k]
+            worth = gain(fleet, roads, lane, along, slot, len(rows), i, to, now, must)
+            worth += 3.0 if must else 0.0
+            worth += 0.1 if side < 0 else 0.0
+            if worth > best:
+                best, choice = worth, to
+        if choice >= 0 and best > THRESHOLD:
+            return k, choice
+    return len(rows), -1
+
+
+# ── On foot ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def standing_at(xy: Array, along: Array, s: float, slot: float) -> tuple[float, float, float]:
+    """Position and heading at a station of a footway: x, y [m], yaw [rad]."""
+    x, y, dx, dy = 0.0, 0.0, 0.0, 0.0
+    for at, sign in ((s - 0.4, -1.0), (s + 0.4, 1.0)):
+        last = len(along) - 1
+        px = interpolated(at, along, xy[:, 0], 0, last)
+        py = interpolated(at, along, xy[:, 1], 0, last)
+        x, y, dx, dy = x + px, y + py, dx + sign * px, dy + sign * py
+    yaw = math.atan2(dy, dx)
+    return x / 2 - slot * math.sin(yaw), y / 2 + slot * math.cos(yaw), yaw
+
+
+@compiled
+def walked(
+    xy: Array, along: Array, s: float, slot: float, speed: float, dt: float, at: Array, me: int
+) -> tuple[float, float, float, float, float, float]:
+    """One step ahead, or aside where somebody is in the way; right first, as the other does.
+
+    Args:
+        xy: The footway [m].
+        along: Distance of its points [m].
+        s: Station [m].
+        slot: Offset to the left [m].
+        speed: That is wanted [m/s].
+        dt: Step [s].
+        at: Where everyone on foot is, changed for this one [m].
+        me: Which of them this is.
+
+    Returns:
+        Station, offset, speed, x, y and heading afterwards.
+    """
+    aside = SIDESTEP * dt
+    for ahead, left in ((1.0, 0.0), (0.6, -aside), (0.6, aside), (0.0, -aside), (0.0, aside)):
+        s_to = rounded(s + ahead * speed * dt)
+        slot_to = rounded(min(max(slot + left, -WIDEST_M), WIDEST_M))
+        x, y, yaw = standing_at(xy, along, s_to, slot_to)
+        free = True
+        for other in range(len(at)):
+            if other == me:
+                continue
+            after = math.hypot(at[other, 0] - x, at[other, 1] - y)
+            if after <= ELBOW_M and after < math.hypot(
+                at[other, 0] - at[me, 0], at[other, 1] - at[me, 1]
+            ):
+                free = False
+                break
+        if free:
+            at[me, 0], at[me, 1] = x, y
+            return s_to, slot_to, rounded(ahead * speed), x, y, yaw
+    x, y, yaw = standing_at(xy, along, s, slot)
+    at[me, 0], at[me, 1] = x, y
+    return s, slot, 0.0, x, y, yaw
