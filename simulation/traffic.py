@@ -13,7 +13,6 @@ and nothing slides, not even when it stops half way through a lane change.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,7 +22,7 @@ from geometry.arrays import Array
 from schemas.labels import AgentClass
 from simulation import traffic_kernels as kernels
 from simulation import walkers as feet
-from simulation.idm import BRAKE_MAX, GAP_FLOOR_M, Idm, free, interaction
+from simulation.idm import GAP_FLOOR_M
 from simulation.roads import Network
 from simulation.traffic_kernels import FAR, Fleet, Roads
 from simulation.traffic_kernels import YELLOW_BRAKING as YELLOW_BRAKING
@@ -32,9 +31,6 @@ from simulation.ways import Ways, ways_of
 
 DT = 0.1  # [s]
 CAPACITY = 320
-JERK_UP = 5.0  # [m/s³]
-JERK_DOWN = 25.0  # [m/s³]
-COOLNESS = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +70,15 @@ KINDS = (
     Kind(AgentClass.CYCLIST, (1.7, 1.9), (0.55, 0.7), (1.6, 1.85), (0.9, 1.5), (0.6, 1.0), (1.5, 2.0), (0.95, 1.0)),
 )  # fmt: skip
 SHARES = np.array([0.83, 0.08, 0.04, 0.05])
+
+
+def _summed(share: Array) -> Array:
+    """What ``Generator.choice`` looks a uniform number up in."""
+    sums = share.cumsum()
+    return sums / sums[-1]
+
+
+_SUM_OF_SHARES = _summed(SHARES)
 WIDE_BEND = 0.085  # [1/m] tightest bend that trucks take; buses take two thirds of it
 
 
@@ -124,12 +129,19 @@ class Obstacle:
 class Traffic:
     """All road users of a network; ``step`` moves them on by ``DT``.
 
-    Vehicles live in slots of parallel arrays; a slot is never used twice, so a slot is an identity.
+    Vehicles live in slots of parallel arrays; until :meth:`refresh`, a slot is an identity.
     """
 
-    def __init__(self, network: Network, rng: np.random.Generator, climate: Climate) -> None:
+    def __init__(
+        self,
+        network: Network,
+        rng: np.random.Generator,
+        climate: Climate,
+        *,
+        ways: Ways | None = None,
+    ) -> None:
         self.network, self.rng, self.climate = network, rng, climate
-        self.ways: Ways = ways_of(network)
+        self.ways: Ways = ways_of(network) if ways is None else ways
         self.t = 0.0
         self.steps = 0
         self.count = 0
@@ -153,6 +165,7 @@ class Traffic:
         self.everyone_on_foot: list[Walker] = []
         self.obstacles: list[Obstacle] = []
         self.parked: list[Obstacle] = []
+        self._parked = np.zeros((0, 5))
         self.lane_length = np.array([lane.curve.length for lane in network.lanes])
         self.left = np.array([lane.left for lane in network.lanes])
         self.right = np.array([lane.right for lane in network.lanes])
@@ -161,6 +174,7 @@ class Traffic:
             [w for w in self._through[e] if self.ways.lanes[w][0] == e] for e in network.entries
         ]
         self._next_entry = rng.exponential(2.0, len(self._entry_ways))
+        self._sums: dict[tuple[int, ...], Array] = {}
         self._bend = np.abs(self.ways.curvature).max(axis=1)
         self._fleet = Fleet(*(getattr(self, name) for name in Fleet._fields))
         self._roads = self._tables()
@@ -245,19 +259,26 @@ class Traffic:
         """A kind of vehicle that may drive a way."""
         if self.ways.bike[way]:
             return KINDS[4]
-        kind = KINDS[int(self.rng.choice(4, p=SHARES))]
+        kind = KINDS[int(_SUM_OF_SHARES.searchsorted(self.rng.random(), side="right"))]
         bend = self._bend[way]
         too_wide = {AgentClass.TRUCK: WIDE_BEND, AgentClass.BUS: WIDE_BEND * 2 / 3}
         return KINDS[0] if bend > too_wide.get(kind.cls, np.inf) else kind
 
     def _draw(self, ways: list[int]) -> int:
         """One of the ways; most drivers go straight on."""
+        sums = self._sums.get(tuple(ways))
+        if sums is None:
+            self._sums[tuple(ways)] = sums = self._sums_of(ways)
+        return ways[int(sums.searchsorted(self.rng.random(), side="right"))]
+
+    def _sums_of(self, ways: list[int]) -> Array:
+        """Chances of ways, summed up."""
         m = self.ways.movement[ways]
         straight = np.zeros(len(ways)) if len(self.ways.rank) == 0 else self.ways.rank[m] % 3 == 0
         share = np.where((m >= 0) & straight.astype(bool) & (not self.ways.circulating), 4.0, 1.0)
         if self.ways.circulating:  # the farther round, the fewer
             share = np.where(m >= 0, 1.0 / self.ways.movement_length[m] ** 1.5, 1.0)
-        return ways[int(self.rng.choice(len(ways), p=share / share.sum()))]
+        return _summed(share / share.sum())
 
     def speed_of(self, kind_speed: float, way: int, s: float) -> float:
         """Speed that the way allows at a station, times a driver's eagerness."""
@@ -323,6 +344,25 @@ class Traffic:
             self.walkers.append(walker)
             self.everyone_on_foot.append(walker)
 
+    def refresh(self, walkers: int) -> None:
+        """Between two recordings: the slots of those who left are free again, new people walk.
+
+        What is a slot's number before is not afterwards; ids stay.
+
+        Args:
+            walkers: How many shall be on foot.
+        """
+        stay = np.flatnonzero(self.alive)
+        assert self.count < CAPACITY
+        for value in vars(self).values():
+            if isinstance(value, np.ndarray) and len(value) == CAPACITY:
+                value[: len(stay)] = value[stay]
+                value[len(stay) : self.count] = value[self.count]  # as a slot that nobody had
+        self.count = len(stay)
+        self.everyone_on_foot = list(self.walkers)
+        for _ in range(walkers - len(self.walkers)):
+            self._add_walker()
+
     # -- one step -------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -331,75 +371,31 @@ class Traffic:
         self._enter_new(rows)
         rows = np.flatnonzero(self.alive)
         way, s = self.way[rows], self.s[rows]
-        driver = self._driver(rows)
         wanted = self.ways.allowed[way, self.ways.cell(s)] * self.eagerness[rows]
         wanted = np.minimum(
             np.where(self.cls[rows] == AgentClass.CYCLIST, np.minimum(wanted, 6.0), wanted),
             self.top[rows],
         )
         gap, leader_speed, leader = self.leaders(rows)
-        v = self.v[rows]
-        free_a = free(v, wanted, driver)
-        push = interaction(v, gap, leader_speed, driver)
-        push = free_a - self._calm(free_a - push, v, gap, leader_speed, self.a[leader], driver)
-        push = np.maximum(push, self._standing(rows, self._stop_gaps(rows), driver))
-        push = np.maximum(push, self._standing(rows, self._hazard_gaps(rows), driver))
-        target = np.clip(free_a - push, -BRAKE_MAX, None)
+        halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
+        free_a, push, _ = kernels.wishes(
+            self._fleet, rows, wanted, gap, leader_speed, leader, halt
+        )
+        target = free_a - push
         if self.steps % 2 == 0:
             self._consider_lane_changes(rows, free_a, push)
-        forced = self.forced[rows]
-        target = np.where(np.isnan(forced), target, np.minimum(forced, self.power[rows] - push))
-        target = np.maximum(target, -BRAKE_MAX)
-        a = np.clip(target, self.a[rows] - JERK_DOWN * DT, self.a[rows] + JERK_UP * DT)
-        self._advance(rows, a)
+        self._advance(
+            rows, kernels.accelerations(self._fleet, rows, target, push, self.forced, DT)
+        )
         self._walk()
         self.t = round(self.t + DT, 6)
         self.steps += 1
 
-    def _driver(self, rows: Array) -> Idm:
-        """The rows' parameters as one model, which numpy spreads over them."""
-        return Idm(
-            gap=cast(float, self.gap[rows]), headway=cast(float, self.headway[rows]),
-            acceleration=cast(float, self.power[rows]), braking=cast(float, self.braking[rows]),
-        )  # fmt: skip
-
-    def _calm(
-        self, idm: Array, v: Array, gap: Array, leader_speed: Array, leader_a: Array, driver: Idm
-    ) -> Array:
-        """IDM without its panic when somebody cuts in (Kesting, Treiber, Helbing 2010, eq. 11).
-
-        Where IDM brakes harder than needed if the leader keeps its acceleration (the "constant
-        acceleration heuristic" a_CAH), the answer is a_CAH + b·tanh((a_IDM − a_CAH)/b).
-        """
-        ahead = np.maximum(leader_speed, 0.0)
-        a_l = np.minimum(leader_a, driver.acceleration)
-        room = np.maximum(gap, GAP_FLOOR_M)
-        halts = ahead * (v - ahead) <= -2.0 * room * a_l
-        below = np.where(halts, np.maximum(ahead**2 - 2.0 * room * a_l, 1e-3), 1.0)
-        constant = np.where(
-            halts, v**2 * a_l / below, a_l - np.maximum(v - ahead, 0.0) ** 2 / (2.0 * room)
-        )
-        b = driver.braking
-        mixed = (1.0 - COOLNESS) * idm + COOLNESS * (constant + b * np.tanh((idm - constant) / b))
-        # Who comes the wrong way, or stands nearly at the bumper, is met with all of IDM.
-        cool = (idm < constant) & (leader_speed >= 0.0) & (gap > 1.5)
-        return np.where(cool, mixed, idm)
-
-    def _standing(self, rows: Array, gap: Array, driver: Idm) -> Array:
-        return interaction(self.v[rows], gap, np.zeros(len(rows)), driver)
-
     def _advance(self, rows: Array, a: Array) -> None:
-        v = self.v[rows]
-        v_next = np.round(np.maximum(v + a * DT, 0.0), 6)
-        v_next = np.where((v_next < 0.02) & (a <= 0.0), 0.0, v_next)
-        self.a[rows] = (v_next - v) / DT
-        mean = (v + v_next) / 2.0
         way = self.way[rows]
         _, _, _, kappa = self.ways.pose(way, self.s[rows])
         d, slope = self._lateral(rows)
-        stretch = np.hypot(1.0 - kappa * d, slope)
-        self.s[rows] = np.round(self.s[rows] + mean * DT / stretch, 6)
-        self.v[rows] = v_next
+        kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
         self.d[rows], _ = self._lateral(rows)
         done = rows[
             (self.s_len[rows] > 0) & (self.s[rows] >= self.s_from[rows] + self.s_len[rows])
@@ -511,8 +507,8 @@ class Traffic:
 
     def _may_cross(self, k: int, walker: Walker, duration: float) -> bool:
         """Whether every vehicle lets the walker cross: it can stop, or comes late enough."""
-        everyone = np.flatnonzero(self.alive)
-        return kernels.may_cross(self._fleet, self._roads, everyone, k, duration, walker.patience)
+        alive = self.alive[: self.count]
+        return kernels.may_cross(self._fleet, self._roads, alive, k, duration, walker.patience)
 
     def _hazard_gaps(self, rows: Array) -> Array:
         """Distance to things and people off the ways that stand or come into ours [m]."""
@@ -604,11 +600,14 @@ class Traffic:
         """Where everyone is now."""
         rows = np.flatnonzero(self.alive)
         x, y, yaw = self.poses(rows)
-        on_foot = self.walkers
-        things = [*self.obstacles, *self.parked]
-        more = [(w.uid, w.at[0], w.at[1], w.yaw, w.speed) for w in on_foot]
+        people, things = self.walkers, self.obstacles
+        more = [(w.uid, w.at[0], w.at[1], w.yaw, w.speed) for w in people]
         more += [(o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity))) for o in things]
+        if len(self._parked) != len(self.parked):
+            still = [(o.uid, o.at[0], o.at[1], o.yaw, 0.0) for o in self.parked]
+            self._parked = np.array(still, dtype=np.float64)
         extra = np.array(more, dtype=np.float64).reshape(-1, 5)
+        extra = np.concatenate([extra, self._parked])
         return Step(
             uid=np.concatenate([self.uid[rows], extra[:, 0].astype(np.int64)]),
             x=np.concatenate([x, extra[:, 1]]), y=np.concatenate([y, extra[:, 2]]),

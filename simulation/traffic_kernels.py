@@ -8,14 +8,15 @@ they may change in place, and the tables of the ways, which nothing changes.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numba
 import numpy as np
 
 from geometry.arrays import Array
 from schemas.labels import LightState
-from simulation.idm import EXPONENT, GAP_FLOOR_M
-from simulation.kernels import compiled
+from simulation.idm import BRAKE_MAX, EXPONENT, GAP_FLOOR_M
+from simulation.kernels import F, compiled
 
 FAR = 1e6
 SIGHT_M = 90.0  # how far from a junction its conflicts are watched
@@ -23,6 +24,9 @@ YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes
 SAFE_BRAKING = 2.5  # [m/s²] at most asked of the follower in the new lane
 THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
 LANE_CHANGE_EVERY = 8  # steps between a driver's thoughts of changing lanes
+JERK_UP = 5.0  # [m/s³]
+JERK_DOWN = 25.0  # [m/s³]
+COOLNESS = 0.95
 ELBOW_M = 0.9  # room that pedestrians leave to those ahead
 SIDESTEP = 0.5  # [m/s]
 WIDEST_M = 1.5  # from the middle of the footway
@@ -101,16 +105,25 @@ class Roads(NamedTuple):
     point_u: Array
 
 
+def inlined(function: F) -> F:
+    """The function, compiled into whoever calls it.
+
+    Handing a whole fleet from call to call takes longer than most of what is done with it.
+    """
+    made = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    return cast(F, made)
+
+
 # ── Places ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@compiled
+@inlined
 def rounded(x: float) -> float:
     """To the micrometre, so that the last bit of a sine does not grow into another world."""
     return np.rint(x * 1e6) / 1e6
 
 
-@compiled
+@inlined
 def interpolated(x: float, xp: Array, fp: Array, first: int, last: int) -> float:
     """``np.interp`` between the points ``first`` and ``last``, both included."""
     if x <= xp[first]:
@@ -183,7 +196,7 @@ def lateral(fleet: Fleet, rows: Array) -> tuple[Array, Array]:
     return d, slope
 
 
-@compiled
+@inlined
 def lane_at(fleet: Fleet, roads: Roads, i: int) -> tuple[int, float]:
     """Lane of a vehicle and distance along it."""
     way = fleet.way[i]
@@ -201,7 +214,7 @@ def lanes_at(fleet: Fleet, roads: Roads, rows: Array) -> tuple[Array, Array]:
     return lane, along
 
 
-@compiled
+@inlined
 def beside_at(fleet: Fleet, roads: Roads, i: int, lane: int) -> int:
     """The second lane that a vehicle covers in part, −1 for none."""
     if abs(fleet.d[i]) + fleet.width[i] / 2 <= 1.9:
@@ -231,7 +244,7 @@ def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array,
     return lane[:more], along[:more], slot[:more]
 
 
-@compiled
+@inlined
 def nearest_ahead(
     fleet: Fleet,
     roads: Roads,
@@ -258,7 +271,7 @@ def nearest_ahead(
     return best, pick
 
 
-@compiled
+@inlined
 def speed_along(fleet: Fleet, roads: Roads, way: int, lane: int, slot: int) -> float:
     """Speed of a vehicle in the direction of a way."""
     direction = -1.0 if roads.against[fleet.way[slot]] else 1.0
@@ -301,10 +314,110 @@ def leaders(
     return gap, speed, found
 
 
-# ── Junctions and crosswalks ─────────────────────────────────────────────────────────────────────
+# ── How hard to accelerate ───────────────────────────────────────────────────────────────────────
 
 
 @compiled
+def wishes(
+    fleet: Fleet, rows: Array, wanted: Array, gap: Array, leader_speed: Array, leader: Array,
+    halt: Array,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """What each would do alone, and what those ahead take from it [m/s²].
+
+    Args:
+        fleet: All vehicles.
+        rows: Slots of those who ask.
+        wanted: Speeds [m/s].
+        gap: To the leader [m].
+        leader_speed: Along the way [m/s].
+        leader: Its slot.
+        halt: Distance to where one has to stop [m].
+
+    Returns:
+        Free acceleration, what leader and stops take from it, and what stops alone take.
+    """
+    free, push, stop = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        v, s0, headway = fleet.v[i], fleet.gap[i], fleet.headway[i]
+        power, braking = fleet.power[i], fleet.braking[i]
+        ratio = math.pow(v / max(wanted[k], 0.1), EXPONENT)
+        free[k] = max(power * (1.0 - ratio), -braking)
+        taken = interaction(v, gap[k], leader_speed[k], s0, headway, power, braking)
+        kept = calm(
+            free[k] - taken, v, gap[k], leader_speed[k], fleet.a[leader[k]], power, braking
+        )
+        stop[k] = interaction(v, halt[k], 0.0, s0, headway, power, braking)
+        push[k] = max(free[k] - kept, stop[k])
+    return free, push, stop
+
+
+@inlined
+def calm(
+    idm: float, v: float, gap: float, leader_speed: float, leader_a: float, power: float, b: float
+) -> float:
+    """IDM without its panic when somebody cuts in (Kesting, Treiber, Helbing 2010, eq. 11).
+
+    Where IDM brakes harder than needed if the leader keeps its acceleration (the "constant
+    acceleration heuristic" a_CAH), the answer is a_CAH + b·tanh((a_IDM − a_CAH)/b).
+    """
+    ahead, a_l, room = max(leader_speed, 0.0), min(leader_a, power), max(gap, GAP_FLOOR_M)
+    closing = max(v - ahead, 0.0)
+    constant = a_l - closing * closing / (2.0 * room)
+    if ahead * (v - ahead) <= -2.0 * room * a_l:
+        constant = v * v * a_l / max(ahead * ahead - 2.0 * room * a_l, 1e-3)
+    # Who comes the wrong way, or stands nearly at the bumper, is met with all of IDM.
+    if idm >= constant or leader_speed < 0.0 or gap <= 1.5:
+        return idm
+    return (1.0 - COOLNESS) * idm + COOLNESS * (constant + b * math.tanh((idm - constant) / b))
+
+
+@compiled
+def accelerations(
+    fleet: Fleet, rows: Array, target: Array, push: Array, forced: Array, dt: float
+) -> Array:
+    """What becomes of the wish: what is forced, then what brakes and jerk allow [m/s²]."""
+    a = np.empty(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        wish = max(target[k], -BRAKE_MAX)
+        if not math.isnan(forced[i]):
+            wish = max(min(forced[i], fleet.power[i] - push[k]), -BRAKE_MAX)
+        a[k] = min(max(wish, fleet.a[i] - JERK_DOWN * dt), fleet.a[i] + JERK_UP * dt)
+    return a
+
+
+@compiled
+def advance(
+    fleet: Fleet, rows: Array, a: Array, kappa: Array, d: Array, slope: Array, dt: float
+) -> None:
+    """Speeds and stations after a step, by the path driven at an offset from a bent way.
+
+    Args:
+        fleet: All vehicles, changed.
+        rows: Slots of those who move.
+        a: Accelerations [m/s²].
+        kappa: Curvature of their ways [1/m].
+        d: Their offsets [m].
+        slope: dd/ds.
+        dt: Step [s].
+    """
+    for k in range(len(rows)):
+        i = rows[k]
+        v = fleet.v[i]
+        after = rounded(max(v + a[k] * dt, 0.0))
+        if after < 0.02 and a[k] <= 0.0:
+            after = 0.0
+        fleet.a[i] = (after - v) / dt
+        stretch = math.hypot(1.0 - kappa[k] * d[k], slope[k])
+        fleet.s[i] = rounded(fleet.s[i] + (v + after) / 2.0 * dt / stretch)
+        fleet.v[i] = after
+
+
+# ── Junctions and crosswalks ─────────────────────────────────────────────────────────────────────
+
+
+@inlined
 def time_to(distance: float, v: float, a: float, cap: float) -> float:
     """Time to cover a distance, accelerating with ``a`` up to ``cap`` (not slowing down) [s]."""
     distance = max(distance, 0.0)
@@ -395,7 +508,7 @@ def junction_gaps(
     return out
 
 
-@compiled
+@inlined
 def clashes(
     fleet: Fleet, roads: Roads, n: int, who: Array, near: Array, x: Array, half: Array,
     committed: Array, held: Array,
@@ -431,7 +544,7 @@ def clashes(
     return False
 
 
-@compiled
+@inlined
 def exit_full(
     fleet: Fleet, roads: Roads, i: int, x: float, lane: Array, along: Array, slot: Array
 ) -> bool:
@@ -451,7 +564,7 @@ def exit_full(
     return speed < 2.0 and fleet.a[slot[pick]] < 0.3 and room < fleet.length[i] + 3.0
 
 
-@compiled
+@inlined
 def occupied(
     fleet: Fleet, roads: Roads, n: int, who: Array, near: Array, x: Array, half: Array
 ) -> float:
@@ -514,11 +627,12 @@ def crosswalk_gaps(
 
 @compiled
 def may_cross(
-    fleet: Fleet, roads: Roads, rows: Array, k: int, duration: float, patience: float
+    fleet: Fleet, roads: Roads, alive: Array, k: int, duration: float, patience: float
 ) -> bool:
     """Whether every vehicle lets a walker cross: it can stop, or comes late enough."""
-    for n in range(len(rows)):
-        i = rows[n]
+    for i in range(len(alive)):
+        if not alive[i]:
+            continue
         begin, v = roads.crossing[fleet.way[i], k, 0], fleet.v[i]
         if math.isnan(begin):
             continue
@@ -536,7 +650,7 @@ def may_cross(
 # ── Lane changes ─────────────────────────────────────────────────────────────────────────────────
 
 
-@compiled
+@inlined
 def interaction(
     speed: float, gap: float, leader_speed: float, s0: float, headway: float, power: float,
     braking: float,
@@ -548,7 +662,7 @@ def interaction(
     return power * (ratio * ratio)
 
 
-@compiled
+@inlined
 def station_abreast(fleet: Fleet, roads: Roads, i: int, way: int) -> float:
     """Station beside a vehicle on a way through the next lane [m]."""
     lane, along = lane_at(fleet, roads, i)
@@ -560,7 +674,7 @@ def station_abreast(fleet: Fleet, roads: Roads, i: int, way: int) -> float:
     return roads.offset[way, next_lane] + at
 
 
-@compiled
+@inlined
 def gain(
     fleet: Fleet, roads: Roads, lane: Array, along: Array, slot: Array, count: int, i: int, way: int,
     now: float, must: bool,
@@ -655,7 +769,7 @@ def next_change(
 # ── On foot ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@compiled
+@inlined
 def standing_at(xy: Array, along: Array, s: float, slot: float) -> tuple[float, float, float]:
     """Position and heading at a station of a footway: x, y [m], yaw [rad]."""
     x, y, dx, dy = 0.0, 0.0, 0.0, 0.0

@@ -30,6 +30,7 @@ from simulation.roads import ROADS, Network, build
 from simulation.sensors import frames_of_world, payloads_of, sensors_of_world
 from simulation.traffic import DT, Climate, Step, Traffic
 from simulation.truth import Motion, Planted, Truth
+from simulation.ways import Ways
 
 DATASET = "scenelake_world"
 WARM_UP_S = 12.0
@@ -280,18 +281,48 @@ def _attempt(
         return None
     traffic = warm_traffic(network, rng, CLIMATES[weather])
     egos = choose_egos(traffic, duration_s)
-    script = BEHAVIOURS[rare].cast(traffic, egos) if rare else None
-    for _ in range(CASTINGS if rare and script is None else 0):
-        for _ in range(round(2.0 / DT)):
-            traffic.step()
-        egos = choose_egos(traffic, duration_s)
-        script = BEHAVIOURS[str(rare)].cast(traffic, egos)
-        if script is not None:
-            break
+    script = None
+    if rare:
+        egos, script = cast(traffic, rare, egos, duration_s)
     if not egos or (rare and script is None):
         return None
-    ego = script.ego if script else egos[0]
-    count = round(duration_s / DT) + 1
+    told = Told(seed=seed, road=road, weather=weather, daylight=daylight)
+    return recorded(traffic, told, script.ego if script else egos[0], script, duration_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is drawn of a log before anyone drives.
+
+    Attributes:
+        seed: That its ids are made of.
+        road: Kind of road.
+        weather: That traffic was warmed up in.
+        daylight: Of the recording.
+    """
+
+    seed: int
+    road: str
+    weather: Weather
+    daylight: Daylight
+
+
+def recorded(
+    traffic: Traffic, told: Told, ego: int, script: Script | None, duration_s: float
+) -> tuple[Log, Truth] | None:
+    """What happens from now on, as a log; None if it is of no use.
+
+    Of no use is that somebody collides, the ego leaves or hardly moves, or the behaviour does not come
+    about or is not seen.
+
+    Args:
+        traffic: In full flow; it goes on.
+        told: Of the log.
+        ego: Slot of who records.
+        script: Of the behaviour to plant.
+        duration_s: [s].
+    """
+    seed, count = told.seed, round(duration_s / DT) + 1
     steps, lights = record(traffic, script, count)
     motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
     if not motion.present[0].all() or motion.collisions():
@@ -310,9 +341,25 @@ def _attempt(
             return None
         planted = (found,)
     truth = Truth(
-        seed=seed, road=road, weather=weather, daylight=daylight, planted=planted, motion=motion
+        seed=seed, road=told.road, weather=told.weather, daylight=told.daylight, planted=planted,
+        motion=motion,
     )  # fmt: skip
-    return compose(traffic.network, truth, lights, rng), truth
+    return compose(traffic.network, truth, lights, traffic.rng), truth
+
+
+def cast(
+    traffic: Traffic, rare: str, egos: list[int], duration_s: float
+) -> tuple[list[int], Script | None]:
+    """Egos and the script of a behaviour, now or within seconds; None if nobody can play it."""
+    script = BEHAVIOURS[rare].cast(traffic, egos)
+    for _ in range(CASTINGS if script is None else 0):
+        for _ in range(round(2.0 / DT)):
+            traffic.step()
+        egos = choose_egos(traffic, duration_s)
+        script = BEHAVIOURS[rare].cast(traffic, egos)
+        if script is not None:
+            break
+    return egos, script
 
 
 def _planted(
@@ -332,9 +379,18 @@ def _planted(
     )  # fmt: skip
 
 
-def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -> Traffic:
-    """Traffic in full flow."""
-    traffic = Traffic(network, rng, climate)
+def warm_traffic(
+    network: Network, rng: np.random.Generator, climate: Climate, *, ways: Ways | None = None
+) -> Traffic:
+    """Traffic in full flow.
+
+    Args:
+        network: The roads.
+        rng: Source of chance.
+        climate: Of the day.
+        ways: Through the network, if they are at hand.
+    """
+    traffic = Traffic(network, rng, climate, ways=ways)
     highway = network.kind == "highway"
     crowded = network.kind in ("unsignalled", "roundabout")
     spacing = float(rng.uniform(25.0, 55.0) if highway else rng.uniform(14.0, 40.0))
@@ -431,10 +487,13 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
     shape = (len(uids), len(steps))
     x, y, yaw, speed, acceleration = (np.zeros(shape) for _ in range(5))
     present = np.zeros(shape, dtype=bool)
-    for k, step in enumerate(steps):
-        row = row_of[step.uid]
-        x[row, k], y[row, k], yaw[row, k] = step.x, step.y, step.yaw
-        speed[row, k], acceleration[row, k], present[row, k] = step.speed, step.acceleration, True
+    row = row_of[np.concatenate([step.uid for step in steps])]
+    at = np.repeat(np.arange(len(steps)), [len(step.uid) for step in steps])
+    for array, name in (
+        (x, "x"), (y, "y"), (yaw, "yaw"), (speed, "speed"), (acceleration, "acceleration")
+    ):  # fmt: skip
+        array[row, at] = np.concatenate([getattr(step, name) for step in steps])
+    present[row, at] = True
     agents = traffic.agents()
     cls = tuple(agents[int(uid)][0] for uid in uids)
     size = np.array([agents[int(uid)][1] for uid in uids])
