@@ -182,44 +182,47 @@ def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array
 @compiled
 def lateral(fleet: Fleet, rows: Array) -> tuple[Array, Array]:
     """Offset and its slope: a quintic in the distance covered."""
+    s_len, s, s_from = fleet.s_len, fleet.s, fleet.s_from
+    d_to, d_from = fleet.d_to, fleet.d_from
     d, slope = np.empty(len(rows)), np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
         x = 1.0
-        busy = fleet.s_len[i] > 0
+        busy = s_len[i] > 0
         if busy:
-            x = min(max((fleet.s[i] - fleet.s_from[i]) / fleet.s_len[i], 0.0), 1.0)
-        move = fleet.d_to[i] - fleet.d_from[i]
-        d[k] = fleet.d_from[i] + move * math.pow(x, 3.0) * (10.0 - 15.0 * x + 6.0 * x * x)
+            x = min(max((s[i] - s_from[i]) / s_len[i], 0.0), 1.0)
+        move = d_to[i] - d_from[i]
+        d[k] = d_from[i] + move * math.pow(x, 3.0) * (10.0 - 15.0 * x + 6.0 * x * x)
         bend = x * (1.0 - x)
-        slope[k] = move * 30.0 * (bend * bend) / fleet.s_len[i] if busy else 0.0
+        slope[k] = move * 30.0 * (bend * bend) / s_len[i] if busy else 0.0
     return d, slope
 
 
 @inlined
-def lane_at(fleet: Fleet, roads: Roads, i: int) -> tuple[int, float]:
-    """Lane of a vehicle and distance along it."""
-    way = fleet.way[i]
-    cell = min(max(int(fleet.s[i] / GRID_M), 0), roads.lane.shape[1] - 1)
-    lane = roads.lane[way, cell]
-    return lane, (fleet.s[i] - roads.offset[way, lane]) * roads.sign[way, lane]
+def lane_at(table: Array, offset: Array, sign: Array, way: int, s: float) -> tuple[int, float]:
+    """Lane at a station of a way, by ``Roads.lane``, and distance along it."""
+    lane = table[way, min(max(int(s / GRID_M), 0), table.shape[1] - 1)]
+    return lane, (s - offset[way, lane]) * sign[way, lane]
 
 
 @compiled
 def lanes_at(fleet: Fleet, roads: Roads, rows: Array) -> tuple[Array, Array]:
     """Likewise of several."""
+    way, s = fleet.way, fleet.s
+    lane_, offset, sign = roads.lane, roads.offset, roads.sign
     lane, along = np.empty(len(rows), np.int64), np.empty(len(rows))
     for k in range(len(rows)):
-        lane[k], along[k] = lane_at(fleet, roads, rows[k])
+        i = rows[k]
+        lane[k], along[k] = lane_at(lane_, offset, sign, way[i], s[i])
     return lane, along
 
 
 @inlined
-def beside_at(fleet: Fleet, roads: Roads, i: int, lane: int) -> int:
-    """The second lane that a vehicle covers in part, −1 for none."""
-    if abs(fleet.d[i]) + fleet.width[i] / 2 <= 1.9:
+def beside_at(left: Array, right: Array, lane: int, d: float, width: float) -> int:
+    """The second lane that a vehicle at an offset covers in part, −1 for none."""
+    if abs(d) + width / 2 <= 1.9:
         return -1
-    return roads.left[lane] if fleet.d[i] > 0 else roads.right[lane]
+    return left[lane] if d > 0 else right[lane]
 
 
 # ── Whom to follow ───────────────────────────────────────────────────────────────────────────────
@@ -228,44 +231,55 @@ def beside_at(fleet: Fleet, roads: Roads, i: int, lane: int) -> int:
 @compiled
 def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array, Array]:
     """Lane, distance along it and slot of each, then once more of those that cover a second lane."""
+    way, s, d = fleet.way, fleet.s, fleet.d
+    width = fleet.width
+    lane_, offset, sign = roads.lane, roads.offset, roads.sign
+    left, right, lane_length = roads.left, roads.right, roads.lane_length
     count = len(others)
     lane, along = np.empty(2 * count, np.int64), np.empty(2 * count)
     slot = np.empty(2 * count, np.int64)
     more = count
     for k in range(count):
         i = others[k]
-        lane[k], along[k] = lane_at(fleet, roads, i)
+        lane[k], along[k] = lane_at(lane_, offset, sign, way[i], s[i])
         slot[k] = i
-        second = beside_at(fleet, roads, i, lane[k])
+        second = beside_at(left, right, lane[k], d[i], width[i])
         if second >= 0:
-            share = along[k] / roads.lane_length[lane[k]]
-            lane[more], along[more], slot[more] = second, share * roads.lane_length[second], i
+            share = along[k] / lane_length[lane[k]]
+            lane[more], along[more], slot[more] = second, share * lane_length[second], i
             more += 1
     return lane[:more], along[:more], slot[:more]
 
 
 @inlined
 def nearest_ahead(
-    fleet: Fleet,
-    roads: Roads,
-    row: int,
-    way: int,
-    s: float,
-    lane: Array,
-    along: Array,
-    slot: Array,
-) -> tuple[float, int]:
-    """Gap to the nearest candidate ahead on a way, and which it is; ``FAR`` and the first for none."""
+    offset: Array, sign: Array, lowest: Array, highest: Array, length: Array, row: int, s: float,
+    lane: Array, along: Array, slot: Array,
+) -> tuple[float, int]:  # fmt: skip
+    """Gap to the nearest candidate ahead on a way, and which it is; ``FAR`` and the first for none.
+
+    Args:
+        offset: Row of the way in the table of that name.
+        sign: Likewise.
+        lowest: Likewise.
+        highest: Likewise.
+        length: Of all vehicles [m].
+        row: Slot of the follower.
+        s: Its station on the way [m].
+        lane: Of the candidates, see :func:`candidates`.
+        along: Likewise.
+        slot: Likewise.
+    """
     best, pick = FAR, 0
     for k in range(len(lane)):
-        offset = roads.offset[way, lane[k]]
-        if math.isnan(offset) or slot[k] == row:
+        begin = offset[lane[k]]
+        if math.isnan(begin) or slot[k] == row:
             continue
-        if along[k] < roads.lowest[way, lane[k]] or along[k] > roads.highest[way, lane[k]]:
+        if along[k] < lowest[lane[k]] or along[k] > highest[lane[k]]:
             continue
-        ahead = offset + roads.sign[way, lane[k]] * along[k] - s
+        ahead = begin + sign[lane[k]] * along[k] - s
         if ahead > 0 or (ahead == 0 and slot[k] > row):
-            gap = ahead - (fleet.length[row] + fleet.length[slot[k]]) / 2.0
+            gap = ahead - (length[row] + length[slot[k]]) / 2.0
             if gap < best:
                 best, pick = gap, k
     return best, pick
@@ -299,15 +313,23 @@ def leaders(
     lane, along, slot = candidates(fleet, roads, others)
     if len(lane) == 0:
         return gap, speed, found
+    offset, sign, length = roads.offset, roads.sign, fleet.length
+    lowest, highest = roads.lowest, roads.highest
     for k in range(len(rows)):
         i = rows[k]
-        gap[k], pick = nearest_ahead(fleet, roads, i, way[k], s[k], lane, along, slot)
+        w = way[k]
+        gap[k], pick = nearest_ahead(
+            offset[w], sign[w], lowest[w], highest[w], length, i, s[k], lane, along, slot
+        )
         speed[k] = speed_along(fleet, roads, way[k], lane[pick], slot[pick])
         found[k] = slot[pick]
         if own and fleet.old_way[i] >= 0 and abs(fleet.d[i]) > 1.0:
             old = fleet.old_way[i]
             there = fleet.s[i] + fleet.old_shift[i]
-            more, pick = nearest_ahead(fleet, roads, i, old, there, lane, along, slot)
+            more, pick = nearest_ahead(
+                offset[old], sign[old], lowest[old], highest[old], length, i, there, lane, along,
+                slot,
+            )  # fmt: skip
             if more < gap[k]:
                 gap[k], found[k] = more, slot[pick]
                 speed[k] = speed_along(fleet, roads, old, lane[pick], slot[pick])
@@ -336,17 +358,17 @@ def wishes(
     Returns:
         Free acceleration, what leader and stops take from it, and what stops alone take.
     """
+    v_, gap_, headway_ = fleet.v, fleet.gap, fleet.headway
+    power_, braking_, a = fleet.power, fleet.braking, fleet.a
     free, push, stop = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
-        v, s0, headway = fleet.v[i], fleet.gap[i], fleet.headway[i]
-        power, braking = fleet.power[i], fleet.braking[i]
+        v, s0, headway = v_[i], gap_[i], headway_[i]
+        power, braking = power_[i], braking_[i]
         ratio = math.pow(v / max(wanted[k], 0.1), EXPONENT)
         free[k] = max(power * (1.0 - ratio), -braking)
         taken = interaction(v, gap[k], leader_speed[k], s0, headway, power, braking)
-        kept = calm(
-            free[k] - taken, v, gap[k], leader_speed[k], fleet.a[leader[k]], power, braking
-        )
+        kept = calm(free[k] - taken, v, gap[k], leader_speed[k], a[leader[k]], power, braking)
         stop[k] = interaction(v, halt[k], 0.0, s0, headway, power, braking)
         push[k] = max(free[k] - kept, stop[k])
     return free, push, stop
@@ -377,13 +399,14 @@ def accelerations(
     fleet: Fleet, rows: Array, target: Array, push: Array, forced: Array, dt: float
 ) -> Array:
     """What becomes of the wish: what is forced, then what brakes and jerk allow [m/s²]."""
+    power, a_ = fleet.power, fleet.a
     a = np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
         wish = max(target[k], -BRAKE_MAX)
         if not math.isnan(forced[i]):
-            wish = max(min(forced[i], fleet.power[i] - push[k]), -BRAKE_MAX)
-        a[k] = min(max(wish, fleet.a[i] - JERK_DOWN * dt), fleet.a[i] + JERK_UP * dt)
+            wish = max(min(forced[i], power[i] - push[k]), -BRAKE_MAX)
+        a[k] = min(max(wish, a_[i] - JERK_DOWN * dt), a_[i] + JERK_UP * dt)
     return a
 
 
@@ -402,16 +425,17 @@ def advance(
         slope: dd/ds.
         dt: Step [s].
     """
+    v_, a_, s_ = fleet.v, fleet.a, fleet.s
     for k in range(len(rows)):
         i = rows[k]
-        v = fleet.v[i]
+        v = v_[i]
         after = rounded(max(v + a[k] * dt, 0.0))
         if after < 0.02 and a[k] <= 0.0:
             after = 0.0
-        fleet.a[i] = (after - v) / dt
+        a_[i] = (after - v) / dt
         stretch = math.hypot(1.0 - kappa[k] * d[k], slope[k])
-        fleet.s[i] = rounded(fleet.s[i] + (v + after) / 2.0 * dt / stretch)
-        fleet.v[i] = after
+        s_[i] = rounded(s_[i] + (v + after) / 2.0 * dt / stretch)
+        v_[i] = after
 
 
 # ── Junctions and crosswalks ─────────────────────────────────────────────────────────────────────
@@ -442,19 +466,24 @@ def junction_gaps(
         lights: What each signal group shows.
         dt: Step [s].
     """
+    way, length, committed_ = fleet.way, fleet.length, fleet.committed
+    s_, v_, reckless = fleet.s, fleet.v, fleet.reckless
+    waited, gap = fleet.waited, fleet.gap
+    movement, enter, movement_length = roads.movement, roads.enter, roads.movement_length
+    group_, stop_ = roads.group, roads.stop
     out = np.full(len(rows), FAR)
     near, count = np.empty(len(rows), np.int64), 0
     x, half = np.empty(len(rows)), np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
-        m = roads.movement[fleet.way[i]]
-        half[k] = fleet.length[i] / 2
+        m = movement[way[i]]
+        half[k] = length[i] / 2
         if m < 0:
-            fleet.committed[i] = False
+            committed_[i] = False
             continue
-        x[k] = fleet.s[i] - roads.enter[fleet.way[i]]
-        if x[k] - half[k] >= roads.movement_length[m]:
-            fleet.committed[i] = False
+        x[k] = s_[i] - enter[way[i]]
+        if x[k] - half[k] >= movement_length[m]:
+            committed_[i] = False
         elif x[k] + half[k] > -SIGHT_M:
             near[count] = k
             count += 1
@@ -464,19 +493,19 @@ def junction_gaps(
     for n in range(count):
         k = near[n]
         i = rows[k]
-        m, v, line = roads.movement[fleet.way[i]], fleet.v[i], -x[k] - half[k]
+        m, v, line = movement[way[i]], v_[i], -x[k] - half[k]
         inside = line < 0.0
         state = _GREEN
-        if len(lights) and roads.group[m] >= 0:
-            state = lights[roads.group[m]]
+        if len(lights) and group_[m] >= 0:
+            state = lights[group_[m]]
         needed = v * v / (2.0 * max(line, 0.1))
-        goes = fleet.committed[i] or inside or (fleet.reckless[i] and line < 60.0)
+        goes = committed_[i] or inside or (reckless[i] and line < 60.0)
         held[n] = not goes and (state == _RED or (state == _YELLOW and needed < YELLOW_BRAKING))
         committed[n] = goes or (state == _YELLOW and not held[n] and line < 40.0)
         if v < 0.3 and line < 3.0:
-            fleet.waited[i] += dt
+            waited[i] += dt
         elif inside:
-            fleet.waited[i] = 0.0
+            waited[i] = 0.0
     who = rows[near[:count]]
     lane, along, slot = candidates(fleet, roads, others)
     blocked = np.zeros(count, np.bool_)
@@ -485,24 +514,24 @@ def junction_gaps(
             continue
         k = near[n]
         i = rows[k]
-        m = roads.movement[fleet.way[i]]
+        m = movement[way[i]]
         blocked[n] = (
             held[n]
-            or (roads.stop[m] and fleet.waited[i] < 0.6)
+            or (stop_[m] and waited[i] < 0.6)
             or clashes(fleet, roads, n, who, near, x, half, committed, held)
             or exit_full(fleet, roads, i, x[k], lane, along, slot)
         )
     on = np.zeros(count, np.bool_)
     for n in range(count):
         k = near[n]
-        v, line = fleet.v[rows[k]], -x[k] - half[k]
+        v, line = v_[rows[k]], -x[k] - half[k]
         going = not blocked[n] and line < v * v / (2.0 * YELLOW_BRAKING) + 0.15 * v + 1.0
         on[n] = committed[n] or going
-        fleet.committed[rows[k]] = on[n]
+        committed_[rows[k]] = on[n]
     for n in range(count):
         k = near[n]
         if blocked[n]:
-            out[k] = max(-x[k] - half[k], 0.0) + fleet.gap[rows[k]] - 0.6
+            out[k] = max(-x[k] - half[k], 0.0) + gap[rows[k]] - 0.6
         guard = occupied(fleet, roads, n, who, near, x, half) if on[n] else FAR
         out[k] = min(out[k], guard)
     return out
@@ -514,30 +543,34 @@ def clashes(
     committed: Array, held: Array,
 ) -> bool:  # fmt: skip
     """Whether entering now would come too close to someone with the right of way."""
+    way_, margin_, eagerness = fleet.way, fleet.margin, fleet.eagerness
+    v_, power_, a = fleet.v, fleet.power, fleet.a
+    movement, circulating, movement_speed = roads.movement, roads.circulating, roads.movement_speed
+    zone, yields = roads.zone, roads.yields
     i, k = who[n], near[n]
     if -x[k] - half[k] >= 45.0:
         return False
-    m = roads.movement[fleet.way[i]]
-    margin = fleet.margin[i] * (0.4 if roads.circulating else 1.0)
-    cap_i = roads.movement_speed[m] * fleet.eagerness[i]
+    m = movement[way_[i]]
+    margin = margin_[i] * (0.4 if circulating else 1.0)
+    cap_i = movement_speed[m] * eagerness[i]
     for other in range(len(who)):
         j, at = who[other], near[other]
-        m_j = roads.movement[fleet.way[j]]
-        begin = roads.zone[m, m_j, 0]
-        if other == n or math.isnan(begin) or x[at] - half[at] >= roads.zone[m, m_j, 3]:
+        m_j = movement[way_[j]]
+        begin = zone[m, m_j, 0]
+        if other == n or math.isnan(begin) or x[at] - half[at] >= zone[m, m_j, 3]:
             continue
-        coming = roads.yields[m, m_j] and not held[other] and not roads.circulating
+        coming = yields[m, m_j] and not held[other] and not circulating
         if not (committed[other] or coming):
             continue
-        v, v_j, power, power_j = fleet.v[i], fleet.v[j], fleet.power[i], fleet.power[j]
-        cap_j = roads.movement_speed[m_j] * fleet.eagerness[j]
+        v, v_j, power, power_j = v_[i], v_[j], power_[i], power_[j]
+        cap_j = movement_speed[m_j] * eagerness[j]
         in_i = time_to(begin - (x[k] + half[k]), v, power, cap_i)
-        out_i = time_to(roads.zone[m, m_j, 1] - (x[k] - half[k]), v, power, cap_i)
-        in_j = time_to(roads.zone[m, m_j, 2] - (x[at] + half[at]), v_j, power_j, max(cap_j, v_j))
+        out_i = time_to(zone[m, m_j, 1] - (x[k] - half[k]), v, power, cap_i)
+        in_j = time_to(zone[m, m_j, 2] - (x[at] + half[at]), v_j, power_j, max(cap_j, v_j))
         out_j = time_to(
-            roads.zone[m, m_j, 3] - (x[at] - half[at]), v_j, power_j, min(cap_j, max(v_j, 3.0))
+            zone[m, m_j, 3] - (x[at] - half[at]), v_j, power_j, min(cap_j, max(v_j, 3.0))
         )
-        if committed[other] and v_j < 1.0 and fleet.a[j] <= 0.1 and in_j < 0.5:
+        if committed[other] and v_j < 1.0 and a[j] <= 0.1 and in_j < 0.5:
             out_j = np.inf  # it is stuck there
         if in_i < out_j + margin and in_j < out_i + margin:
             return True
@@ -552,11 +585,18 @@ def exit_full(
     if roads.circulating:
         return False
     way = fleet.way[i]
-    gap, pick = nearest_ahead(fleet, roads, i, way, fleet.s[i], lane, along, slot)
+    offset, sign, length = roads.offset, roads.sign, fleet.length
+    lowest, highest = roads.lowest, roads.highest
+    gap, pick = nearest_ahead(
+        offset[way], sign[way], lowest[way], highest[way], length, i, fleet.s[i], lane, along, slot
+    )
     on = way
     if fleet.old_way[i] >= 0 and abs(fleet.d[i]) > 1.0:
         there = fleet.s[i] + fleet.old_shift[i]
-        more, second = nearest_ahead(fleet, roads, i, fleet.old_way[i], there, lane, along, slot)
+        old = fleet.old_way[i]
+        more, second = nearest_ahead(
+            offset[old], sign[old], lowest[old], highest[old], length, i, there, lane, along, slot
+        )
         if more < gap:
             gap, pick, on = more, second, fleet.old_way[i]
     speed = speed_along(fleet, roads, on, lane[pick], slot[pick])
@@ -569,18 +609,20 @@ def occupied(
     fleet: Fleet, roads: Roads, n: int, who: Array, near: Array, x: Array, half: Array
 ) -> float:
     """Distance to the nearest zone ahead that somebody physically stands in [m]."""
+    way, gap_ = fleet.way, fleet.gap
+    movement, zone_, merges = roads.movement, roads.zone, roads.merges
     i, k = who[n], near[n]
-    m = roads.movement[fleet.way[i]]
+    m = movement[way[i]]
     gap = FAR
     for other in range(len(who)):
-        at, m_j = near[other], roads.movement[fleet.way[who[other]]]
-        begin = roads.zone[m, m_j, 0]
-        if math.isnan(begin) or roads.merges[m, m_j]:
+        at, m_j = near[other], movement[way[who[other]]]
+        begin = zone_[m, m_j, 0]
+        if math.isnan(begin) or merges[m, m_j]:
             continue
         before = begin - (x[k] + half[k])
-        there = x[at] + half[at] > roads.zone[m, m_j, 2] - 0.3
-        if before > 0.0 and there and x[at] - half[at] < roads.zone[m, m_j, 3]:
-            gap = min(gap, before + fleet.gap[i] - 1.0)
+        there = x[at] + half[at] > zone_[m, m_j, 2] - 0.3
+        if before > 0.0 and there and x[at] - half[at] < zone_[m, m_j, 3]:
+            gap = min(gap, before + gap_[i] - 1.0)
     return max(gap, GAP_FLOOR_M)
 
 
@@ -601,26 +643,29 @@ def crosswalk_gaps(
         speed: Of each walker [m/s].
         waiting: Whether it stands at the kerb: the polite let it go first, if they can gently.
     """
+    v_, way, s_ = fleet.v, fleet.way, fleet.s
+    length, politeness, gap = fleet.length, fleet.politeness, fleet.gap
+    crossing = roads.crossing
     out = np.full(len(rows), FAR)
     for k in range(len(rows)):
         i = rows[k]
-        v = fleet.v[i]
+        v = v_[i]
         for w in range(len(which)):
-            begin = roads.crossing[fleet.way[i], which[w], 0]
+            begin = crossing[way[i], which[w], 0]
             if math.isnan(begin):
                 continue
-            before = begin - fleet.s[i] - fleet.length[i] / 2
+            before = begin - s_[i] - length[i] / 2
             if before <= 0.0:
                 continue
             if waiting[w]:
                 gently = before > v * v / 4.0 + 1.0
-                counts = before < 35.0 and gently and fleet.politeness[i] > 0.22
+                counts = before < 35.0 and gently and politeness[i] > 0.22
             else:
-                to_lane = (roads.crossing[fleet.way[i], which[w], 2] - across[w]) * sign[w]
+                to_lane = (crossing[way[i], which[w], 2] - across[w]) * sign[w]
                 in_way = -1.9 < to_lane < 2.2 + 2.2 * max(speed[w], 0.6)
                 counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
             if counts:
-                out[k] = min(out[k], before + fleet.gap[i] - 1.2)
+                out[k] = min(out[k], before + gap[i] - 1.2)
         out[k] = max(out[k], GAP_FLOOR_M)
     return out
 
@@ -630,14 +675,17 @@ def may_cross(
     fleet: Fleet, roads: Roads, alive: Array, k: int, duration: float, patience: float
 ) -> bool:
     """Whether every vehicle lets a walker cross: it can stop, or comes late enough."""
+    way, v_, s = fleet.way, fleet.v, fleet.s
+    length = fleet.length
+    crossing = roads.crossing
     for i in range(len(alive)):
         if not alive[i]:
             continue
-        begin, v = roads.crossing[fleet.way[i], k, 0], fleet.v[i]
+        begin, v = crossing[way[i], k, 0], v_[i]
         if math.isnan(begin):
             continue
-        before = begin - fleet.s[i] - fleet.length[i] / 2
-        cleared = fleet.s[i] - fleet.length[i] / 2 > roads.crossing[fleet.way[i], k, 1]
+        before = begin - s[i] - length[i] / 2
+        cleared = s[i] - length[i] / 2 > crossing[way[i], k, 1]
         if cleared or before >= 90.0:
             continue
         late = before / max(v, 0.1) > duration + patience
@@ -665,7 +713,7 @@ def interaction(
 @inlined
 def station_abreast(fleet: Fleet, roads: Roads, i: int, way: int) -> float:
     """Station beside a vehicle on a way through the next lane [m]."""
-    lane, along = lane_at(fleet, roads, i)
+    lane, along = lane_at(roads.lane, roads.offset, roads.sign, fleet.way[i], fleet.s[i])
     left = roads.left[lane]
     next_lane = left if left >= 0 and roads.member[way, left] else roads.right[lane]
     a, b = roads.first[lane], roads.first[next_lane]
@@ -696,22 +744,27 @@ def gain(
     station = station_abreast(fleet, roads, i, way)
     v, s0, headway = fleet.v[i], fleet.gap[i], fleet.headway[i]
     power, braking = fleet.power[i], fleet.braking[i]
-    gap, pick = nearest_ahead(fleet, roads, i, way, station, lane, along, slot)
+    offset, sign = roads.offset[way], roads.sign[way]
+    gap, pick = nearest_ahead(
+        offset, sign, roads.lowest[way], roads.highest[way], fleet.length, i, station, lane,
+        along, slot,
+    )  # fmt: skip
     speed = speed_along(fleet, roads, way, lane[pick], slot[pick]) if gap < FAR else v
     cell = min(max(int(station / GRID_M), 0), roads.lane.shape[1] - 1)
     wanted = min(roads.allowed[way, cell] * fleet.eagerness[i], fleet.top[i])
     free = max(power * (1.0 - math.pow(v / max(wanted, 0.1), EXPONENT)), -braking)
     mine = free - interaction(v, gap, speed, s0, headway, power, braking)
     loss, rear, last, j = 0.0, FAR, -np.inf, -1
+    left, right, d, width = roads.left, roads.right, fleet.d, fleet.width
     for k in range(count):
         if slot[k] == i:
             continue
-        position = roads.offset[way, lane[k]] + roads.sign[way, lane[k]] * along[k]
+        position = offset[lane[k]] + sign[lane[k]] * along[k]
         if math.isnan(position):
-            second = beside_at(fleet, roads, slot[k], lane[k])
+            second = beside_at(left, right, lane[k], d[slot[k]], width[slot[k]])
             if second < 0:
                 continue
-            position = roads.offset[way, second] + along[k]
+            position = offset[second] + along[k]
         if position <= station and position > last:
             last, j = position, slot[k]
     if j >= 0:
