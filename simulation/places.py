@@ -135,7 +135,7 @@ def _on(
         while left[0] and ordinary < IN_A_ROW and sound:
             ordinary += 1
             egos = choose_egos(traffic, LOG_S)
-            made = recorded(traffic, told, egos[0], None, LOG_S) if egos else None
+            made = recorded(traffic, told, egos, None, LOG_S)
             if made is not None:
                 left[0] -= 1
                 yield made
@@ -169,7 +169,7 @@ def _population(
 
 def _planted(traffic: Traffic, told: Told, rare: str) -> tuple[Log, Truth] | None:
     _, script = cast(traffic, rare, choose_egos(traffic, LOG_S), LOG_S)
-    return None if script is None else recorded(traffic, told, script.ego, script, LOG_S)
+    return None if script is None else recorded(traffic, told, [script.ego], script, LOG_S)
 
 
 def _rate_on(road: str, rate: float) -> float:

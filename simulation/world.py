@@ -287,7 +287,7 @@ def _attempt(
     if not egos or (rare and script is None):
         return None
     told = Told(seed=seed, road=road, weather=weather, daylight=daylight)
-    return recorded(traffic, told, script.ego if script else egos[0], script, duration_s)
+    return recorded(traffic, told, [script.ego if script else egos[0]], script, duration_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,26 +308,27 @@ class Told:
 
 
 def recorded(
-    traffic: Traffic, told: Told, ego: int, script: Script | None, duration_s: float
+    traffic: Traffic, told: Told, egos: Sequence[int], script: Script | None, duration_s: float
 ) -> tuple[Log, Truth] | None:
     """What happens from now on, as a log; None if it is of no use.
 
-    Of no use is that somebody collides, the ego leaves or hardly moves, or the behaviour does not come
-    about or is not seen.
+    Of no use is that somebody collides, that every ego leaves or hardly moves, or that the behaviour
+    does not come about or is not seen.
 
     Args:
         traffic: In full flow; it goes on.
         told: Of the log.
-        ego: Slot of who records.
+        egos: Slots of who might record; the first who stays and gets along does.
         script: Of the behaviour to plant.
         duration_s: [s].
     """
     seed, count = told.seed, round(duration_s / DT) + 1
     steps, lights = record(traffic, script, count)
-    motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
-    if not motion.present[0].all() or motion.collisions():
+    ego = _first_of_use(traffic, egos, steps, 0.0 if script else MOVES_M * duration_s / 20.0)
+    if ego is None:
         return None
-    if script is None and motion.speed[0].sum() * DT < MOVES_M * duration_s / 20.0:
+    motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
+    if motion.collisions():
         return None
     planted: tuple[Planted, ...] = ()
     if script is not None:
@@ -345,6 +346,19 @@ def recorded(
         motion=motion,
     )  # fmt: skip
     return compose(traffic.network, truth, lights, traffic.rng), truth
+
+
+def _first_of_use(
+    traffic: Traffic, egos: Sequence[int], steps: list[Step], moves_m: float
+) -> int | None:
+    """Who is there at every step and drives at least so far [m]."""
+    everyone = np.concatenate([step.uid for step in steps])
+    there = np.bincount(everyone)
+    way = np.bincount(everyone, weights=np.concatenate([step.speed for step in steps])) * DT
+    uids = ((ego, int(traffic.uid[ego])) for ego in egos)
+    return next(
+        (ego for ego, uid in uids if there[uid] == len(steps) and way[uid] >= moves_m), None
+    )
 
 
 def cast(
