@@ -47,15 +47,16 @@ class SignalPlan:
 
     def red_for(self, group: int, t: float) -> float:
         """How long a group will stay red from a time on; 0 if it is not red [s]."""
-        return _red_for(self.ends, self.states, (t + self.offset) % self.cycle, group, _RED)
+        return red_for(self.ends, self.states, (t + self.offset) % self.cycle, group)
 
 
 @compiled
-def _red_for(ends: Array, states: Array, now: float, group: int, red: int) -> float:
+def red_for(ends: Array, states: Array, now: float, group: int) -> float:
+    """Likewise, of a plan's arrays at a time within the cycle."""
     phase = min(int(np.searchsorted(ends, now, side="right")), len(ends) - 1)
     left = 0.0
     for _ in range(len(ends)):
-        if states[phase, group] != red:
+        if states[phase, group] != _RED:
             return left
         left += ends[phase] - now
         phase = (phase + 1) % len(ends)

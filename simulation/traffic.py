@@ -72,6 +72,9 @@ KINDS = (
 SHARES = np.array([0.83, 0.08, 0.04, 0.05])
 
 
+_SEEN = [kernels.UID, kernels.X, kernels.Y, kernels.YAW, kernels.SPEED]
+
+
 def _summed(share: Array) -> Array:
     """What ``Generator.choice`` looks a uniform number up in."""
     sums = share.cumsum()
@@ -166,6 +169,7 @@ class Traffic:
         self.obstacles: list[Obstacle] = []
         self.parked: list[Obstacle] = []
         self._parked = np.zeros((0, 5))
+        self._crowd = feet.Crowd([], network)
         self.lane_length = np.array([lane.curve.length for lane in network.lanes])
         self.left = np.array([lane.left for lane in network.lanes])
         self.right = np.array([lane.right for lane in network.lanes])
@@ -492,23 +496,13 @@ class Traffic:
 
     def _crosswalk_gaps(self, rows: Array) -> Array:
         """Distance to a crosswalk with somebody on or about to be on our lane [m]."""
-        on = [walker for walker in self.walkers if walker.crossing >= 0]
-        if not on:
-            return np.full(len(rows), FAR)
-        across, sign = np.empty(len(on)), np.empty(len(on))
-        for n, walker in enumerate(on):
-            _, begin, end, forward = next(c for c in walker.crossings if c[0] == walker.crossing)
-            across[n] = walker.s - begin if forward else end - walker.s
-            sign[n] = 1.0 if forward else -1.0
-        return kernels.crosswalk_gaps(
-            self._fleet, self._roads, rows, np.array([w.crossing for w in on]), across, sign,
-            np.array([w.speed for w in on]), np.array([w.waiting for w in on]),
-        )  # fmt: skip
+        crowd = self._everyone_walking()
+        return kernels.crosswalk_gaps(self._fleet, self._roads, crowd.loops, rows)
 
-    def _may_cross(self, k: int, walker: Walker, duration: float) -> bool:
-        """Whether every vehicle lets the walker cross: it can stop, or comes late enough."""
-        alive = self.alive[: self.count]
-        return kernels.may_cross(self._fleet, self._roads, alive, k, duration, walker.patience)
+    def _everyone_walking(self) -> feet.Crowd:
+        if not self._crowd.is_of(self.walkers):
+            self._crowd = feet.Crowd(self.walkers, self.network)
+        return self._crowd
 
     def _hazard_gaps(self, rows: Array) -> Array:
         """Distance to things and people off the ways that stand or come into ours [m]."""
@@ -579,11 +573,12 @@ class Traffic:
             self._next_entry[index] = self.t + gap
 
     def _walk(self) -> None:
-        feet.walk(
-            self.walkers, signals=self.network.signals, network=self.network, t=self.t, dt=DT,
-            safe=self._may_cross,
-        )  # fmt: skip
-        self.walkers = [w for w in self.walkers if w.s < w.along[-1] - 1.0]
+        if self.walkers:
+            self._everyone_walking().step(
+                self._fleet, self._roads, self.alive[: self.count], signals=self.network.signals,
+                t=self.t, dt=DT,
+            )  # fmt: skip
+            self.walkers = [w for w in self.walkers if w.s < w.along[-1] - 1.0]
         for thing in self.obstacles:
             thing.at = np.round(thing.at + thing.velocity * DT, 6)
 
@@ -600,14 +595,14 @@ class Traffic:
         """Where everyone is now."""
         rows = np.flatnonzero(self.alive)
         x, y, yaw = self.poses(rows)
-        people, things = self.walkers, self.obstacles
-        more = [(w.uid, w.at[0], w.at[1], w.yaw, w.speed) for w in people]
-        more += [(o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity))) for o in things]
+        people, things = self._everyone_walking().loops.state, self.obstacles
+        more = [(o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity))) for o in things]
         if len(self._parked) != len(self.parked):
             still = [(o.uid, o.at[0], o.at[1], o.yaw, 0.0) for o in self.parked]
             self._parked = np.array(still, dtype=np.float64)
-        extra = np.array(more, dtype=np.float64).reshape(-1, 5)
-        extra = np.concatenate([extra, self._parked])
+        extra = np.concatenate([
+            people[:, _SEEN], np.array(more, dtype=np.float64).reshape(-1, 5), self._parked
+        ])  # fmt: skip
         return Step(
             uid=np.concatenate([self.uid[rows], extra[:, 0].astype(np.int64)]),
             x=np.concatenate([x, extra[:, 1]]), y=np.concatenate([y, extra[:, 2]]),

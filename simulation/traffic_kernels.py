@@ -17,6 +17,7 @@ from geometry.arrays import Array
 from schemas.labels import LightState
 from simulation.idm import BRAKE_MAX, EXPONENT, GAP_FLOOR_M
 from simulation.kernels import F, compiled
+from simulation.signals import red_for
 
 FAR = 1e6
 SIGHT_M = 90.0  # how far from a junction its conflicts are watched
@@ -29,6 +30,7 @@ JERK_DOWN = 25.0  # [m/s³]
 COOLNESS = 0.95
 ELBOW_M = 0.9  # room that pedestrians leave to those ahead
 SIDESTEP = 0.5  # [m/s]
+SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
 GRID_M = 0.5  # between the columns of the ways' tables
 _RED, _YELLOW, _GREEN = int(LightState.RED), int(LightState.YELLOW), int(LightState.GREEN)
@@ -103,6 +105,32 @@ class Roads(NamedTuple):
     first: Array
     point_s: Array
     point_u: Array
+
+
+class Crowd(NamedTuple):
+    """Those on foot, see :class:`simulation.walkers.Crowd`.
+
+    Attributes:
+        state: s, slot, speed, x, y, yaw, crossing, waiting, pace, patience, uid of each.
+        xy: Their ways, one after the other [m].
+        along: Distance of these points [m].
+        first: Where each way begins among them.
+        spans: (crosswalk, begin, end, forward) along the ways.
+        first_span: Where those of each begin.
+        groups: Signal groups of each crosswalk, −1 for none.
+    """
+
+    state: Array
+    xy: Array
+    along: Array
+    first: Array
+    spans: Array
+    first_span: Array
+    groups: Array
+
+
+S, SLOT, SPEED, X, Y, YAW, CROSSING, WAITING, PACE, PATIENCE, UID = range(11)
+"""Columns of ``Crowd.state``."""
 
 
 def inlined(function: F) -> F:
@@ -627,50 +655,47 @@ def occupied(
 
 
 @compiled
-def crosswalk_gaps(
-    fleet: Fleet, roads: Roads, rows: Array, which: Array, across: Array, sign: Array,
-    speed: Array, waiting: Array,
-) -> Array:  # fmt: skip
+def crosswalk_gaps(fleet: Fleet, roads: Roads, crowd: Crowd, rows: Array) -> Array:
     """Distance to a crosswalk with somebody on or about to be on the lane [m].
 
-    Args:
-        fleet: All vehicles.
-        roads: The ways.
-        rows: Slots of those who ask.
-        which: Crosswalk of each walker.
-        across: How far over it each is, from its begin [m].
-        sign: 1 for those who walk away from its begin, else −1.
-        speed: Of each walker [m/s].
-        waiting: Whether it stands at the kerb: the polite let it go first, if they can gently.
+    Who stands at the kerb is let go first by the polite, if they can gently.
     """
+    out = np.full(len(rows), FAR)
     v_, way, s_ = fleet.v, fleet.way, fleet.s
     length, politeness, gap = fleet.length, fleet.politeness, fleet.gap
-    crossing = roads.crossing
-    out = np.full(len(rows), FAR)
-    for k in range(len(rows)):
-        i = rows[k]
-        v = v_[i]
-        for w in range(len(which)):
-            begin = crossing[way[i], which[w], 0]
+    crossing, state, spans = roads.crossing, crowd.state, crowd.spans
+    for w in range(len(state)):
+        which = int(state[w, CROSSING])
+        if which < 0:
+            continue
+        across, sign = 0.0, 1.0
+        for n in range(crowd.first_span[w], crowd.first_span[w + 1]):
+            if int(spans[n, 0]) == which:
+                sign = 1.0 if spans[n, 3] > 0.0 else -1.0
+                across = state[w, S] - spans[n, 1] if sign > 0.0 else spans[n, 2] - state[w, S]
+                break
+        for k in range(len(rows)):
+            i = rows[k]
+            v = v_[i]
+            begin = crossing[way[i], which, 0]
             if math.isnan(begin):
                 continue
             before = begin - s_[i] - length[i] / 2
             if before <= 0.0:
                 continue
-            if waiting[w]:
+            if state[w, WAITING] > 0.0:
                 gently = before > v * v / 4.0 + 1.0
                 counts = before < 35.0 and gently and politeness[i] > 0.22
             else:
-                to_lane = (crossing[way[i], which[w], 2] - across[w]) * sign[w]
-                in_way = -1.9 < to_lane < 2.2 + 2.2 * max(speed[w], 0.6)
+                to_lane = (crossing[way[i], which, 2] - across) * sign
+                in_way = -1.9 < to_lane < 2.2 + 2.2 * max(state[w, SPEED], 0.6)
                 counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
             if counts:
-                out[k] = min(out[k], before + gap[i] - 1.2)
-        out[k] = max(out[k], GAP_FLOOR_M)
+                out[k] = max(min(out[k], before + gap[i] - 1.2), GAP_FLOOR_M)
     return out
 
 
-@compiled
+@inlined
 def may_cross(
     fleet: Fleet, roads: Roads, alive: Array, k: int, duration: float, patience: float
 ) -> bool:
@@ -822,56 +847,94 @@ def next_change(
 # ── On foot ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@inlined
+@compiled
 def standing_at(xy: Array, along: Array, s: float, slot: float) -> tuple[float, float, float]:
     """Position and heading at a station of a footway: x, y [m], yaw [rad]."""
+    return standing_between(xy, along, 0, len(along) - 1, s, slot)
+
+
+@inlined
+def standing_between(
+    xy: Array, along: Array, first: int, last: int, s: float, slot: float
+) -> tuple[float, float, float]:
+    """Likewise, where the footway's points are those from ``first`` to ``last``."""
     x, y, dx, dy = 0.0, 0.0, 0.0, 0.0
     for at, sign in ((s - 0.4, -1.0), (s + 0.4, 1.0)):
-        last = len(along) - 1
-        px = interpolated(at, along, xy[:, 0], 0, last)
-        py = interpolated(at, along, xy[:, 1], 0, last)
+        px = interpolated(at, along, xy[:, 0], first, last)
+        py = interpolated(at, along, xy[:, 1], first, last)
         x, y, dx, dy = x + px, y + py, dx + sign * px, dy + sign * py
     yaw = math.atan2(dy, dx)
     return x / 2 - slot * math.sin(yaw), y / 2 + slot * math.cos(yaw), yaw
 
 
 @compiled
-def walked(
-    xy: Array, along: Array, s: float, slot: float, speed: float, dt: float, at: Array, me: int
-) -> tuple[float, float, float, float, float, float]:
-    """One step ahead, or aside where somebody is in the way; right first, as the other does.
+def walk(
+    fleet: Fleet, roads: Roads, alive: Array, crowd: Crowd, ends: Array, states: Array, now: float,
+    dt: float,
+) -> None:  # fmt: skip
+    """Everyone on foot by one step, one after the other.
 
     Args:
-        xy: The footway [m].
-        along: Distance of its points [m].
-        s: Station [m].
-        slot: Offset to the left [m].
-        speed: That is wanted [m/s].
+        fleet: All vehicles.
+        roads: Their ways.
+        alive: Which vehicles are there.
+        crowd: Those on foot, changed.
+        ends: Of the signal plan.
+        states: Likewise, without columns if there are no signals.
+        now: Time within the plan's cycle [s].
         dt: Step [s].
-        at: Where everyone on foot is, changed for this one [m].
-        me: Which of them this is.
-
-    Returns:
-        Station, offset, speed, x, y and heading afterwards.
     """
+    state, spans, groups = crowd.state, crowd.spans, crowd.groups
+    for w in range(len(state)):
+        s, pace = state[w, S], state[w, PACE]
+        want = pace
+        state[w, CROSSING], state[w, WAITING] = -1.0, 0.0
+        for n in range(crowd.first_span[w], crowd.first_span[w + 1]):
+            which, begin, end = int(spans[n, 0]), spans[n, 1], spans[n, 2]
+            if begin - 0.3 < s < end + 0.5:
+                state[w, CROSSING] = which
+                want = max(want, 1.3)
+            elif begin - 1.2 < s <= begin - 0.3:
+                duration = (end - begin) / max(pace, 1.2)
+                may = True
+                for g in groups[which]:
+                    if g >= 0:
+                        red = red_for(ends, states, now, g) if states.shape[1] else 0.0
+                        may = may and red > duration + 0.5
+                if not may or not may_cross(
+                    fleet, roads, alive, which, duration, state[w, PATIENCE]
+                ):
+                    want = 0.0
+                    state[w, CROSSING] = which if may else -1.0
+                    state[w, WAITING] = 1.0 if may else 0.0
+        change = min(max(want - state[w, SPEED], -4.0 * dt), SPEEDING_UP * dt)
+        go_on(crowd, w, max(state[w, SPEED] + change, 0.0), dt)
+
+
+@inlined
+def go_on(crowd: Crowd, w: int, speed: float, dt: float) -> None:
+    """One step ahead, or aside where somebody is in the way; right first, as the other does."""
+    state, xy, along = crowd.state, crowd.xy, crowd.along
+    first, last = crowd.first[w], crowd.first[w + 1] - 1
     aside = SIDESTEP * dt
+    s, slot = state[w, S], state[w, SLOT]
     for ahead, left in ((1.0, 0.0), (0.6, -aside), (0.6, aside), (0.0, -aside), (0.0, aside)):
         s_to = rounded(s + ahead * speed * dt)
         slot_to = rounded(min(max(slot + left, -WIDEST_M), WIDEST_M))
-        x, y, yaw = standing_at(xy, along, s_to, slot_to)
+        x, y, yaw = standing_between(xy, along, first, last, s_to, slot_to)
         free = True
-        for other in range(len(at)):
-            if other == me:
+        for other in range(len(state)):
+            if other == w:
                 continue
-            after = math.hypot(at[other, 0] - x, at[other, 1] - y)
+            after = math.hypot(state[other, X] - x, state[other, Y] - y)
             if after <= ELBOW_M and after < math.hypot(
-                at[other, 0] - at[me, 0], at[other, 1] - at[me, 1]
+                state[other, X] - state[w, X], state[other, Y] - state[w, Y]
             ):
                 free = False
                 break
         if free:
-            at[me, 0], at[me, 1] = x, y
-            return s_to, slot_to, rounded(ahead * speed), x, y, yaw
-    x, y, yaw = standing_at(xy, along, s, slot)
-    at[me, 0], at[me, 1] = x, y
-    return s, slot, 0.0, x, y, yaw
+            state[w, S], state[w, SLOT], state[w, SPEED] = s_to, slot_to, rounded(ahead * speed)
+            state[w, X], state[w, Y], state[w, YAW] = x, y, yaw
+            return
+    x, y, yaw = standing_between(xy, along, first, last, s, slot)
+    state[w, SPEED], state[w, X], state[w, Y], state[w, YAW] = 0.0, x, y, yaw

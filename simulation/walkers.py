@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +13,6 @@ from simulation.roads import Network
 from simulation.signals import SignalPlan
 
 SLOTS_M = (-1.35, -0.45)  # beside each other on a footway, to the right of its middle
-SPEEDING_UP = 1.0  # [m/s²]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,48 +106,69 @@ def spawn(
     return walker
 
 
-def walk(
-    walkers: list[Walker],
-    *,
-    signals: SignalPlan | None,
-    network: Network,
-    t: float,
-    dt: float,
-    safe: Callable[[int, Walker, float], bool],
-) -> None:
-    """Move everyone on foot by one step.
+class Crowd:
+    """Those on foot as the compiled loops move them.
+
+    What a walker's attributes say that change is copied from here after every step; nobody else
+    changes them.
 
     Args:
-        walkers: Those on foot; changed in place.
-        signals: The plan of the lights, if any.
+        walkers: Those on foot.
         network: With the crosswalks.
-        t: Time [s].
-        dt: Step [s].
-        safe: Whether traffic lets (crosswalk, walker, seconds to cross) happen.
     """
-    if not walkers:
-        return
-    at = np.array([w.at for w in walkers])
-    for row, walker in enumerate(walkers):
-        want = walker.pace
-        walker.crossing, walker.waiting = -1, False
-        for k, begin, end, _ in walker.crossings:
-            if begin - 0.3 < walker.s < end + 0.5:
-                walker.crossing = k
-                want = max(want, 1.3)
-            elif begin - 1.2 < walker.s <= begin - 0.3:
-                duration = (end - begin) / max(walker.pace, 1.2)
-                crosswalk = network.crosswalks[k]
-                may = all(
-                    signals is not None and signals.red_for(g, t) > duration + 0.5
-                    for g in crosswalk.groups
-                )
-                if not may or not safe(k, walker, duration):
-                    want = 0.0
-                    walker.crossing, walker.waiting = (k, True) if may else (-1, False)
-        change = min(max(want - walker.speed, -4.0 * dt), SPEEDING_UP * dt)
-        walker.s, walker.slot, walker.speed, x, y, walker.yaw = kernels.walked(
-            walker.xy, walker.along, walker.s, walker.slot, max(walker.speed + change, 0.0), dt,
-            at, row,
+
+    def __init__(self, walkers: list[Walker], network: Network) -> None:
+        """Collect what stays the same, and where everyone is."""
+        self.walkers = list(walkers)
+        self._plan: SignalPlan | None = None
+        most = max((len(walk.groups) for walk in network.crosswalks), default=0)
+        groups = np.full((len(network.crosswalks), most), -1)
+        for k, crosswalk in enumerate(network.crosswalks):
+            groups[k, : len(crosswalk.groups)] = crosswalk.groups
+        spans = [span for walker in walkers for span in walker.crossings]
+        ways = [walker.xy for walker in walkers]
+        self.loops = kernels.Crowd(
+            state=np.array(
+                [
+                    (w.s, w.slot, w.speed, w.at[0], w.at[1], w.yaw, w.crossing, w.waiting, w.pace,
+                     w.patience, w.uid)
+                    for w in walkers
+                ], dtype=np.float64,
+            ).reshape(-1, 11),
+            xy=np.concatenate([np.zeros((0, 2)), *ways]),
+            along=np.concatenate([np.zeros(0), *(walker.along for walker in walkers)]),
+            first=np.cumsum([0, *(len(xy) for xy in ways)]),
+            spans=np.array(spans, dtype=np.float64).reshape(-1, 4),
+            first_span=np.cumsum([0, *(len(walker.crossings) for walker in walkers)]),
+            groups=groups,
         )  # fmt: skip
-        walker.at = np.array([x, y])
+
+    def is_of(self, walkers: list[Walker]) -> bool:
+        """Whether these are the ones."""
+        return self.walkers == walkers
+
+    def step(
+        self, fleet: kernels.Fleet, roads: kernels.Roads, alive: Array, *,
+        signals: SignalPlan | None, t: float, dt: float,
+    ) -> None:  # fmt: skip
+        """Move everyone on by one step.
+
+        Args:
+            fleet: The vehicles that one must not step in front of.
+            roads: Their ways.
+            alive: Which of them are there.
+            signals: The plan of the lights, if any.
+            t: Time [s].
+            dt: Step [s].
+        """
+        plan = _DARK if signals is None else signals
+        now = (t + plan.offset) % plan.cycle
+        kernels.walk(fleet, roads, alive, self.loops, plan.ends, plan.states, now, dt)
+        for walker, state in zip(self.walkers, self.loops.state.tolist(), strict=True):
+            walker.s, walker.slot, walker.speed, x, y, walker.yaw = state[:6]
+            walker.at = np.array((x, y))
+            walker.crossing, walker.waiting = int(state[6]), state[7] > 0.0
+
+
+_DARK = SignalPlan(np.array([1.0]), np.zeros((1, 0), dtype=np.int64), 0.0)
+"""No signals: nobody who waits for one ever sees red."""
