@@ -40,13 +40,24 @@ def demo(
 
 
 def world(
-    logs_dir: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    context: typer.Context,
+    logs_dir: Annotated[
+        Path | None, typer.Argument(help="Folder to write to; not with --scenes.")
+    ] = None,
+    scenes: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many scenes of 10 s straight into the lake, and no files."),
+    ] = None,
     logs: Annotated[int, typer.Option("--logs", "-n", min=1, help="How many.")] = 20,
     format: Annotated[str, typer.Option("--format", "-f", help="Format of the logs.")] = (
         "argoverse2_sensor"
     ),
     sensors: Annotated[
         bool, typer.Option("--sensors", help="Camera images and lidar too.")
+    ] = False,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="With --scenes: no sensor noise, range or line of sight."),
     ] = False,
     rare_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of logs with a planted rare behaviour.")
@@ -55,7 +66,31 @@ def world(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Write procedural logs in a public format, with the truth beside them."""
+    """Write procedural logs in a public format, with the truth beside them.
+
+    Or, with `--scenes`, fill the lake with them by the thousand: many logs share a road and its
+    traffic, nothing is written on the way, and the truth is in `logs.extra`. Run it again to go on
+    after an interruption, or for more.
+    """
+    if scenes is not None:
+        if logs_dir is not None or sensors:
+            raise typer.BadParameter(
+                "--scenes fills the lake: it takes no folder and no --sensors."
+            )
+        _fill_lake(
+            context,
+            scenes=scenes,
+            seed=seed,
+            rare_rate=rare_rate,
+            exact=exact,
+            jobs=jobs,
+            json=json,
+        )
+        return
+    if logs_dir is None:
+        raise typer.BadParameter("Name a folder to write to, or say how many --scenes to make.")
+    if exact:
+        raise typer.BadParameter("--exact goes with --scenes.")
     from simulation.world import write_world
 
     with progress("World", quiet=json) as tick:
@@ -67,3 +102,26 @@ def world(
         print_json(report)
     else:
         tell(f"{count(report.logs, 'log')} in {logs_dir}; the truth is in truth.json.")
+
+
+def _fill_lake(
+    context: typer.Context, *, scenes: int, seed: int, rare_rate: float, exact: bool, jobs: int,
+    json: bool,
+) -> None:  # fmt: skip
+    from lake import Lake
+    from simulation.filling import fill
+
+    lake = Lake.open_or_create(str(context.find_root().obj))
+    with progress("World", quiet=json) as tick:
+        report = fill(
+            lake, scenes=scenes, seed=seed, rare_rate=rare_rate, exact=exact, jobs=jobs,
+            progress=tick,
+        )  # fmt: skip
+    if json:
+        print_json(report)
+    else:
+        there = report.logs - report.written
+        tell(
+            f"{count(report.scenes, 'new scene')} of {count(report.written, 'log')} came in; "
+            f"{there:,} of {report.logs:,} logs were there."
+        )

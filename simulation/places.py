@@ -88,7 +88,8 @@ def logs_of_place(place: Place) -> list[tuple[Log, Truth]]:
     for name, (log, truth) in zip(place.names(), _recordings(place), strict=False):
         told = as_it_was(log, truth) if place.exact else log
         extra = {
-            **truth.as_json(), "rare_rate": place.rare_rate, "exact": place.exact,
+            **truth.as_json(), "seed": place.seed, "place": place.number,
+            "rare_rate": place.rare_rate, "exact": place.exact,
             "split_group": f"{DATASET}/{place.seed}-{place.number}",
         }  # fmt: skip
         made.append((
@@ -103,12 +104,13 @@ def logs_of_place(place: Place) -> list[tuple[Log, Truth]]:
 
 def _recordings(place: Place) -> Iterator[tuple[Log, Truth]]:
     """Logs one after the other, on another network if one turns out unfit."""
-    identity = (place.seed << 32) | place.number
     rng = np.random.default_rng([place.seed, place.number])
     road = str(rng.choice(list(SHARES), p=np.array(list(SHARES.values()))))
     planted = int((rng.random(LOGS) < _rate_on(road, place.rare_rate)).sum())
     left = [LOGS - planted, planted]  # ordinary, rare
-    for _ in range(NETWORKS):
+    for network in range(NETWORKS):
+        # Of this and of the population, in which everyone has a number of its own, ids are made.
+        identity = place.seed << 32 | place.number << 8 | network * POPULATIONS
         yield from _on(build(road, rng), identity, left, rng)
         if not any(left):
             return
@@ -125,10 +127,10 @@ def _on(
     ways = ways_of(network)
     rare = _draw(network, rng, without=frozenset()) if left[1] else ""
     tries, useless = 0, set[str]()
-    for _ in range(POPULATIONS):
+    for population in range(POPULATIONS):
         if not any(left):
             return
-        told, traffic = _population(network, ways, identity, rng)
+        told, traffic = _population(network, ways, identity + population, rng)
         walkers = len(traffic.walkers)
         ordinary = 0
         sound = True

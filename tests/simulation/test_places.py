@@ -1,0 +1,108 @@
+"""Many logs of one place: are they what the rate and the seed say, and is each a sound log of its own?"""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from schemas.errors import BadSetting
+from schemas.records import Log
+from simulation import places
+from simulation.places import LOG_S, LOGS, Place, logs_of_place
+from simulation.roads import build
+from simulation.traffic import DT, Climate, Traffic
+from simulation.truth import Truth
+from simulation.world import MOVES_M, SHARES
+
+
+@lru_cache
+def made(number: int = 3) -> list[tuple[Log, Truth]]:
+    return logs_of_place(Place(seed=5, number=number, rare_rate=0.3))
+
+
+def test_logs_of_a_place_share_its_map_and_name_their_place() -> None:
+    logs = [log for log, _ in made()]
+    assert [log.source_log_id for log in logs] == [f"world-5-00003-{k:02d}" for k in range(LOGS)]
+    assert len({id(log.map) for log in logs}) == 1
+    assert len({log.extra["split_group"] for log in logs}) == 1
+    assert len({log.weather for log in logs}) > 1  # other people on other days
+
+
+def test_every_ego_is_there_all_the_time_and_gets_along() -> None:
+    for log, truth in made():
+        assert truth.motion.present[0].all()
+        assert truth.motion.present.shape[1] == round(LOG_S / DT) + 1
+        assert truth.motion.collisions() == []
+        if not truth.planted:
+            assert truth.motion.speed[0].sum() * DT >= MOVES_M
+        assert log.extra["planted"] == truth.as_json()["planted"]
+
+
+def test_recordings_of_one_population_do_not_overlap() -> None:
+    """Who is in two logs goes on in the second where the first left it."""
+    left: dict[str, np.ndarray] = {}
+    again = 0
+    for _, truth in made():
+        motion = truth.motion
+        at = dict(zip(motion.source_track_id, motion.xy, strict=True))
+        del at["ego"]
+        here = dict(zip(motion.source_track_id, motion.present, strict=True))
+        for name in left.keys() & at.keys():
+            if here[name][0]:
+                again += 1
+                assert np.abs(at[name][0] - left[name]).max() < 1e-9
+        left = {name: xy[-1] for name, xy in at.items() if here[name][-1]}
+    assert again > 20
+
+
+def test_a_place_is_the_same_every_time_and_another_one_is_not() -> None:
+    first, again = made()[2][0], logs_of_place(Place(seed=5, number=3, rare_rate=0.3))[2][0]
+    assert (first.agents.xyz == again.agents.xyz).all()
+    assert first.extra == again.extra
+    other = made(4)[2][0]
+    assert first.map.source_map_id != other.map.source_map_id
+
+
+def test_behaviours_come_at_the_rate_that_was_asked_for() -> None:
+    """Roundabouts have none, so the others have more: 0.3 over all kinds of road."""
+    rng = np.random.default_rng(0)
+    roads = rng.choice(list(SHARES), p=list(SHARES.values()), size=20_000)
+    rates = [places._rate_on(str(road), 0.3) for road in roads]
+    assert np.mean(rates) == pytest.approx(0.3, abs=0.005)
+    assert places._rate_on("roundabout", 0.3) == 0.0
+    assert places._rate_on("highway", 1.0) == 1.0
+    assert sum(bool(truth.planted) for _, truth in made()) >= 2
+
+
+def test_exact_logs_tell_everyone_where_they_truly_were() -> None:
+    log, truth = logs_of_place(Place(seed=5, number=3, rare_rate=0.3, exact=True))[0]
+    assert len(log.agents.t_ns) == truth.motion.present[1:].sum()
+    sensed = made()[0][0]
+    assert len(log.agents.t_ns) > len(sensed.agents.t_ns)
+
+
+def test_seeds_that_ids_have_no_room_for_are_refused() -> None:
+    with pytest.raises(BadSetting, match="2147483648"):
+        Place(seed=2**31, number=0, rare_rate=0.0)
+
+
+def test_slots_of_those_who_left_are_free_again_and_traffic_goes_on_as_before() -> None:
+    """Refreshed or not, the same people drive the same way: slots are names, not facts."""
+
+    def drive(refresh: bool) -> tuple[Traffic, dict[int, tuple[float, float]]]:
+        rng = np.random.default_rng(11)
+        traffic = Traffic(build("highway", rng), rng, Climate())
+        traffic.populate(20.0, 60.0, 4)
+        for _ in range(150):
+            traffic.step()
+        if refresh:
+            traffic.refresh(0)
+        for _ in range(100):
+            traffic.step()
+        rows = np.flatnonzero(traffic.alive)
+        return traffic, {int(traffic.uid[i]): (traffic.s[i], traffic.v[i]) for i in rows}
+
+    kept, as_before = drive(refresh=False)
+    freed, after = drive(refresh=True)
+    assert freed.count < kept.count
+    assert after == as_before
