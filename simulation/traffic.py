@@ -24,7 +24,7 @@ from simulation import traffic_kernels as kernels
 from simulation import walkers as feet
 from simulation.idm import GAP_FLOOR_M
 from simulation.roads import Network
-from simulation.traffic_kernels import FAR, Fleet, Roads
+from simulation.traffic_kernels import FAR, Roads, Slots
 from simulation.traffic_kernels import YELLOW_BRAKING as YELLOW_BRAKING
 from simulation.walkers import Walker
 from simulation.ways import Ways, ways_of
@@ -180,8 +180,8 @@ class Traffic:
         self._next_entry = rng.exponential(2.0, len(self._entry_ways))
         self._sums: dict[tuple[int, ...], Array] = {}
         self._bend = np.abs(self.ways.curvature).max(axis=1)
-        self._fleet = Fleet(*(getattr(self, name) for name in Fleet._fields))
-        self._roads = self._tables()
+        self._roads = kernels.tables_of(self._named_tables())
+        self._fleet = self._packed()
 
     s: Array
     d: Array
@@ -206,7 +206,16 @@ class Traffic:
     forced: Array
     top: Array
 
-    def _tables(self) -> Roads:
+    def _packed(self) -> Slots:
+        """The slots' arrays as the compiled loops take them; the arrays by name are views of these."""
+        packed = []
+        for names in (kernels.REAL, kernels.WHOLE, kernels.FLAGS):
+            packed.append(np.stack([getattr(self, name) for name in names]))
+            for name, row in zip(names, packed[-1], strict=True):
+                setattr(self, name, row)
+        return Slots(*packed)
+
+    def _named_tables(self) -> Roads:
         """The ways and lanes as the compiled loops take them."""
         lanes, ways = self.network.lanes, self.ways
         open_ways = [[w for w in through if not ways.dead_end[w]] for through in self._through]

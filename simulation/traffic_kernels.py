@@ -107,6 +107,46 @@ class Roads(NamedTuple):
     point_u: Array
 
 
+REAL = (
+    "s", "d", "v", "a", "length", "width", "headway", "gap", "power", "braking", "eagerness",
+    "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top",
+)  # fmt: skip
+WHOLE = ("way", "old_way", "uid")
+FLAGS = ("committed", "reckless", "keeps_lane")
+"""The rows of ``Slots``, by their names in ``Fleet``."""
+
+
+class Slots(NamedTuple):
+    """A fleet as few arrays, one row a quantity: each array costs time at every call from Python."""
+
+    real: Array
+    whole: Array
+    flags: Array
+
+
+class Tables(NamedTuple):
+    """The roads as few arrays; see :func:`roads_of` for what their rows are."""
+
+    lane: Array
+    allowed: Array
+    carried: Array
+    way_real: Array
+    way_flags: Array
+    movement: Array
+    movement_real: Array
+    movement_whole: Array
+    zone: Array
+    pairs: Array
+    crossing: Array
+    circulating: bool
+    lane_whole: Array
+    lane_length: Array
+    through: Array
+    member: Array
+    first: Array
+    points: Array
+
+
 class Crowd(NamedTuple):
     """Those on foot, see :class:`simulation.walkers.Crowd`.
 
@@ -140,6 +180,58 @@ def inlined(function: F) -> F:
     """
     made = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
     return cast(F, made)
+
+
+@inlined
+def fleet_of(slots: Slots) -> Fleet:
+    """The rows of ``Slots`` by name."""
+    real, whole, flags = slots.real, slots.whole, slots.flags
+    return Fleet(
+        s=real[0], d=real[1], v=real[2], a=real[3], length=real[4], width=real[5],
+        headway=real[6], gap=real[7], power=real[8], braking=real[9], eagerness=real[10],
+        politeness=real[11], margin=real[12], d_from=real[13], d_to=real[14], s_from=real[15],
+        s_len=real[16], old_shift=real[17], waited=real[18], top=real[19],
+        way=whole[0], old_way=whole[1], uid=whole[2],
+        committed=flags[0], reckless=flags[1], keeps_lane=flags[2],
+    )  # fmt: skip
+
+
+def tables_of(roads: Roads) -> Tables:
+    """The roads packed."""
+    return Tables(
+        lane=roads.lane, allowed=roads.allowed,
+        carried=np.stack([roads.offset, roads.sign, roads.lowest, roads.highest]),
+        way_real=np.stack([roads.length, roads.enter, roads.leave]),
+        way_flags=np.stack([roads.bike, roads.against, roads.dead_end]),
+        movement=roads.movement,
+        movement_real=np.stack([roads.movement_length, roads.movement_speed]),
+        movement_whole=np.stack([roads.group, roads.stop.astype(np.int64)]),
+        zone=roads.zone, pairs=np.stack([roads.merges, roads.yields]), crossing=roads.crossing,
+        circulating=roads.circulating,
+        lane_whole=np.stack([roads.left, roads.right, roads.options]),
+        lane_length=roads.lane_length, through=roads.through, member=roads.member,
+        first=roads.first, points=np.stack([roads.point_s, roads.point_u]),
+    )  # fmt: skip
+
+
+@inlined
+def roads_of(tables: Tables) -> Roads:
+    """What :func:`tables_of` packed."""
+    carried, way, flags = tables.carried, tables.way_real, tables.way_flags
+    movement, whole, pairs = tables.movement_real, tables.movement_whole, tables.pairs
+    lane, points = tables.lane_whole, tables.points
+    return Roads(
+        lane=tables.lane, allowed=tables.allowed,
+        offset=carried[0], sign=carried[1], lowest=carried[2], highest=carried[3],
+        length=way[0], enter=way[1], leave=way[2],
+        bike=flags[0], against=flags[1], dead_end=flags[2],
+        movement=tables.movement, movement_length=movement[0], movement_speed=movement[1],
+        group=whole[0], stop=whole[1], zone=tables.zone, merges=pairs[0], yields=pairs[1],
+        crossing=tables.crossing, circulating=tables.circulating,
+        left=lane[0], right=lane[1], options=lane[2], lane_length=tables.lane_length,
+        through=tables.through, member=tables.member, first=tables.first,
+        point_s=points[0], point_u=points[1],
+    )  # fmt: skip
 
 
 # ── Places ───────────────────────────────────────────────────────────────────────────────────────
@@ -208,8 +300,9 @@ def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array
 
 
 @compiled
-def lateral(fleet: Fleet, rows: Array) -> tuple[Array, Array]:
+def lateral(slots: Slots, rows: Array) -> tuple[Array, Array]:
     """Offset and its slope: a quintic in the distance covered."""
+    fleet = fleet_of(slots)
     s_len, s, s_from = fleet.s_len, fleet.s, fleet.s_from
     d_to, d_from = fleet.d_to, fleet.d_from
     d, slope = np.empty(len(rows)), np.empty(len(rows))
@@ -234,8 +327,10 @@ def lane_at(table: Array, offset: Array, sign: Array, way: int, s: float) -> tup
 
 
 @compiled
-def lanes_at(fleet: Fleet, roads: Roads, rows: Array) -> tuple[Array, Array]:
+def lanes_at(slots: Slots, tables: Tables, rows: Array) -> tuple[Array, Array]:
     """Likewise of several."""
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     way, s = fleet.way, fleet.s
     lane_, offset, sign = roads.lane, roads.offset, roads.sign
     lane, along = np.empty(len(rows), np.int64), np.empty(len(rows))
@@ -256,7 +351,7 @@ def beside_at(left: Array, right: Array, lane: int, d: float, width: float) -> i
 # ── Whom to follow ───────────────────────────────────────────────────────────────────────────────
 
 
-@compiled
+@inlined
 def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array, Array]:
     """Lane, distance along it and slot of each, then once more of those that cover a second lane."""
     way, s, d = fleet.way, fleet.s, fleet.d
@@ -322,13 +417,13 @@ def speed_along(fleet: Fleet, roads: Roads, way: int, lane: int, slot: int) -> f
 
 @compiled
 def leaders(
-    fleet: Fleet, roads: Roads, rows: Array, way: Array, s: Array, others: Array, own: bool
+    slots: Slots, tables: Tables, rows: Array, way: Array, s: Array, others: Array, own: bool
 ) -> tuple[Array, Array, Array]:
     """Gap to the nearest vehicle ahead, its speed along the way, and its slot.
 
     Args:
-        fleet: All vehicles.
-        roads: The ways.
+        slots: All vehicles.
+        tables: The ways.
         rows: Slots of the followers.
         way: Their ways.
         s: Their stations on these.
@@ -336,6 +431,8 @@ def leaders(
         own: Whether these are the ways that they are on, so that half way out of a lane its leader
             still counts.
     """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     gap, speed = np.full(len(rows), FAR), np.zeros(len(rows))
     found = np.zeros(len(rows), np.int64)
     lane, along, slot = candidates(fleet, roads, others)
@@ -369,13 +466,13 @@ def leaders(
 
 @compiled
 def wishes(
-    fleet: Fleet, rows: Array, wanted: Array, gap: Array, leader_speed: Array, leader: Array,
+    slots: Slots, rows: Array, wanted: Array, gap: Array, leader_speed: Array, leader: Array,
     halt: Array,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """What each would do alone, and what those ahead take from it [m/s²].
 
     Args:
-        fleet: All vehicles.
+        slots: All vehicles.
         rows: Slots of those who ask.
         wanted: Speeds [m/s].
         gap: To the leader [m].
@@ -386,6 +483,7 @@ def wishes(
     Returns:
         Free acceleration, what leader and stops take from it, and what stops alone take.
     """
+    fleet = fleet_of(slots)
     v_, gap_, headway_ = fleet.v, fleet.gap, fleet.headway
     power_, braking_, a = fleet.power, fleet.braking, fleet.a
     free, push, stop = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
@@ -424,9 +522,10 @@ def calm(
 
 @compiled
 def accelerations(
-    fleet: Fleet, rows: Array, target: Array, push: Array, forced: Array, dt: float
+    slots: Slots, rows: Array, target: Array, push: Array, forced: Array, dt: float
 ) -> Array:
     """What becomes of the wish: what is forced, then what brakes and jerk allow [m/s²]."""
+    fleet = fleet_of(slots)
     power, a_ = fleet.power, fleet.a
     a = np.empty(len(rows))
     for k in range(len(rows)):
@@ -440,12 +539,12 @@ def accelerations(
 
 @compiled
 def advance(
-    fleet: Fleet, rows: Array, a: Array, kappa: Array, d: Array, slope: Array, dt: float
+    slots: Slots, rows: Array, a: Array, kappa: Array, d: Array, slope: Array, dt: float
 ) -> None:
     """Speeds and stations after a step, by the path driven at an offset from a bent way.
 
     Args:
-        fleet: All vehicles, changed.
+        slots: All vehicles, changed.
         rows: Slots of those who move.
         a: Accelerations [m/s²].
         kappa: Curvature of their ways [1/m].
@@ -453,6 +552,7 @@ def advance(
         slope: dd/ds.
         dt: Step [s].
     """
+    fleet = fleet_of(slots)
     v_, a_, s_ = fleet.v, fleet.a, fleet.s
     for k in range(len(rows)):
         i = rows[k]
@@ -482,18 +582,20 @@ def time_to(distance: float, v: float, a: float, cap: float) -> float:
 
 @compiled
 def junction_gaps(
-    fleet: Fleet, roads: Roads, rows: Array, others: Array, lights: Array, dt: float
+    slots: Slots, tables: Tables, rows: Array, others: Array, lights: Array, dt: float
 ) -> Array:
     """Distance to where each has to stop for the junction [m]; who goes is noted as committed.
 
     Args:
-        fleet: All vehicles.
-        roads: The ways.
+        slots: All vehicles.
+        tables: The ways.
         rows: Slots of those who ask.
         others: Slots of all who are there.
         lights: What each signal group shows.
         dt: Step [s].
     """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     way, length, committed_ = fleet.way, fleet.length, fleet.committed
     s_, v_, reckless = fleet.s, fleet.v, fleet.reckless
     waited, gap = fleet.waited, fleet.gap
@@ -655,11 +757,13 @@ def occupied(
 
 
 @compiled
-def crosswalk_gaps(fleet: Fleet, roads: Roads, crowd: Crowd, rows: Array) -> Array:
+def crosswalk_gaps(slots: Slots, tables: Tables, crowd: Crowd, rows: Array) -> Array:
     """Distance to a crosswalk with somebody on or about to be on the lane [m].
 
     Who stands at the kerb is let go first by the polite, if they can gently.
     """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     out = np.full(len(rows), FAR)
     v_, way, s_ = fleet.v, fleet.way, fleet.s
     length, politeness, gap = fleet.length, fleet.politeness, fleet.gap
@@ -806,13 +910,15 @@ def gain(
 
 @compiled
 def next_change(
-    fleet: Fleet, roads: Roads, rows: Array, steps: int, free_a: Array, push: Array, begin: int
+    slots: Slots, tables: Tables, rows: Array, steps: int, free_a: Array, push: Array, begin: int
 ) -> tuple[int, int]:
     """The first, from place ``begin`` of the rows on, who changes lanes now, and to which way.
 
     Returns:
         Its place among the rows and the way; the number of rows and −1 where nobody does.
     """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     every = LANE_CHANGE_EVERY // 2
     lane, along, slot = candidates(fleet, roads, rows)
     for k in range(begin, len(rows)):
@@ -869,14 +975,14 @@ def standing_between(
 
 @compiled
 def walk(
-    fleet: Fleet, roads: Roads, alive: Array, crowd: Crowd, ends: Array, states: Array, now: float,
+    slots: Slots, tables: Tables, alive: Array, crowd: Crowd, ends: Array, states: Array, now: float,
     dt: float,
 ) -> None:  # fmt: skip
     """Everyone on foot by one step, one after the other.
 
     Args:
-        fleet: All vehicles.
-        roads: Their ways.
+        slots: All vehicles.
+        tables: Their ways.
         alive: Which vehicles are there.
         crowd: Those on foot, changed.
         ends: Of the signal plan.
@@ -884,6 +990,8 @@ def walk(
         now: Time within the plan's cycle [s].
         dt: Step [s].
     """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
     state, spans, groups = crowd.state, crowd.spans, crowd.groups
     for w in range(len(state)):
         s, pace = state[w, S], state[w, PACE]

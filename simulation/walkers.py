@@ -148,14 +148,14 @@ class Crowd:
         return self.walkers == walkers
 
     def step(
-        self, fleet: kernels.Fleet, roads: kernels.Roads, alive: Array, *,
+        self, slots: kernels.Slots, tables: kernels.Tables, alive: Array, *,
         signals: SignalPlan | None, t: float, dt: float,
     ) -> None:  # fmt: skip
         """Move everyone on by one step.
 
         Args:
-            fleet: The vehicles that one must not step in front of.
-            roads: Their ways.
+            slots: The vehicles that one must not step in front of.
+            tables: Their ways.
             alive: Which of them are there.
             signals: The plan of the lights, if any.
             t: Time [s].
@@ -163,7 +163,7 @@ class Crowd:
         """
         plan = _DARK if signals is None else signals
         now = (t + plan.offset) % plan.cycle
-        kernels.walk(fleet, roads, alive, self.loops, plan.ends, plan.states, now, dt)
+        kernels.walk(slots, tables, alive, self.loops, plan.ends, plan.states, now, dt)
         for walker, state in zip(self.walkers, self.loops.state.tolist(), strict=True):
             walker.s, walker.slot, walker.speed, x, y, walker.yaw = state[:6]
             walker.at = np.array((x, y))
