@@ -380,15 +380,9 @@ class Traffic:
 
     def step(self) -> None:
         """Move everyone on by ``DT``."""
-        rows = np.flatnonzero(self.alive)
-        self._enter_new(rows)
-        rows = np.flatnonzero(self.alive)
-        way, s = self.way[rows], self.s[rows]
-        wanted = self.ways.allowed[way, self.ways.cell(s)] * self.eagerness[rows]
-        wanted = np.minimum(
-            np.where(self.cls[rows] == AgentClass.CYCLIST, np.minimum(wanted, 6.0), wanted),
-            self.top[rows],
-        )
+        self._enter_new()
+        rows = np.flatnonzero(self.alive[: self.count])
+        wanted = kernels.wanted_speeds(self._fleet, self._roads, rows)
         gap, leader_speed, leader = self.leaders(rows)
         halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
         free_a, push, _ = kernels.wishes(
@@ -405,18 +399,10 @@ class Traffic:
         self.steps += 1
 
     def _advance(self, rows: Array, a: Array) -> None:
-        way = self.way[rows]
-        _, _, _, kappa = self.ways.pose(way, self.s[rows])
+        _, _, _, kappa = self.ways.pose(self.way[rows], self.s[rows])
         d, slope = self._lateral(rows)
         kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
-        self.d[rows], _ = self._lateral(rows)
-        done = rows[
-            (self.s_len[rows] > 0) & (self.s[rows] >= self.s_from[rows] + self.s_len[rows])
-        ]
-        self.s_len[done] = 0.0
-        self.old_way[done] = -1
-        gone = self.s[rows] > self.ways.length[way] - 0.5
-        self.alive[rows[gone]] = False
+        kernels.arrive(self._fleet, self._roads, rows, self._lateral(rows)[0])
 
     def _lateral(self, rows: Array) -> tuple[Array, Array]:
         """Offset d [m] and its slope dd/ds: a quintic in the distance covered."""
@@ -554,9 +540,10 @@ class Traffic:
 
     # -- coming, going, walking -----------------------------------------------------------------
 
-    def _enter_new(self, rows: Array) -> None:
+    def _enter_new(self) -> None:
         if self._next_entry.min(initial=np.inf) > self.t:
             return
+        rows = np.flatnonzero(self.alive)
         for index, options in enumerate(self._entry_ways):
             if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
                 continue

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from geometry.arrays import Array
-from schemas.labels import LightState
+from schemas.labels import AgentClass, LightState
 from simulation.idm import BRAKE_MAX, EXPONENT, GAP_FLOOR_M
 from simulation.kernels import F, compiled
 from simulation.signals import red_for
@@ -33,6 +33,8 @@ SIDESTEP = 0.5  # [m/s]
 SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
 GRID_M = 0.5  # between the columns of the ways' tables
+CYCLING = 6.0  # [m/s] at most
+_CYCLIST = int(AgentClass.CYCLIST)
 _RED, _YELLOW, _GREEN = int(LightState.RED), int(LightState.YELLOW), int(LightState.GREEN)
 
 
@@ -62,9 +64,11 @@ class Fleet(NamedTuple):
     waited: Array
     top: Array
     uid: Array
+    cls: Array
     committed: Array
     reckless: Array
     keeps_lane: Array
+    alive: Array
 
 
 class Roads(NamedTuple):
@@ -111,8 +115,8 @@ REAL = (
     "s", "d", "v", "a", "length", "width", "headway", "gap", "power", "braking", "eagerness",
     "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top",
 )  # fmt: skip
-WHOLE = ("way", "old_way", "uid")
-FLAGS = ("committed", "reckless", "keeps_lane")
+WHOLE = ("way", "old_way", "uid", "cls")
+FLAGS = ("committed", "reckless", "keeps_lane", "alive")
 """The rows of ``Slots``, by their names in ``Fleet``."""
 
 
@@ -192,7 +196,9 @@ def fleet_of(slots: Slots) -> Fleet:
         politeness=real[11], margin=real[12], d_from=real[13], d_to=real[14], s_from=real[15],
         s_len=real[16], old_shift=real[17], waited=real[18], top=real[19],
         way=whole[0], old_way=whole[1], uid=whole[2],
+        cls=whole[3],
         committed=flags[0], reckless=flags[1], keeps_lane=flags[2],
+        alive=flags[3],
     )  # fmt: skip
 
 
@@ -465,6 +471,24 @@ def leaders(
 
 
 @compiled
+def wanted_speeds(slots: Slots, tables: Tables, rows: Array) -> Array:
+    """What limit, bends and temper let each want [m/s]."""
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
+    way, s, cls, eagerness, top = fleet.way, fleet.s, fleet.cls, fleet.eagerness, fleet.top
+    allowed = roads.allowed
+    wanted = np.empty(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        cell = min(max(int(s[i] / GRID_M), 0), allowed.shape[1] - 1)
+        speed = allowed[way[i], cell] * eagerness[i]
+        if cls[i] == _CYCLIST:
+            speed = min(speed, CYCLING)
+        wanted[k] = min(speed, top[i])
+    return wanted
+
+
+@compiled
 def wishes(
     slots: Slots, rows: Array, wanted: Array, gap: Array, leader_speed: Array, leader: Array,
     halt: Array,
@@ -564,6 +588,30 @@ def advance(
         stretch = math.hypot(1.0 - kappa[k] * d[k], slope[k])
         s_[i] = rounded(s_[i] + (v + after) / 2.0 * dt / stretch)
         v_[i] = after
+
+
+@compiled
+def arrive(slots: Slots, tables: Tables, rows: Array, d: Array) -> None:
+    """Notes of where a step has brought everyone: lane changes that are done, ways that end.
+
+    Args:
+        slots: All vehicles, changed.
+        tables: The ways.
+        rows: Slots of those who moved.
+        d: Their offsets now [m].
+    """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
+    s, s_from, s_len = fleet.s, fleet.s_from, fleet.s_len
+    way, old_way, alive = fleet.way, fleet.old_way, fleet.alive
+    offset, length = fleet.d, roads.length
+    for k in range(len(rows)):
+        i = rows[k]
+        offset[i] = d[k]
+        if s_len[i] > 0 and s[i] >= s_from[i] + s_len[i]:
+            s_len[i], old_way[i] = 0.0, -1
+        if s[i] > length[way[i]] - 0.5:
+            alive[i] = False
 
 
 # ── Junctions and crosswalks ─────────────────────────────────────────────────────────────────────
