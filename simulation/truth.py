@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from geometry.arrays import Array
 from geometry.boxes import overlap
 from schemas.labels import AgentClass, Daylight, Weather
 from simulation.kernels import compiled
+
+CLOSING_M = 12.0  # [m] no two come closer by more in one step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +84,20 @@ def _close_pairs(xy: Array, present: Array, reach: Array) -> tuple[Array, Array,
     first, second, when = [0], [0], [0]
     for i in range(len(xy)):
         for j in range(i + 1, len(xy)):
-            limit = (reach[i] + reach[j]) ** 2
-            for step in range(xy.shape[1]):
-                dx, dy = xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
-                if dx * dx + dy * dy < limit and present[i, step] and present[j, step]:
-                    first.append(i)
-                    second.append(j)
-                    when.append(step)
+            limit, step = reach[i] + reach[j], 0
+            while step < xy.shape[1]:
+                ahead = 1
+                if present[i, step] and present[j, step]:
+                    apart = math.hypot(
+                        xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
+                    )
+                    if apart < limit:
+                        first.append(i)
+                        second.append(j)
+                        when.append(step)
+                    else:  # those who are far apart cannot have met for a while
+                        ahead = max(1, int((apart - limit) / CLOSING_M))
+                step += ahead
     return np.array(first)[1:], np.array(second)[1:], np.array(when)[1:]
 
 
