@@ -21,7 +21,8 @@ from geometry.boxes import in_frame_of
 from schemas.labels import AgentClass, LightState
 from simulation.roads import Network
 from simulation.signals import ALL_RED_S, YELLOW_S, SignalPlan
-from simulation.traffic import DT, KINDS, YELLOW_BRAKING, Obstacle, Traffic
+from simulation.drivers import KINDS
+from simulation.traffic import DT, YELLOW_BRAKING, Obstacle, Traffic
 
 NEAR_M = 50.0  # what happens farther from the ego than this does not count
 NEAR_MISS_PET_S = 1.0  # as the predicate of that name has it
@@ -372,8 +373,10 @@ class Jaywalking(Script):
 
     def _beside(self, traffic: Traffic) -> float:
         """How far the person has yet to go to the middle of the ego's way, negative after it [m]."""
-        x, y, _, _ = traffic.ways.pose(traffic.way[[self.ego]], np.array([self.station]))
-        return float((np.array([x[0], y[0]]) - self.person.at) @ self.across)
+        x, y, yaw, _ = traffic.ways.pose(traffic.way[[self.ego]], np.array([self.station]))
+        aside = traffic.d[self.ego] + traffic.aside[self.ego]
+        at = np.array([x[0] - aside * np.sin(yaw[0]), y[0] + aside * np.cos(yaw[0])])
+        return float((at - self.person.at) @ self.across)
 
     def act(self, traffic: Traffic, t: float) -> None:
         """See :meth:`Script.act`."""

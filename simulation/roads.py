@@ -304,7 +304,7 @@ def _two_way(draft: _Draft, rng: np.random.Generator, reference: Curve) -> None:
     tight = float(np.abs(reference.curvature).max()) > 1 / 80
     profile = Profile(
         lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bool(rng.random() < 0.55),
-        parking=bool(rng.random() < 0.5), limit=float(rng.choice([11.1, 13.9] if tight else [13.9, 16.7])),
+        parking=bool(rng.random() < 0.5), limit=float(rng.choice([8.3, 11.1, 13.9] if tight else [11.1, 13.9, 16.7])),
     )  # fmt: skip
     back = reference.reversed()
     for line in (reference, back):
@@ -423,7 +423,7 @@ def _signalled(draft: _Draft, rng: np.random.Generator) -> None:
     """Four arms; opposite ones share profile and green."""
     axes = [
         Profile(lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bool(rng.random() < 0.5),
-                parking=bool(rng.random() < 0.3), limit=float(rng.choice([11.1, 13.9, 16.7])))
+                parking=bool(rng.random() < 0.3), limit=float(rng.choice([8.3, 11.1, 13.9, 16.7])))
         for _ in range(2)
     ]  # fmt: skip
     skew = float(rng.uniform(-0.12, 0.12))
@@ -436,7 +436,7 @@ def _signalled(draft: _Draft, rng: np.random.Generator) -> None:
     for k in range(2):
         if protected[k]:
             greens.append(([2 + k], float(rng.uniform(6.0, 9.0))))
-        greens.append(([k] if protected[k] else [k, 2 + k], float(rng.uniform(12.0, 20.0))))
+        greens.append(([k] if protected[k] else [k, 2 + k], float(rng.uniform(12.0, 30.0))))
     cycle = sum(lasts + 5.0 for _, lasts in greens)
     draft.signals = plan(greens, groups=4, offset=float(rng.uniform(0.0, cycle)))
     _junction(draft, arms, signals=True, minor=())
@@ -624,7 +624,7 @@ ROADS: dict[str, Callable[[_Draft, np.random.Generator], None]] = {
 
 
 def _width(rng: np.random.Generator) -> float:
-    return float(rng.uniform(3.2, 3.7))
+    return float(rng.uniform(3.2, 3.9))
 
 
 def _from_points(xy: Array) -> Curve:

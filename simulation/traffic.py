@@ -2,11 +2,13 @@
 
 Everyone follows a way (Frenet coordinates: station s, offset d) so that headings, speeds and
 curvature belong together: the heading is that of the path driven, ψ = ψ_way + atan(d′/(1 − κd)),
-and nothing slides, not even when it stops half way through a lane change.
+and nothing slides, not even when it stops half way through a lane change. Who drives how is drawn from
+:mod:`simulation.drivers`.
 
 * along: the Intelligent Driver Model towards leaders, stop lines, crosswalks and obstacles
-  (Treiber et al. 2000), with bounded jerk;
-* across: MOBIL decides on lane changes (Kesting et al. 2007), driven as quintics in distance;
+  (Treiber et al. 2000), with bounded jerk and a restless foot;
+* across: MOBIL decides on lane changes (Kesting et al. 2007), driven as quintics in distance; within
+  the lane everyone keeps a place of its own and drifts about it;
 * at conflicts: gap acceptance in time windows, who is committed goes, ranks and signals decide.
 """
 
@@ -22,6 +24,18 @@ from geometry.angles import wrap
 from geometry.arrays import Array
 from schemas.labels import AgentClass, LightState
 from simulation import walkers as feet
+from simulation.drivers import (
+    EDGE_M,
+    KINDS,
+    NARROW_M,
+    NARROWING_M,
+    SHARES,
+    Kind,
+    draw_habit,
+    drift,
+    drift_rate,
+    foot,
+)
 from simulation.idm import BRAKE_MAX, GAP_FLOOR_M, Idm, free, interaction
 from simulation.roads import Network
 from simulation.walkers import Walker
@@ -29,15 +43,18 @@ from simulation.ways import Ways, ways_of
 
 DT = 0.1  # [s]
 CAPACITY = 320
+FILLED = 220
 JERK_UP = 5.0  # [m/s³]
 JERK_DOWN = 25.0  # [m/s³]
 LANE_CHANGE_EVERY = 8  # steps between a driver's thoughts of changing lanes
 SAFE_BRAKING = 2.5  # [m/s²] at most asked of the follower in the new lane
 THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
 YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes on
+GENTLE_BRAKING = 2.0  # [m/s²] who needs less to stop, stops, although it had meant to go
 SIGHT_M = 90.0  # how far from a junction its conflicts are watched
 FAR = 1e6
 COOLNESS = 0.95
+OUTFLOW_M = 60.0  # before its end, a road's traffic already feels what is congested beyond
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +72,6 @@ class Climate:
     density: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Dimensions and habits of a class of road users: ranges to draw from."""
-
-    cls: AgentClass
-    length: tuple[float, float]
-    width: tuple[float, float]
-    height: tuple[float, float]
-    headway: tuple[float, float]
-    acceleration: tuple[float, float]
-    braking: tuple[float, float]
-    eagerness: tuple[float, float]
-
-
-KINDS = (
-    Kind(AgentClass.VEHICLE, (3.9, 5.1), (1.75, 2.0), (1.42, 1.85), (0.9, 1.8), (1.2, 2.0), (1.8, 3.0), (0.84, 1.0)),
-    Kind(AgentClass.TRUCK, (6.5, 9.5), (2.3, 2.5), (2.8, 3.7), (1.3, 2.2), (0.7, 1.0), (1.5, 2.2), (0.75, 0.88)),
-    Kind(AgentClass.BUS, (10.5, 12.3), (2.5, 2.55), (3.0, 3.3), (1.4, 2.2), (0.8, 1.0), (1.4, 2.0), (0.75, 0.88)),
-    Kind(AgentClass.MOTORCYCLE, (2.0, 2.3), (0.75, 0.9), (1.4, 1.7), (0.9, 1.6), (1.5, 2.5), (2.0, 3.0), (0.88, 1.0)),
-    Kind(AgentClass.CYCLIST, (1.7, 1.9), (0.55, 0.7), (1.6, 1.85), (0.9, 1.5), (0.6, 1.0), (1.5, 2.0), (0.95, 1.0)),
-)  # fmt: skip
-SHARES = np.array([0.83, 0.08, 0.04, 0.05])
 WIDE_BEND = 0.085  # [1/m] tightest bend that trucks take; buses take two thirds of it
 
 
@@ -139,9 +134,11 @@ class Traffic:
         self.next_uid = 0
         real = ("s", "d", "v", "a", "length", "width", "height", "headway", "gap", "power", "braking",
                 "eagerness", "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift",
-                "waited", "forced", "top")  # fmt: skip
+                "waited", "forced", "top", "progress", "room", "aside")  # fmt: skip
         for name in real:
             setattr(self, name, np.zeros(CAPACITY))
+        self.habit = np.zeros((CAPACITY, 10))
+        self.outflow = np.inf  # [m/s] at which vehicles can leave at the roads' ends
         self.way = np.zeros(CAPACITY, dtype=np.int64)
         self.old_way = np.full(CAPACITY, -1)
         self.cls = np.zeros(CAPACITY, dtype=np.int64)
@@ -188,6 +185,9 @@ class Traffic:
     waited: Array
     forced: Array
     top: Array
+    progress: Array
+    room: Array
+    aside: Array
 
     # -- who is there ---------------------------------------------------------------------------
 
@@ -206,12 +206,18 @@ class Traffic:
         self.d_from[i] = self.d_to[i] = d
         self.cls[i], self.uid[i], self.alive[i] = int(kind.cls), self.new_uid(), True
         for name, bounds in (
-            ("length", kind.length), ("width", kind.width), ("height", kind.height),
-            ("power", kind.acceleration), ("braking", kind.braking), ("eagerness", kind.eagerness),
+            ("length", kind.length), ("width", kind.width), ("height", kind.height)
         ):  # fmt: skip
             getattr(self, name)[i] = np.round(rng.uniform(*bounds), 3)
-        self.headway[i] = rng.uniform(*kind.headway) * self.climate.headway
-        self.gap[i] = rng.uniform(1.6, 2.6)
+        for name, spread in (
+            ("power", kind.acceleration), ("braking", kind.braking), ("eagerness", kind.eagerness)
+        ):  # fmt: skip
+            getattr(self, name)[i] = np.round(spread.draw(rng), 3)
+        self.headway[i] = kind.headway.draw(rng) * self.climate.headway
+        self.gap[i] = rng.uniform(1.5, 2.8)
+        self.habit[i] = draw_habit(rng)
+        self.room[i] = max((self.ways.width[way] - self.width[i]) / 2 - EDGE_M, 0.05)
+        self.aside[i] = self.offset(np.array([i]))[0][0] - d
         self.politeness[i] = rng.uniform(0.1, 0.5)
         self.margin[i] = rng.uniform(1.0, 2.2)
         self.eagerness[i] *= self.climate.speed
@@ -240,28 +246,36 @@ class Traffic:
         return float(self.ways.allowed[way, self.ways.cell(np.array([s]))[0]]) * kind_speed
 
     def populate(self, spacing: float, bikes: float, walkers: int) -> None:
-        """Fill the roads.
+        """Fill the roads; at most ``FILLED`` vehicles, farther apart on more lanes.
+
+        Where the roads' ends are congested (``outflow``), everyone is as slow and as close.
 
         Args:
             spacing: Mean extra distance between vehicles in a lane [m].
             bikes: Likewise on bike lanes.
             walkers: How many on foot.
         """
+        driven = [
+            lane.curve.length for i, lane in enumerate(self.network.lanes)
+            if not lane.junction and self._through[i] and not self.ways.bike[self._through[i][0]]
+        ]  # fmt: skip
         for lane, what in enumerate(self.network.lanes):
             if what.junction or not self._through[lane]:
                 continue
-            mean = bikes if self.ways.bike[self._through[lane][0]] else spacing
-            brisk = 1.2 * what.speed_limit if what.speed_limit > 20 else 0.6 * what.speed_limit
+            bike = self.ways.bike[self._through[lane][0]]
+            cruise = min(what.speed_limit, self.outflow)
+            apart = 9.0 + 0.8 * cruise
+            mean = bikes if bike else max(spacing, sum(driven) / FILLED - apart)
             s = 8.0 + float(self.rng.exponential(mean / 2))
             while s < what.curve.length - 8.0:
                 way = self._draw(self._through[lane])
                 kind = self.kind_for(way)
                 station = float(self.ways.offset[way, lane]) + s
-                speed = self.speed_of(0.9, way, station)
+                speed = min(self.speed_of(0.9, way, station), self.outflow)
                 if kind.cls == AgentClass.CYCLIST:
                     speed = min(speed, 5.5)
                 self.add(kind, way, station, speed)
-                s += 14.0 + brisk + float(self.rng.exponential(mean))
+                s += kind.length[1] + apart - 4.0 + float(self.rng.exponential(mean))
         rows = np.flatnonzero(self.alive)
         gap, leader_speed, _ = self.leaders(rows)
         room = np.maximum(gap - self.gap[rows] - 1.0, 0.0)
@@ -313,14 +327,24 @@ class Traffic:
             np.where(self.cls[rows] == AgentClass.CYCLIST, np.minimum(wanted, 6.0), wanted),
             self.top[rows],
         )
+        if np.isfinite(self.outflow):
+            leaves = self.ways.length[way] - s < OUTFLOW_M
+            wanted = np.where(leaves, np.minimum(wanted, self.outflow), wanted)
         gap, leader_speed, leader = self.leaders(rows)
         v = self.v[rows]
         free_a = free(v, wanted, driver)
         push = interaction(v, gap, leader_speed, driver)
         push = free_a - self._calm(free_a - push, v, gap, leader_speed, self.a[leader], driver)
-        push = np.maximum(push, self._standing(rows, self._stop_gaps(rows), driver))
-        push = np.maximum(push, self._standing(rows, self._hazard_gaps(rows), driver))
-        target = np.clip(free_a - push, -BRAKE_MAX, None)
+        halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
+        halt_push = self._standing(rows, halt, driver)
+        push = np.maximum(push, halt_push)
+        # Who brakes for a line, goes through a junction, or barely rolls, has the foot under control.
+        open_road = (s < self.ways.enter[way] - 15.0) | (s > self.ways.leave[way])
+        restless = np.clip(1.0 - halt_push, 0.0, 1.0) * np.clip(v / 4.0 - 0.25, 0.0, 1.0)
+        restless = np.where(open_road, restless, 0.0)
+        target = np.clip(
+            free_a - push + restless * foot(self.habit[rows], self.t), -BRAKE_MAX, None
+        )
         if self.steps % 2 == 0:
             self._consider_lane_changes(rows, free_a, push)
         forced = self.forced[rows]
@@ -372,11 +396,14 @@ class Traffic:
         mean = (v + v_next) / 2.0
         way = self.way[rows]
         _, _, _, kappa = self.ways.pose(way, self.s[rows])
-        d, slope = self._lateral(rows)
+        d, slope = self.offset(rows)
         stretch = np.hypot(1.0 - kappa * d, slope)
-        self.s[rows] = np.round(self.s[rows] + mean * DT / stretch, 6)
+        onward = mean * DT / stretch
+        self.s[rows] = np.round(self.s[rows] + onward, 6)
+        self.progress[rows] += drift_rate(v) * onward
         self.v[rows] = v_next
         self.d[rows], _ = self._lateral(rows)
+        self.aside[rows] = self.offset(rows)[0] - self.d[rows]
         done = rows[
             (self.s_len[rows] > 0) & (self.s[rows] >= self.s_from[rows] + self.s_len[rows])
         ]
@@ -398,6 +425,24 @@ class Traffic:
             busy, move * 30.0 * (x * (1.0 - x)) ** 2 / np.where(busy, self.s_len[rows], 1.0), 0.0
         )
         return d, slope
+
+    def offset(self, rows: Array) -> tuple[Array, Array]:
+        """Where vehicles are to the left of their ways [m], drift included, and its slope dd/ds."""
+        d, slope = self._lateral(rows)
+        rate = drift_rate(self.v[rows])
+        aside, lean = drift(self.habit[rows], self.progress[rows], rate, *self._room(rows))
+        return d + aside, slope + lean
+
+    def _room(self, rows: Array) -> tuple[Array, Array]:
+        """Largest drift [m] and its slope; towards junctions everyone lines up."""
+        ways, s, room = self.ways, self.s[rows], self.room[rows]
+        before, past = ways.enter[self.way[rows]] - s, s - ways.leave[self.way[rows]]
+        x = np.clip(np.maximum(before, past) / NARROWING_M, 0.0, 1.0)
+        less = np.maximum(room - NARROW_M, 0.0)
+        slope = less * 6.0 * x * (1.0 - x) / NARROWING_M
+        return room - less * (1.0 - x * x * (3.0 - 2.0 * x)), np.where(
+            past > before, slope, -slope
+        )
 
     def shift(self, i: int, d_to: float, distance: float) -> None:
         """Begin a lateral move of a vehicle to an offset, over a distance [m]."""
@@ -495,11 +540,9 @@ class Traffic:
 
     def _beside(self, rows: Array, lane: Array) -> Array:
         """The second lane that a vehicle covers in part, −1 for none."""
-        reach = np.abs(self.d[rows]) + self.width[rows] / 2
-        over = reach > 1.9
-        return np.where(
-            over & (self.d[rows] > 0), self.left[lane], np.where(over, self.right[lane], -1)
-        )
+        d = self.d[rows] + self.aside[rows]
+        over = np.abs(d) + self.width[rows] / 2 > 1.9
+        return np.where(over & (d > 0), self.left[lane], np.where(over, self.right[lane], -1))
 
     def _gaps(
         self,
@@ -569,7 +612,11 @@ class Traffic:
             else np.full(len(m), int(LightState.GREEN))
         )
         needed = v**2 / (2.0 * np.maximum(line, 0.1))
-        committed = self.committed[who] | inside | (self.reckless[who] & (line < 60.0))
+        # Who was held up on the way to the line, and can still stop, thinks again.
+        late = (state == LightState.YELLOW) & (needed < GENTLE_BRAKING)
+        late |= (state == LightState.RED) & (needed < BRAKE_MAX - 1.0)
+        reckless = self.reckless[who] & (line < 60.0)
+        committed = (self.committed[who] & ~late) | inside | reckless
         held = ~committed & (
             (state == LightState.RED) | ((state == LightState.YELLOW) & (needed < YELLOW_BRAKING))
         )
@@ -583,7 +630,7 @@ class Traffic:
         blocked = ~committed & (held | unstopped | conflict | self._exit_full(who, m, x))
         going = ~blocked & (line < v**2 / (2.0 * YELLOW_BRAKING) + 0.15 * v + 1.0)
         self.committed[who] = committed | going
-        stop = np.where(blocked, np.maximum(line, 0.0) + self.gap[who] - 0.6, FAR)
+        stop = np.where(blocked, np.maximum(line, 0.0) + self.gap[who] - 1.0, FAR)
         guard = self._occupied(who, m, x, half, committed | going)
         gap[near] = np.minimum(stop, guard)
         return gap
@@ -628,7 +675,7 @@ class Traffic:
         )
         stuck = committed & (v < 1.0) & (self.a[who] <= 0.1)
         out_j = np.where(stuck[None] & (in_j < 0.5), np.inf, out_j)
-        margin = self.margin[who][ask][:, None] * (0.4 if ways.circulating else 1.0)
+        margin = self.margin[who][ask][:, None] * (0.6 if ways.circulating else 1.0)
         clash = relevant & (in_i < out_j + margin) & (in_j < out_i + margin)
         answer = np.zeros(len(who), dtype=bool)
         answer[ask] = clash.any(axis=1)
@@ -694,12 +741,14 @@ class Traffic:
     def _hazard_gaps(self, rows: Array) -> Array:
         """Distance to things and people off the ways that stand or come into ours [m]."""
         gap = np.full(len(rows), FAR)
+        if not self.obstacles:
+            return gap
         for thing in self.obstacles:
             s, d, along = self.locate(thing.at)
             way = self.way[rows]
             reach = max(thing.size[0], thing.size[1]) / 2
             before = s[way] - self.s[rows] - self.length[rows] / 2 - reach
-            aside = d[way] - self.d_to[rows]
+            aside = d[way] - self.d_to[rows] - self.aside[rows]
             drift = thing.velocity[1] * np.cos(along[way]) - thing.velocity[0] * np.sin(along[way])
             eta = np.clip(before / np.maximum(self.v[rows], 1.0) + 1.0, 0.0, 4.0)
             room = self.width[rows] / 2 + reach + 0.35
@@ -813,7 +862,7 @@ class Traffic:
             mean *= 1.8 if self.ways.circulating else 1.0
             on_lane, along = self.lane_of(rows)
             first = along[on_lane == lane]
-            if len(first) and first.min() < 22.0 + 0.9 * limit:
+            if len(first) and first.min() < 14.0 + 0.9 * min(limit, self.outflow):
                 self._next_entry[index] = self.t + 0.5
                 continue
             speed = self.speed_of(0.85, way, 1.0) * self.climate.speed
@@ -840,7 +889,7 @@ class Traffic:
     def poses(self, rows: Array) -> tuple[Array, Array, Array]:
         """Centre x, y [m] and heading [rad] of vehicles."""
         x, y, yaw, kappa = self.ways.pose(self.way[rows], self.s[rows])
-        d, slope = self._lateral(rows)
+        d, slope = self.offset(rows)
         heading = wrap(np.asarray(yaw + np.arctan2(slope, 1.0 - kappa * d)))
         return x - d * np.sin(yaw), y + d * np.cos(yaw), heading
 

@@ -34,6 +34,7 @@ class Ways:
     Attributes:
         lanes: The lanes of each way.
         length: [m].
+        width: Of its narrowest lane [m].
         x: Centre line on the grid [m].
         y: Likewise [m].
         yaw: Without jumps of 2π [rad].
@@ -65,6 +66,7 @@ class Ways:
 
     lanes: Sequence[tuple[int, ...]]
     length: Float[Array, " ways"]
+    width: Float[Array, " ways"]
     x: Float[Array, "ways grid"]
     y: Float[Array, "ways grid"]
     yaw: Float[Array, "ways grid"]
@@ -171,7 +173,9 @@ def ways_of(network: Network) -> Ways:
     first = [network.lanes[key[0]] for key in keys]
     last = [network.lanes[lanes[-1]] for lanes in sequences]
     return Ways(
-        lanes=sequences, length=length, x=tables["x"], y=tables["y"], yaw=tables["yaw"],
+        lanes=sequences, length=length,
+        width=np.array([min(network.lanes[i].width for i in lanes) for lanes in sequences]),
+        x=tables["x"], y=tables["y"], yaw=tables["yaw"],
         curvature=tables["curvature"], allowed=allowed, lane=lane.astype(np.int64), offset=offset,
         sign=sign, lowest=lowest, highest=highest,
         bike=np.array([network.lanes[s[0]].lane_type == LaneType.BIKE for s in sequences]),

@@ -43,13 +43,22 @@ MOVES_M = 25.0  # an ordinary ego that gets less far in 20 s tells nothing
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
-    "straight": 0.14,
-    "curve": 0.14,
-    "highway": 0.18,
-    "signalled": 0.24,
-    "unsignalled": 0.15,
-    "roundabout": 0.15,
+    "straight": 0.1,
+    "curve": 0.1,
+    "highway": 0.15,
+    "signalled": 0.32,
+    "unsignalled": 0.17,
+    "roundabout": 0.16,
 }
+CONGESTED = {
+    "straight": 0.25,
+    "curve": 0.2,
+    "highway": 0.4,
+    "signalled": 0.15,
+    "unsignalled": 0.0,
+    "roundabout": 0.0,
+}
+"""Share of logs in which traffic is held up beyond the roads' ends."""
 CLIMATES: dict[Weather, Climate] = {
     Weather.CLEAR: Climate(),
     Weather.CLOUDY: Climate(),
@@ -337,9 +346,13 @@ def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -
     traffic = Traffic(network, rng, climate)
     highway = network.kind == "highway"
     crowded = network.kind in ("unsignalled", "roundabout")
-    spacing = float(rng.uniform(25.0, 55.0) if highway else rng.uniform(14.0, 40.0))
+    spacing = float(rng.uniform(5.0, 60.0) if highway else rng.uniform(5.0, 40.0))
     spacing *= 1.6 if crowded else 1.0
     walkers = int(rng.integers(3, 9) if crowded else rng.integers(6, 15))
+    if rng.random() < CONGESTED[network.kind]:
+        limit = max(lane.speed_limit for lane in network.lanes)
+        traffic.outflow = float(rng.uniform(0.12, 0.65)) * limit
+        spacing = float(rng.uniform(1.0, 12.0))
     traffic.populate(spacing / climate.density, 60.0, walkers)
     for _ in range(round((6.0 if highway else WARM_UP_S) / DT)):
         traffic.step()
