@@ -51,19 +51,43 @@ def world(
     rare_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of logs with a planted rare behaviour.")
     ] = 0.2,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(help="Share of logs with one behaviour, as in cut_in=0.05; repeatable."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A behaviour, road, weather or class to hold out; repeatable."),
+    ] = None,
+    noise: Annotated[bool, typer.Option(help="Boxes are off as a tracker's are.")] = True,
+    occlusion: Annotated[bool, typer.Option(help="Who is hidden is not reported.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Write procedural logs in a public format, with the truth beside them."""
+    from simulation.observe import Senses
     from simulation.world import write_world
 
     with progress("World", quiet=json) as tick:
         report = write_world(
             logs_dir, logs=logs, seed=seed, format=format, sensors=sensors, rare_rate=rare_rate,
-            jobs=jobs, progress=tick,
+            rates=_rates(rate) if rate else None, without=without or (),
+            senses=Senses(noise=noise, occlusion=occlusion), jobs=jobs, progress=tick,
         )  # fmt: skip
     if json:
         print_json(report)
     else:
         tell(f"{count(report.logs, 'log')} in {logs_dir}; the truth is in truth.json.")
+
+
+def _rates(told: list[str]) -> dict[str, float]:
+    """Shares by behaviour."""
+    rates = {}
+    for text in told:
+        name, _, share = text.partition("=")
+        try:
+            rates[name] = float(share)
+        except ValueError:
+            raise typer.BadParameter(f"`{text}` is not NAME=SHARE, as cut_in=0.05 is.") from None
+    return rates

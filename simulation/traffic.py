@@ -65,11 +65,13 @@ class Climate:
         speed: Factor on wanted speeds.
         headway: Factor on time headways.
         density: Factor on the number of road users.
+        absent: Classes of road users, by their words, of which nobody is out.
     """
 
     speed: float = 1.0
     headway: float = 1.0
     density: float = 1.0
+    absent: frozenset[str] = frozenset()
 
 
 WIDE_BEND = 0.085  # [1/m] tightest bend that trucks take; buses take two thirds of it
@@ -151,6 +153,7 @@ class Traffic:
         self.top[:] = np.inf
         self.walkers: list[Walker] = []
         self.everyone_on_foot: list[Walker] = []
+        self.words: dict[int, str] = {}  # what some are called more exactly, by id
         self.obstacles: list[Obstacle] = []
         self.parked: list[Obstacle] = []
         self.lane_length = np.array([lane.curve.length for lane in network.lanes])
@@ -227,10 +230,15 @@ class Traffic:
         """A kind of vehicle that may drive a way."""
         if self.ways.bike[way]:
             return KINDS[4]
-        kind = KINDS[int(self.rng.choice(4, p=SHARES))]
+        out = [kind.cls.word not in self.climate.absent for kind in KINDS[:4]]
+        kind = KINDS[int(self.rng.choice(4, p=SHARES * out / (SHARES * out).sum()))]
         bend = self._bend[way]
         too_wide = {AgentClass.TRUCK: WIDE_BEND, AgentClass.BUS: WIDE_BEND * 2 / 3}
         return KINDS[0] if bend > too_wide.get(kind.cls, np.inf) else kind
+
+    def _nobody(self, way: int) -> bool:
+        """Whether nobody is out who would drive there: bike lanes without cyclists."""
+        return bool(self.ways.bike[way]) and AgentClass.CYCLIST.word in self.climate.absent
 
     def _draw(self, ways: list[int]) -> int:
         """One of the ways; most drivers go straight on."""
@@ -260,7 +268,7 @@ class Traffic:
             if not lane.junction and self._through[i] and not self.ways.bike[self._through[i][0]]
         ]  # fmt: skip
         for lane, what in enumerate(self.network.lanes):
-            if what.junction or not self._through[lane]:
+            if what.junction or not self._through[lane] or self._nobody(self._through[lane][0]):
                 continue
             bike = self.ways.bike[self._through[lane][0]]
             cruise = min(what.speed_limit, self.outflow)
@@ -287,9 +295,16 @@ class Traffic:
         before = self.s[rows] < self.ways.enter[self.way[rows]]
         slow = np.where(before, np.sqrt(3.0 * np.maximum(to_line - 2.0, 0.0)), np.inf)
         self.v[rows] = np.minimum(self.v[rows], slow)
-        for _ in range(walkers):
+        for _ in range(0 if "pedestrian" in self.climate.absent else walkers):
             self._add_walker()
         self._park()
+        for thing in self.network.works:
+            uid = self.new_uid()
+            self.words[uid] = thing.word
+            self.parked.append(Obstacle(
+                uid, AgentClass.OBSTACLE, np.array([thing.x, thing.y]), thing.yaw, thing.size,
+                np.zeros(2),
+            ))  # fmt: skip
 
     def _park(self) -> None:
         rng, car = self.rng, KINDS[0]
@@ -777,7 +792,8 @@ class Traffic:
         turn = (self.uid[rows] + self.steps // 2) % (LANE_CHANGE_EVERY // 2) == 0
         way = self.way[rows]
         to_junction = self.ways.enter[way] - self.s[rows]
-        settled = (self.s_len[rows] == 0.0) & (self.v[rows] > 3.0) & ~self.keeps_lane[rows]
+        free_to = (self.v[rows] > 3.0) | self.ways.dead_end[way]  # who has to, even from a halt
+        settled = (self.s_len[rows] == 0.0) & free_to & ~self.keeps_lane[rows]
         free_of_junction = (to_junction > 45.0) & (self.s[rows] < self.ways.length[way] - 40.0)
         past = self.s[rows] > self.ways.leave[way] + 15.0
         can = (
@@ -853,6 +869,8 @@ class Traffic:
     def _enter_new(self, rows: Array) -> None:
         for index, options in enumerate(self._entry_ways):
             if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
+                continue
+            if self._nobody(options[0]):
                 continue
             way = self._draw(options)
             kind = self.kind_for(way)

@@ -121,7 +121,7 @@ class Ways:
 
 def ways_of(network: Network) -> Ways:
     """All ways of a network, then each way without junction once more against its lanes."""
-    sequences = [s for entry in network.entries for s in _sequences(network, (entry,))]
+    sequences = [s for start in network.starts for s in _sequences(network, (start,))]
     forward = len(sequences)
     plain = [s for s in sequences if not any(network.lanes[i].junction for i in s)]
     sequences += [s for s in plain if network.lanes[s[0]].lane_type != LaneType.BIKE]
@@ -193,7 +193,9 @@ def ways_of(network: Network) -> Ways:
 
 
 def _sequences(network: Network, so_far: tuple[int, ...]) -> list[tuple[int, ...]]:
-    successors = network.lanes[so_far[-1]].successors
+    successors = [
+        to for to in network.lanes[so_far[-1]].successors if not network.lanes[to].closed
+    ]
     if not successors:
         return [so_far]
     onward = [to for to in successors if to not in so_far]  # nobody goes round for ever

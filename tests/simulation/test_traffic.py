@@ -5,8 +5,8 @@ import pytest
 
 from geometry.polylines import inside
 from schemas.labels import AgentClass, LightState, MapLayer
-from simulation.idm import Idm, equilibrium_gap
 from simulation.drivers import KINDS
+from simulation.idm import Idm, equilibrium_gap
 from simulation.roads import ROADS, build
 from simulation.traffic import DT, Climate, Traffic
 from simulation.truth import Motion
