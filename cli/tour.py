@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.common import Json, Seed
 from cli.output import count, print_json, progress, tell
+
+if TYPE_CHECKING:
+    from simulation.observe import Senses
 
 
 class Size(StrEnum):
@@ -55,13 +59,19 @@ def world(
     sensors: Annotated[
         bool, typer.Option("--sensors", help="Camera images and lidar too.")
     ] = False,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="With --scenes: no sensor noise, range or line of sight."),
-    ] = False,
     rare_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of logs with a planted rare behaviour.")
     ] = 0.2,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(help="Share of logs with one behaviour, as in cut_in=0.05; repeatable."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A behaviour, road, weather or class to hold out; repeatable."),
+    ] = None,
+    noise: Annotated[bool, typer.Option(help="Boxes are off as a tracker's are.")] = True,
+    occlusion: Annotated[bool, typer.Option(help="Who is hidden is not reported.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     seed: Seed = 0,
     json: Json = False,
@@ -72,31 +82,27 @@ def world(
     traffic, nothing is written on the way, and the truth is in `logs.extra`. Run it again to go on
     after an interruption, or for more.
     """
+    from simulation.observe import Senses
+    from simulation.world import write_world
+
+    senses = Senses(noise=noise, occlusion=occlusion)
     if scenes is not None:
-        if logs_dir is not None or sensors:
+        if logs_dir is not None or sensors or rate:
             raise typer.BadParameter(
-                "--scenes fills the lake: it takes no folder and no --sensors."
+                "--scenes fills the lake: it takes no folder, no --sensors and no --rate."
             )
         _fill_lake(
-            context,
-            scenes=scenes,
-            seed=seed,
-            rare_rate=rare_rate,
-            exact=exact,
-            jobs=jobs,
-            json=json,
-        )
+            context, scenes=scenes, seed=seed, rare_rate=rare_rate, senses=senses,
+            without=without or (), jobs=jobs, json=json,
+        )  # fmt: skip
         return
     if logs_dir is None:
         raise typer.BadParameter("Name a folder to write to, or say how many --scenes to make.")
-    if exact:
-        raise typer.BadParameter("--exact goes with --scenes.")
-    from simulation.world import write_world
-
     with progress("World", quiet=json) as tick:
         report = write_world(
             logs_dir, logs=logs, seed=seed, format=format, sensors=sensors, rare_rate=rare_rate,
-            jobs=jobs, progress=tick,
+            rates=_rates(rate) if rate else None, without=without or (),
+            senses=senses, jobs=jobs, progress=tick,
         )  # fmt: skip
     if json:
         print_json(report)
@@ -105,8 +111,8 @@ def world(
 
 
 def _fill_lake(
-    context: typer.Context, *, scenes: int, seed: int, rare_rate: float, exact: bool, jobs: int,
-    json: bool,
+    context: typer.Context, *, scenes: int, seed: int, rare_rate: float, senses: Senses,
+    without: Sequence[str], jobs: int, json: bool,
 ) -> None:  # fmt: skip
     from lake import Lake
     from simulation.filling import fill
@@ -114,8 +120,8 @@ def _fill_lake(
     lake = Lake.open_or_create(str(context.find_root().obj))
     with progress("World", quiet=json) as tick:
         report = fill(
-            lake, scenes=scenes, seed=seed, rare_rate=rare_rate, exact=exact, jobs=jobs,
-            progress=tick,
+            lake, scenes=scenes, seed=seed, rare_rate=rare_rate, senses=senses, without=without,
+            jobs=jobs, progress=tick,
         )  # fmt: skip
     if json:
         print_json(report)
@@ -125,3 +131,15 @@ def _fill_lake(
             f"{count(report.scenes, 'new scene')} of {count(report.written, 'log')} came in; "
             f"{there:,} of {report.logs:,} logs were there."
         )
+
+
+def _rates(told: list[str]) -> dict[str, float]:
+    """Shares by behaviour."""
+    rates = {}
+    for text in told:
+        name, _, share = text.partition("=")
+        try:
+            rates[name] = float(share)
+        except ValueError:
+            raise typer.BadParameter(f"`{text}` is not NAME=SHARE, as cut_in=0.05 is.") from None
+    return rates

@@ -8,14 +8,15 @@ converter; no file is written on the way. The truth about each log is in ``logs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lake.ids import stable_id
 from lake.lots import Lot, add_lots
 from schemas.errors import BadSetting
 from schemas.records import Log
+from simulation.observe import USUAL, Senses
 from simulation.places import LOGS, SCENES, Place, logs_of_place
 from simulation.world import DATASET
 
@@ -50,7 +51,8 @@ def fill(
     scenes: int,
     seed: int = 0,
     rare_rate: float = 0.2,
-    exact: bool = False,
+    senses: Senses = USUAL,
+    without: Collection[str] = (),
     jobs: int = 1,
     progress: Callable[[int, int], object] | None = None,
 ) -> FillReport:
@@ -64,7 +66,8 @@ def fill(
         scenes: How many; each log gives two.
         seed: Of the world.
         rare_rate: Share of logs in which a rare behaviour is planted.
-        exact: Everyone as they truly were: no noise, range or line of sight.
+        senses: How the egos perceive the world.
+        without: What is held out, see ``simulation.world.HELD_OUT``: it occurs in no log.
         jobs: Processes that drive and convert.
         progress: Told (logs done, logs in all) now and then.
 
@@ -75,11 +78,19 @@ def fill(
     logs = -(-scenes // SCENES)
     lots = []
     for number in range(-(-logs // LOGS)):
-        place = Place(seed=seed, number=number, rare_rate=rare_rate, exact=exact)
+        place = Place(
+            seed=seed,
+            number=number,
+            rare_rate=rare_rate,
+            senses=senses,
+            without=frozenset(without),
+        )
         names = place.names()[: logs - number * LOGS]
         lots.append(Lot(what=place, dataset=DATASET, names=names))
     _refuse_other_settings(lake, lots[0])
-    params = {"scenes": scenes, "rare_rate": rare_rate, "exact": exact}
+    params = {
+        "scenes": scenes, "rare_rate": rare_rate, "senses": asdict(senses), "without": sorted(without)
+    }  # fmt: skip
     with lake.run(COMMAND, params=params, seed=seed) as run:
         run.keep = True
         report = add_lots(lake, lots, logs_alone, run_id=run.id, jobs=jobs, progress=progress)
@@ -117,11 +128,13 @@ def _refuse_other_settings(lake: Lake, first: Lot[Place]) -> None:
     log_id = stable_id("log", DATASET, first.names[0])
     for row in lake.read("logs", ["extra"], f"log_id = {log_id}").to_pylist():
         made = json.loads(row["extra"])
-        there = replace(place, rare_rate=made["rare_rate"], exact=made["exact"])
-        if there != place:
+        asked = {
+            "rare_rate": place.rare_rate, "senses": asdict(place.senses),
+            "without": sorted(place.without),
+        }  # fmt: skip
+        there = {name: made[name] for name in asked}
+        if there != asked:
             raise BadSetting(
-                f"The lake holds logs of world {place.seed} with rare behaviours at a rate of "
-                f"{there.rare_rate}, {'exact' if there.exact else 'as sensed'}; asked were "
-                f"{place.rare_rate}, {'exact' if place.exact else 'as sensed'}.",
+                f"The lake holds logs of world {place.seed} made with {there}; asked is {asked}.",
                 hint="Give another --seed, or the settings that it was made with.",
             )

@@ -7,6 +7,8 @@ size would make speeds by differences useless.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -20,6 +22,22 @@ SIGMA_SIZE_M = 0.03
 MEMORY = 0.92  # correlation of the noise from one step to the next
 SIGHT_EVERY = 2  # steps between computations of the line of sight
 SEES_OVER_M = 0.35  # an object this much lower than another does not hide it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """What stands between the truth and what the ego reports of it; it sees ``RANGE_M`` far anyway.
+
+    Attributes:
+        noise: Positions, headings and sizes are off, as a tracker's are.
+        occlusion: Who is hidden behind others is not seen.
+    """
+
+    noise: bool = True
+    occlusion: bool = True
+
+
+USUAL = Senses()
 
 
 def visible(

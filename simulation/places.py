@@ -13,13 +13,14 @@ on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from schemas.errors import BadSetting, MissingData
-from schemas.labels import Daylight, Weather
+from schemas.labels import Daylight
 from schemas.records import Log
+from simulation.observe import USUAL, Senses
 from simulation.rare import BEHAVIOURS
 from simulation.roads import Network, build
 from simulation.traffic import Traffic
@@ -30,12 +31,13 @@ from simulation.world import (
     DATASET,
     DAYLIGHT_SHARES,
     SHARES,
-    WEATHER_SHARES,
     Told,
-    as_it_was,
     cast,
+    check_held_out,
     choose_egos,
+    draw_weather,
     recorded,
+    sensed,
     warm_traffic,
 )
 
@@ -58,16 +60,21 @@ class Place:
         seed: Of the world.
         number: From 0.
         rare_rate: Share of logs in which a rare behaviour is planted.
-        exact: Everyone is told as they truly were: no noise, range or line of sight.
+        senses: How the ego perceives it.
+        without: What is held out, see ``simulation.world.HELD_OUT``.
     """
 
     seed: int
     number: int
     rare_rate: float
-    exact: bool = False
+    senses: Senses = USUAL
+    without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse seeds that ids have no room for."""
+        """Refuse seeds that ids have no room for, and a world of which nothing is left."""
+        check_held_out(self.without, None)
+        if set(SHARES) <= self.without:
+            raise BadSetting("Every kind of road is held out.", hint="Leave one.")
         if not 0 <= self.seed < MOST_SEED:
             raise BadSetting(
                 f"The world's seed is {self.seed}.", hint=f"Give one from 0 to {MOST_SEED - 1}."
@@ -86,10 +93,11 @@ def logs_of_place(place: Place) -> list[tuple[Log, Truth]]:
     """
     made = []
     for name, (log, truth) in zip(place.names(), _recordings(place), strict=False):
-        told = as_it_was(log, truth) if place.exact else log
+        told, seen = (log, truth) if place.senses == USUAL else sensed(log, truth, place.senses)
         extra = {
             **truth.as_json(), "seed": place.seed, "place": place.number,
-            "rare_rate": place.rare_rate, "exact": place.exact,
+            "rare_rate": place.rare_rate, "senses": asdict(place.senses),
+            "without": sorted(place.without),
             "split_group": f"{DATASET}/{place.seed}-{place.number}",
         }  # fmt: skip
         made.append((
@@ -97,7 +105,7 @@ def logs_of_place(place: Place) -> list[tuple[Log, Truth]]:
                 told, source_log_id=name, source_uri=f"scenelake-world:{name}", extra=extra,
                 location=f"world-{truth.road}-{place.seed}-{place.number}",
             ),
-            truth,
+            seen,
         ))  # fmt: skip
     return made
 
@@ -105,13 +113,15 @@ def logs_of_place(place: Place) -> list[tuple[Log, Truth]]:
 def _recordings(place: Place) -> Iterator[tuple[Log, Truth]]:
     """Logs one after the other, on another network if one turns out unfit."""
     rng = np.random.default_rng([place.seed, place.number])
-    road = str(rng.choice(list(SHARES), p=np.array(list(SHARES.values()))))
-    planted = int((rng.random(LOGS) < _rate_on(road, place.rare_rate)).sum())
+    roads = {road: share for road, share in SHARES.items() if road not in place.without}
+    share = np.array(list(roads.values()))
+    road = str(rng.choice(list(roads), p=share / share.sum()))
+    planted = int((rng.random(LOGS) < _rate_on(road, place)).sum())
     left = [LOGS - planted, planted]  # ordinary, rare
     for network in range(NETWORKS):
         # Of this and of the population, in which everyone has a number of its own, ids are made.
         identity = place.seed << 32 | place.number << 8 | network * POPULATIONS
-        yield from _on(build(road, rng), identity, left, rng)
+        yield from _on(build(road, rng), place, identity, left, rng)
         if not any(left):
             return
     raise MissingData(
@@ -121,16 +131,16 @@ def _recordings(place: Place) -> Iterator[tuple[Log, Truth]]:
 
 
 def _on(
-    network: Network, identity: int, left: list[int], rng: np.random.Generator
+    network: Network, place: Place, identity: int, left: list[int], rng: np.random.Generator
 ) -> Iterator[tuple[Log, Truth]]:
     """What is left to be made, on one network; counted down."""
     ways = ways_of(network)
-    rare = _draw(network, rng, without=frozenset()) if left[1] else ""
+    rare = _draw(network, place, rng) if left[1] else ""
     tries, useless = 0, set[str]()
     for population in range(POPULATIONS):
         if not any(left):
             return
-        told, traffic = _population(network, ways, identity + population, rng)
+        told, traffic = _population(network, ways, place, identity + population, rng)
         walkers = len(traffic.walkers)
         ordinary = 0
         sound = True
@@ -154,17 +164,18 @@ def _on(
         elif tries >= TRIES:
             useless.add(rare)
         if made is not None or tries >= TRIES:
-            rare, tries = _draw(network, rng, without=frozenset(useless)), 0
+            rare, tries = _draw(network, place, rng, useless=frozenset(useless)), 0
 
 
 def _population(
-    network: Network, ways: Ways, identity: int, rng: np.random.Generator
+    network: Network, ways: Ways, place: Place, identity: int, rng: np.random.Generator
 ) -> tuple[Told, Traffic]:
     """Other people in other weather, in full flow."""
-    weather = Weather(int(rng.choice(len(WEATHER_SHARES), p=WEATHER_SHARES)))
+    weather = draw_weather(rng, place.without)
     daylight = Daylight(int(rng.choice(len(DAYLIGHT_SHARES), p=DAYLIGHT_SHARES)))
     own = np.random.default_rng(rng.integers(2**63, size=2))
-    traffic = warm_traffic(network, own, CLIMATES[weather], ways=ways)
+    climate = replace(CLIMATES[weather], absent=place.without)
+    traffic = warm_traffic(network, own, climate, ways=ways)
     told = Told(seed=identity, road=network.kind, weather=weather, daylight=daylight)
     return told, traffic
 
@@ -174,22 +185,38 @@ def _planted(traffic: Traffic, told: Told, rare: str) -> tuple[Log, Truth] | Non
     return None if script is None else recorded(traffic, told, [script.ego], script, LOG_S)
 
 
-def _rate_on(road: str, rate: float) -> float:
-    """Share of logs to plant something in, so that it comes to ``rate`` over all kinds of road."""
-    eventful = {road for script in BEHAVIOURS.values() for road in script.roads}
+def _possible(place: Place) -> list[str]:
+    """Behaviours that may be planted."""
+    return [
+        name for name, script in BEHAVIOURS.items()
+        if name not in place.without and script.by.word not in place.without
+    ]  # fmt: skip
+
+
+def _rate_on(road: str, place: Place) -> float:
+    """Share of logs to plant something in, so that it comes to the rate over all kinds of road."""
+    roads = {road: share for road, share in SHARES.items() if road not in place.without}
+    eventful = {road for name in _possible(place) for road in BEHAVIOURS[name].roads} & set(roads)
     if road not in eventful:
         return 0.0
-    return min(rate / sum(SHARES[kind] for kind in eventful), 1.0)
+    share = sum(roads[kind] for kind in eventful) / sum(roads.values())
+    return min(place.rare_rate / share, 1.0)
 
 
-def _draw(network: Network, rng: np.random.Generator, *, without: frozenset[str]) -> str:
-    """A behaviour that fits the network.
+def _draw(
+    network: Network,
+    place: Place,
+    rng: np.random.Generator,
+    *,
+    useless: frozenset[str] = frozenset(),
+) -> str:
+    """A behaviour that fits the network; those that did not come about only if there is no other.
 
     Those that few roads allow come more often where they may, so that all come about equally often.
     """
-    fits = [name for name, script in BEHAVIOURS.items() if script.fits(network)]
-    some = [name for name in fits if name not in without] or fits
-    chance = np.array(
-        [1.0 / sum(SHARES[road] for road in BEHAVIOURS[name].roads) for name in some]
-    )
+    fits = [name for name in _possible(place) if BEHAVIOURS[name].fits(network)]
+    some = [name for name in fits if name not in useless] or fits
+    chance = np.array([
+        1.0 / sum(SHARES.get(road, 0.0) for road in BEHAVIOURS[name].roads) for name in some
+    ])  # fmt: skip
     return some[int(rng.choice(len(some), p=chance / chance.sum()))]

@@ -2,11 +2,13 @@
 
 Everyone follows a way (Frenet coordinates: station s, offset d) so that headings, speeds and
 curvature belong together: the heading is that of the path driven, ψ = ψ_way + atan(d′/(1 − κd)),
-and nothing slides, not even when it stops half way through a lane change.
+and nothing slides, not even when it stops half way through a lane change. Who drives how is drawn from
+:mod:`simulation.drivers`.
 
 * along: the Intelligent Driver Model towards leaders, stop lines, crosswalks and obstacles
-  (Treiber et al. 2000), with bounded jerk;
-* across: MOBIL decides on lane changes (Kesting et al. 2007), driven as quintics in distance;
+  (Treiber et al. 2000), with bounded jerk and a restless foot;
+* across: MOBIL decides on lane changes (Kesting et al. 2007), driven as quintics in distance; within
+  the lane everyone keeps a place of its own and drifts about it;
 * at conflicts: gap acceptance in time windows, who is committed goes, ranks and signals decide.
 """
 
@@ -22,6 +24,18 @@ from geometry.arrays import Array
 from schemas.labels import AgentClass
 from simulation import traffic_kernels as kernels
 from simulation import walkers as feet
+from simulation.drivers import (
+    EDGE_M,
+    KINDS,
+    NARROW_M,
+    NARROWING_M,
+    SHARES,
+    Kind,
+    draw_habit,
+    drift,
+    drift_rate,
+    foot,
+)
 from simulation.idm import GAP_FLOOR_M
 from simulation.roads import Network
 from simulation.traffic_kernels import FAR, Roads, Slots
@@ -31,6 +45,8 @@ from simulation.ways import Ways, ways_of
 
 DT = 0.1  # [s]
 CAPACITY = 320
+FILLED = 220
+OUTFLOW_M = 60.0  # before its end, a road's traffic already feels what is congested beyond
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,35 +57,13 @@ class Climate:
         speed: Factor on wanted speeds.
         headway: Factor on time headways.
         density: Factor on the number of road users.
+        absent: Classes of road users, by their words, of which nobody is out.
     """
 
     speed: float = 1.0
     headway: float = 1.0
     density: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Dimensions and habits of a class of road users: ranges to draw from."""
-
-    cls: AgentClass
-    length: tuple[float, float]
-    width: tuple[float, float]
-    height: tuple[float, float]
-    headway: tuple[float, float]
-    acceleration: tuple[float, float]
-    braking: tuple[float, float]
-    eagerness: tuple[float, float]
-
-
-KINDS = (
-    Kind(AgentClass.VEHICLE, (3.9, 5.1), (1.75, 2.0), (1.42, 1.85), (0.9, 1.8), (1.2, 2.0), (1.8, 3.0), (0.84, 1.0)),
-    Kind(AgentClass.TRUCK, (6.5, 9.5), (2.3, 2.5), (2.8, 3.7), (1.3, 2.2), (0.7, 1.0), (1.5, 2.2), (0.75, 0.88)),
-    Kind(AgentClass.BUS, (10.5, 12.3), (2.5, 2.55), (3.0, 3.3), (1.4, 2.2), (0.8, 1.0), (1.4, 2.0), (0.75, 0.88)),
-    Kind(AgentClass.MOTORCYCLE, (2.0, 2.3), (0.75, 0.9), (1.4, 1.7), (0.9, 1.6), (1.5, 2.5), (2.0, 3.0), (0.88, 1.0)),
-    Kind(AgentClass.CYCLIST, (1.7, 1.9), (0.55, 0.7), (1.6, 1.85), (0.9, 1.5), (0.6, 1.0), (1.5, 2.0), (0.95, 1.0)),
-)  # fmt: skip
-SHARES = np.array([0.83, 0.08, 0.04, 0.05])
+    absent: frozenset[str] = frozenset()
 
 
 _SEEN = [kernels.UID, kernels.X, kernels.Y, kernels.YAW, kernels.SPEED]
@@ -81,7 +75,6 @@ def _summed(share: Array) -> Array:
     return sums / sums[-1]
 
 
-_SUM_OF_SHARES = _summed(SHARES)
 WIDE_BEND = 0.085  # [1/m] tightest bend that trucks take; buses take two thirds of it
 
 
@@ -151,9 +144,11 @@ class Traffic:
         self.next_uid = 0
         real = ("s", "d", "v", "a", "length", "width", "height", "headway", "gap", "power", "braking",
                 "eagerness", "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift",
-                "waited", "forced", "top")  # fmt: skip
+                "waited", "forced", "top", "progress", "room", "aside")  # fmt: skip
         for name in real:
             setattr(self, name, np.zeros(CAPACITY))
+        self.habit = np.zeros((CAPACITY, 10))
+        self.outflow = np.inf  # [m/s] at which vehicles can leave at the roads' ends
         self.way = np.zeros(CAPACITY, dtype=np.int64)
         self.old_way = np.full(CAPACITY, -1)
         self.cls = np.zeros(CAPACITY, dtype=np.int64)
@@ -166,6 +161,7 @@ class Traffic:
         self.top[:] = np.inf
         self.walkers: list[Walker] = []
         self.everyone_on_foot: list[Walker] = []
+        self.words: dict[int, str] = {}  # what some are called more exactly, by id
         self.obstacles: list[Obstacle] = []
         self.parked: list[Obstacle] = []
         self._parked = np.zeros((0, 5))
@@ -178,6 +174,8 @@ class Traffic:
             [w for w in self._through[e] if self.ways.lanes[w][0] == e] for e in network.entries
         ]
         self._next_entry = rng.exponential(2.0, len(self._entry_ways))
+        out = [kind.cls.word not in climate.absent for kind in KINDS[:4]]
+        self._sum_of_kinds = _summed(SHARES * out / (SHARES * out).sum())
         self._sums: dict[tuple[int, ...], Array] = {}
         self._bend = np.abs(self.ways.curvature).max(axis=1)
         self._roads = kernels.tables_of(self._named_tables())
@@ -205,6 +203,9 @@ class Traffic:
     waited: Array
     forced: Array
     top: Array
+    progress: Array
+    room: Array
+    aside: Array
 
     def _packed(self) -> Slots:
         """The slots' arrays as the compiled loops take them; the arrays by name are views of these."""
@@ -257,12 +258,18 @@ class Traffic:
         self.d_from[i] = self.d_to[i] = d
         self.cls[i], self.uid[i], self.alive[i] = int(kind.cls), self.new_uid(), True
         for name, bounds in (
-            ("length", kind.length), ("width", kind.width), ("height", kind.height),
-            ("power", kind.acceleration), ("braking", kind.braking), ("eagerness", kind.eagerness),
+            ("length", kind.length), ("width", kind.width), ("height", kind.height)
         ):  # fmt: skip
             getattr(self, name)[i] = np.round(rng.uniform(*bounds), 3)
-        self.headway[i] = rng.uniform(*kind.headway) * self.climate.headway
-        self.gap[i] = rng.uniform(1.6, 2.6)
+        for name, spread in (
+            ("power", kind.acceleration), ("braking", kind.braking), ("eagerness", kind.eagerness)
+        ):  # fmt: skip
+            getattr(self, name)[i] = np.round(spread.draw(rng), 3)
+        self.headway[i] = kind.headway.draw(rng) * self.climate.headway
+        self.gap[i] = rng.uniform(1.5, 2.8)
+        self.habit[i] = draw_habit(rng)
+        self.room[i] = max((self.ways.width[way] - self.width[i]) / 2 - EDGE_M, 0.05)
+        self.aside[i] = self.offset(np.array([i]))[0][0] - d
         self.politeness[i] = rng.uniform(0.1, 0.5)
         self.margin[i] = rng.uniform(1.0, 2.2)
         self.eagerness[i] *= self.climate.speed
@@ -272,10 +279,14 @@ class Traffic:
         """A kind of vehicle that may drive a way."""
         if self.ways.bike[way]:
             return KINDS[4]
-        kind = KINDS[int(_SUM_OF_SHARES.searchsorted(self.rng.random(), side="right"))]
+        kind = KINDS[int(self._sum_of_kinds.searchsorted(self.rng.random(), side="right"))]
         bend = self._bend[way]
         too_wide = {AgentClass.TRUCK: WIDE_BEND, AgentClass.BUS: WIDE_BEND * 2 / 3}
         return KINDS[0] if bend > too_wide.get(kind.cls, np.inf) else kind
+
+    def _nobody(self, way: int) -> bool:
+        """Whether nobody is out who would drive there: bike lanes without cyclists."""
+        return bool(self.ways.bike[way]) and AgentClass.CYCLIST.word in self.climate.absent
 
     def _draw(self, ways: list[int]) -> int:
         """One of the ways; most drivers go straight on."""
@@ -298,28 +309,36 @@ class Traffic:
         return float(self.ways.allowed[way, self.ways.cell(np.array([s]))[0]]) * kind_speed
 
     def populate(self, spacing: float, bikes: float, walkers: int) -> None:
-        """Fill the roads.
+        """Fill the roads; at most ``FILLED`` vehicles, farther apart on more lanes.
+
+        Where the roads' ends are congested (``outflow``), everyone is as slow and as close.
 
         Args:
             spacing: Mean extra distance between vehicles in a lane [m].
             bikes: Likewise on bike lanes.
             walkers: How many on foot.
         """
+        driven = [
+            lane.curve.length for i, lane in enumerate(self.network.lanes)
+            if not lane.junction and self._through[i] and not self.ways.bike[self._through[i][0]]
+        ]  # fmt: skip
         for lane, what in enumerate(self.network.lanes):
-            if what.junction or not self._through[lane]:
+            if what.junction or not self._through[lane] or self._nobody(self._through[lane][0]):
                 continue
-            mean = bikes if self.ways.bike[self._through[lane][0]] else spacing
-            brisk = 1.2 * what.speed_limit if what.speed_limit > 20 else 0.6 * what.speed_limit
+            bike = self.ways.bike[self._through[lane][0]]
+            cruise = min(what.speed_limit, self.outflow)
+            apart = 9.0 + 0.8 * cruise
+            mean = bikes if bike else max(spacing, sum(driven) / FILLED - apart)
             s = 8.0 + float(self.rng.exponential(mean / 2))
             while s < what.curve.length - 8.0:
                 way = self._draw(self._through[lane])
                 kind = self.kind_for(way)
                 station = float(self.ways.offset[way, lane]) + s
-                speed = self.speed_of(0.9, way, station)
+                speed = min(self.speed_of(0.9, way, station), self.outflow)
                 if kind.cls == AgentClass.CYCLIST:
                     speed = min(speed, 5.5)
                 self.add(kind, way, station, speed)
-                s += 14.0 + brisk + float(self.rng.exponential(mean))
+                s += kind.length[1] + apart - 4.0 + float(self.rng.exponential(mean))
         rows = np.flatnonzero(self.alive)
         gap, leader_speed, _ = self.leaders(rows)
         room = np.maximum(gap - self.gap[rows] - 1.0, 0.0)
@@ -331,9 +350,16 @@ class Traffic:
         before = self.s[rows] < self.ways.enter[self.way[rows]]
         slow = np.where(before, np.sqrt(3.0 * np.maximum(to_line - 2.0, 0.0)), np.inf)
         self.v[rows] = np.minimum(self.v[rows], slow)
-        for _ in range(walkers):
+        for _ in range(0 if "pedestrian" in self.climate.absent else walkers):
             self._add_walker()
         self._park()
+        for thing in self.network.works:
+            uid = self.new_uid()
+            self.words[uid] = thing.word
+            self.parked.append(Obstacle(
+                uid, AgentClass.OBSTACLE, np.array([thing.x, thing.y]), thing.yaw, thing.size,
+                np.zeros(2),
+            ))  # fmt: skip
 
     def _park(self) -> None:
         rng, car = self.rng, KINDS[0]
@@ -382,13 +408,21 @@ class Traffic:
         """Move everyone on by ``DT``."""
         self._enter_new()
         rows = np.flatnonzero(self.alive[: self.count])
+        way, s, v = self.way[rows], self.s[rows], self.v[rows]
         wanted = kernels.wanted_speeds(self._fleet, self._roads, rows)
+        if np.isfinite(self.outflow):
+            leaves = self.ways.length[way] - s < OUTFLOW_M
+            wanted = np.where(leaves, np.minimum(wanted, self.outflow), wanted)
         gap, leader_speed, leader = self.leaders(rows)
         halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
-        free_a, push, _ = kernels.wishes(
+        free_a, push, halt_push = kernels.wishes(
             self._fleet, rows, wanted, gap, leader_speed, leader, halt
         )
-        target = free_a - push
+        # Who brakes for a line, goes through a junction, or barely rolls, has the foot under control.
+        open_road = (s < self.ways.enter[way] - 15.0) | (s > self.ways.leave[way])
+        restless = np.clip(1.0 - halt_push, 0.0, 1.0) * np.clip(v / 4.0 - 0.25, 0.0, 1.0)
+        restless = np.where(open_road, restless, 0.0)
+        target = free_a - push + restless * foot(self.habit[rows], self.t)
         if self.steps % 2 == 0:
             self._consider_lane_changes(rows, free_a, push)
         self._advance(
@@ -400,13 +434,34 @@ class Traffic:
 
     def _advance(self, rows: Array, a: Array) -> None:
         _, _, _, kappa = self.ways.pose(self.way[rows], self.s[rows])
-        d, slope = self._lateral(rows)
-        kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
-        kernels.arrive(self._fleet, self._roads, rows, self._lateral(rows)[0])
+        d, slope = self.offset(rows)
+        rate = drift_rate(self.v[rows])
+        self.progress[rows] += rate * kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
+        d, _ = self._lateral(rows)
+        self.aside[rows] = self.offset(rows)[0] - d
+        kernels.arrive(self._fleet, self._roads, rows, d)
 
     def _lateral(self, rows: Array) -> tuple[Array, Array]:
         """Offset d [m] and its slope dd/ds: a quintic in the distance covered."""
         return kernels.lateral(self._fleet, rows)
+
+    def offset(self, rows: Array) -> tuple[Array, Array]:
+        """Where vehicles are to the left of their ways [m], drift included, and its slope dd/ds."""
+        d, slope = self._lateral(rows)
+        rate = drift_rate(self.v[rows])
+        aside, lean = drift(self.habit[rows], self.progress[rows], rate, *self._room(rows))
+        return d + aside, slope + lean
+
+    def _room(self, rows: Array) -> tuple[Array, Array]:
+        """Largest drift [m] and its slope; towards junctions everyone lines up."""
+        ways, s, room = self.ways, self.s[rows], self.room[rows]
+        before, past = ways.enter[self.way[rows]] - s, s - ways.leave[self.way[rows]]
+        x = np.clip(np.maximum(before, past) / NARROWING_M, 0.0, 1.0)
+        less = np.maximum(room - NARROW_M, 0.0)
+        slope = less * 6.0 * x * (1.0 - x) / NARROWING_M
+        return room - less * (1.0 - x * x * (3.0 - 2.0 * x)), np.where(
+            past > before, slope, -slope
+        )
 
     def shift(self, i: int, d_to: float, distance: float) -> None:
         """Begin a lateral move of a vehicle to an offset, over a distance [m]."""
@@ -502,12 +557,14 @@ class Traffic:
     def _hazard_gaps(self, rows: Array) -> Array:
         """Distance to things and people off the ways that stand or come into ours [m]."""
         gap = np.full(len(rows), FAR)
+        if not self.obstacles:
+            return gap
         for thing in self.obstacles:
             s, d, along = self.locate(thing.at)
             way = self.way[rows]
             reach = max(thing.size[0], thing.size[1]) / 2
             before = s[way] - self.s[rows] - self.length[rows] / 2 - reach
-            aside = d[way] - self.d_to[rows]
+            aside = d[way] - self.d_to[rows] - self.aside[rows]
             drift = thing.velocity[1] * np.cos(along[way]) - thing.velocity[0] * np.sin(along[way])
             eta = np.clip(before / np.maximum(self.v[rows], 1.0) + 1.0, 0.0, 4.0)
             room = self.width[rows] / 2 + reach + 0.35
@@ -547,6 +604,8 @@ class Traffic:
         for index, options in enumerate(self._entry_ways):
             if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
                 continue
+            if self._nobody(options[0]):
+                continue
             way = self._draw(options)
             kind = self.kind_for(way)
             lane = self.ways.lanes[way][0]
@@ -555,7 +614,7 @@ class Traffic:
             mean *= 1.8 if self.ways.circulating else 1.0
             on_lane, along = self.lane_of(rows)
             first = along[on_lane == lane]
-            if len(first) and first.min() < 22.0 + 0.9 * limit:
+            if len(first) and first.min() < 14.0 + 0.9 * min(limit, self.outflow):
                 self._next_entry[index] = self.t + 0.5
                 continue
             speed = self.speed_of(0.85, way, 1.0) * self.climate.speed
@@ -583,7 +642,7 @@ class Traffic:
     def poses(self, rows: Array) -> tuple[Array, Array, Array]:
         """Centre x, y [m] and heading [rad] of vehicles."""
         x, y, yaw, kappa = self.ways.pose(self.way[rows], self.s[rows])
-        d, slope = self._lateral(rows)
+        d, slope = self.offset(rows)
         heading = wrap(np.asarray(yaw + np.arctan2(slope, 1.0 - kappa * d)))
         return x - d * np.sin(yaw), y + d * np.cos(yaw), heading
 

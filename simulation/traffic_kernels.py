@@ -21,6 +21,7 @@ from simulation.signals import red_for
 
 FAR = 1e6
 SIGHT_M = 90.0  # how far from a junction its conflicts are watched
+GENTLE_BRAKING = 2.0  # [m/s²] who needs less to stop, stops, although it had meant to go
 YELLOW_BRAKING = 3.0  # [m/s²] who needs more than this to stop for yellow goes on
 SAFE_BRAKING = 2.5  # [m/s²] at most asked of the follower in the new lane
 THRESHOLD = 0.25  # [m/s²] gain below which nobody bothers to change lanes
@@ -63,6 +64,7 @@ class Fleet(NamedTuple):
     old_shift: Array
     waited: Array
     top: Array
+    aside: Array
     uid: Array
     cls: Array
     committed: Array
@@ -113,7 +115,7 @@ class Roads(NamedTuple):
 
 REAL = (
     "s", "d", "v", "a", "length", "width", "headway", "gap", "power", "braking", "eagerness",
-    "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top",
+    "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top", "aside",
 )  # fmt: skip
 WHOLE = ("way", "old_way", "uid", "cls")
 FLAGS = ("committed", "reckless", "keeps_lane", "alive")
@@ -194,7 +196,7 @@ def fleet_of(slots: Slots) -> Fleet:
         s=real[0], d=real[1], v=real[2], a=real[3], length=real[4], width=real[5],
         headway=real[6], gap=real[7], power=real[8], braking=real[9], eagerness=real[10],
         politeness=real[11], margin=real[12], d_from=real[13], d_to=real[14], s_from=real[15],
-        s_len=real[16], old_shift=real[17], waited=real[18], top=real[19],
+        s_len=real[16], old_shift=real[17], waited=real[18], top=real[19], aside=real[20],
         way=whole[0], old_way=whole[1], uid=whole[2],
         cls=whole[3],
         committed=flags[0], reckless=flags[1], keeps_lane=flags[2],
@@ -361,7 +363,7 @@ def beside_at(left: Array, right: Array, lane: int, d: float, width: float) -> i
 def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array, Array]:
     """Lane, distance along it and slot of each, then once more of those that cover a second lane."""
     way, s, d = fleet.way, fleet.s, fleet.d
-    width = fleet.width
+    width, aside = fleet.width, fleet.aside
     lane_, offset, sign = roads.lane, roads.offset, roads.sign
     left, right, lane_length = roads.left, roads.right, roads.lane_length
     count = len(others)
@@ -372,7 +374,7 @@ def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array,
         i = others[k]
         lane[k], along[k] = lane_at(lane_, offset, sign, way[i], s[i])
         slot[k] = i
-        second = beside_at(left, right, lane[k], d[i], width[i])
+        second = beside_at(left, right, lane[k], d[i] + aside[i], width[i])
         if second >= 0:
             share = along[k] / lane_length[lane[k]]
             lane[more], along[more], slot[more] = second, share * lane_length[second], i
@@ -564,7 +566,7 @@ def accelerations(
 @compiled
 def advance(
     slots: Slots, rows: Array, a: Array, kappa: Array, d: Array, slope: Array, dt: float
-) -> None:
+) -> Array:
     """Speeds and stations after a step, by the path driven at an offset from a bent way.
 
     Args:
@@ -575,9 +577,13 @@ def advance(
         d: Their offsets [m].
         slope: dd/ds.
         dt: Step [s].
+
+    Returns:
+        How far each has come along its way [m].
     """
     fleet = fleet_of(slots)
     v_, a_, s_ = fleet.v, fleet.a, fleet.s
+    onward = np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
         v = v_[i]
@@ -586,8 +592,10 @@ def advance(
             after = 0.0
         a_[i] = (after - v) / dt
         stretch = math.hypot(1.0 - kappa[k] * d[k], slope[k])
-        s_[i] = rounded(s_[i] + (v + after) / 2.0 * dt / stretch)
+        onward[k] = (v + after) / 2.0 * dt / stretch
+        s_[i] = rounded(s_[i] + onward[k])
         v_[i] = after
+    return onward
 
 
 @compiled
@@ -677,7 +685,11 @@ def junction_gaps(
         if len(lights) and group_[m] >= 0:
             state = lights[group_[m]]
         needed = v * v / (2.0 * max(line, 0.1))
-        goes = committed_[i] or inside or (reckless[i] and line < 60.0)
+        # Who was held up on the way to the line, and can still stop, thinks again.
+        late = (state == _YELLOW and needed < GENTLE_BRAKING) or (
+            state == _RED and needed < BRAKE_MAX - 1.0
+        )
+        goes = (committed_[i] and not late) or inside or (reckless[i] and line < 60.0)
         held[n] = not goes and (state == _RED or (state == _YELLOW and needed < YELLOW_BRAKING))
         committed[n] = goes or (state == _YELLOW and not held[n] and line < 40.0)
         if v < 0.3 and line < 3.0:
@@ -709,7 +721,7 @@ def junction_gaps(
     for n in range(count):
         k = near[n]
         if blocked[n]:
-            out[k] = max(-x[k] - half[k], 0.0) + gap[rows[k]] - 0.6
+            out[k] = max(-x[k] - half[k], 0.0) + gap[rows[k]] - 1.0
         guard = occupied(fleet, roads, n, who, near, x, half) if on[n] else FAR
         out[k] = min(out[k], guard)
     return out
@@ -729,7 +741,7 @@ def clashes(
     if -x[k] - half[k] >= 45.0:
         return False
     m = movement[way_[i]]
-    margin = margin_[i] * (0.4 if circulating else 1.0)
+    margin = margin_[i] * (0.6 if circulating else 1.0)
     cap_i = movement_speed[m] * eagerness[i]
     for other in range(len(who)):
         j, at = who[other], near[other]
@@ -932,13 +944,15 @@ def gain(
     free = max(power * (1.0 - math.pow(v / max(wanted, 0.1), EXPONENT)), -braking)
     mine = free - interaction(v, gap, speed, s0, headway, power, braking)
     loss, rear, last, j = 0.0, FAR, -np.inf, -1
-    left, right, d, width = roads.left, roads.right, fleet.d, fleet.width
+    left, right, width = roads.left, roads.right, fleet.width
+    d, aside = fleet.d, fleet.aside
     for k in range(count):
         if slot[k] == i:
             continue
         position = offset[lane[k]] + sign[lane[k]] * along[k]
         if math.isnan(position):
-            second = beside_at(left, right, lane[k], d[slot[k]], width[slot[k]])
+            j_d = d[slot[k]] + aside[slot[k]]
+            second = beside_at(left, right, lane[k], j_d, width[slot[k]])
             if second < 0:
                 continue
             position = offset[second] + along[k]
@@ -974,7 +988,9 @@ def next_change(
         way = fleet.way[i]
         if (fleet.uid[i] + steps // 2) % every != 0 or fleet.s_len[i] != 0.0:
             continue
-        if fleet.v[i] <= 3.0 or fleet.keeps_lane[i] or roads.bike[way] or roads.against[way]:
+        if fleet.keeps_lane[i] or roads.bike[way] or roads.against[way]:
+            continue
+        if fleet.v[i] <= 3.0 and not roads.dead_end[way]:  # who has to, does even from a halt
             continue
         before = roads.enter[way] - fleet.s[i] > 45.0 and fleet.s[i] < roads.length[way] - 40.0
         if not (before or fleet.s[i] > roads.leave[way] + 15.0):

@@ -44,6 +44,7 @@ class Motion:
     Attributes:
         source_track_id: Of each agent; the ego's is ``"ego"``.
         cls: Of each agent.
+        source_cls: Likewise, in the words that logs of the world are written in.
         size: (length, width, height) [m].
         xy: [m].
         yaw: [rad].
@@ -55,6 +56,7 @@ class Motion:
 
     source_track_id: tuple[str, ...]
     cls: tuple[AgentClass, ...]
+    source_cls: tuple[str, ...]
     size: Float[Array, "agents 3"]
     xy: Float[Array, "agents steps 2"]
     yaw: Float[Array, "agents steps"]

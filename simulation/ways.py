@@ -35,6 +35,7 @@ class Ways:
     Attributes:
         lanes: The lanes of each way.
         length: [m].
+        width: Of its narrowest lane [m].
         x: Centre line on the grid [m].
         y: Likewise [m].
         yaw: Without jumps of 2π [rad].
@@ -66,6 +67,7 @@ class Ways:
 
     lanes: Sequence[tuple[int, ...]]
     length: Float[Array, " ways"]
+    width: Float[Array, " ways"]
     x: Float[Array, "ways grid"]
     y: Float[Array, "ways grid"]
     yaw: Float[Array, "ways grid"]
@@ -110,7 +112,7 @@ class Ways:
 
 def ways_of(network: Network) -> Ways:
     """All ways of a network, then each way without junction once more against its lanes."""
-    sequences = [s for entry in network.entries for s in _sequences(network, (entry,))]
+    sequences = [s for start in network.starts for s in _sequences(network, (start,))]
     forward = len(sequences)
     plain = [s for s in sequences if not any(network.lanes[i].junction for i in s)]
     sequences += [s for s in plain if network.lanes[s[0]].lane_type != LaneType.BIKE]
@@ -162,7 +164,9 @@ def ways_of(network: Network) -> Ways:
     first = [network.lanes[key[0]] for key in keys]
     last = [network.lanes[lanes[-1]] for lanes in sequences]
     return Ways(
-        lanes=sequences, length=length, x=tables["x"], y=tables["y"], yaw=tables["yaw"],
+        lanes=sequences, length=length,
+        width=np.array([min(network.lanes[i].width for i in lanes) for lanes in sequences]),
+        x=tables["x"], y=tables["y"], yaw=tables["yaw"],
         curvature=tables["curvature"], allowed=allowed, lane=lane.astype(np.int64), offset=offset,
         sign=sign, lowest=lowest, highest=highest,
         bike=np.array([network.lanes[s[0]].lane_type == LaneType.BIKE for s in sequences]),
@@ -180,7 +184,9 @@ def ways_of(network: Network) -> Ways:
 
 
 def _sequences(network: Network, so_far: tuple[int, ...]) -> list[tuple[int, ...]]:
-    successors = network.lanes[so_far[-1]].successors
+    successors = [
+        to for to in network.lanes[so_far[-1]].successors if not network.lanes[to].closed
+    ]
     if not successors:
         return [so_far]
     onward = [to for to in successors if to not in so_far]  # nobody goes round for ever

@@ -80,6 +80,6 @@ def test_two_workers_and_an_interruption_make_the_same_rows(whole: Lake, tmp_pat
 
 
 def test_another_rate_of_the_same_world_is_refused(whole: Lake) -> None:
-    with pytest.raises(BadSetting, match=r"rate of 0\.3, as sensed"):
+    with pytest.raises(BadSetting, match=r"rare_rate': 0\.3"):
         fill(whole, scenes=10, seed=5, rare_rate=0.1)
     assert fill(whole, scenes=10, seed=5, rare_rate=0.3).written == 0

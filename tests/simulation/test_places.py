@@ -1,5 +1,6 @@
 """Many logs of one place: are they what the rate and the seed say, and is each a sound log of its own?"""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from schemas.errors import BadSetting
 from schemas.records import Log
 from simulation import places
+from simulation.observe import Senses
 from simulation.places import LOG_S, LOGS, Place, logs_of_place
+from simulation.rare import BEHAVIOURS
 from simulation.roads import build
 from simulation.traffic import DT, Climate, Traffic
 from simulation.truth import Truth
@@ -64,21 +67,42 @@ def test_a_place_is_the_same_every_time_and_another_one_is_not() -> None:
 
 
 def test_behaviours_come_at_the_rate_that_was_asked_for() -> None:
-    """Roundabouts have none, so the others have more: 0.3 over all kinds of road."""
+    """Where roads have none, the others have more: 0.3 over all kinds of road."""
     rng = np.random.default_rng(0)
     roads = rng.choice(list(SHARES), p=list(SHARES.values()), size=20_000)
-    rates = [places._rate_on(str(road), 0.3) for road in roads]
+    place = Place(seed=0, number=0, rare_rate=0.3)
+    eventful = {road for script in BEHAVIOURS.values() for road in script.roads}
+    rates = [places._rate_on(str(road), place) for road in roads]
     assert np.mean(rates) == pytest.approx(0.3, abs=0.005)
-    assert places._rate_on("roundabout", 0.3) == 0.0
-    assert places._rate_on("highway", 1.0) == 1.0
+    assert {
+        road for road in SHARES if places._rate_on(road, place) == 0.0
+    } == SHARES.keys() - eventful
+    assert places._rate_on("highway", replace(place, rare_rate=1.0)) == 1.0
     assert sum(bool(truth.planted) for _, truth in made()) >= 2
 
 
-def test_exact_logs_tell_everyone_where_they_truly_were() -> None:
-    log, truth = logs_of_place(Place(seed=5, number=3, rare_rate=0.3, exact=True))[0]
-    assert len(log.agents.t_ns) == truth.motion.present[1:].sum()
-    sensed = made()[0][0]
+def test_senses_change_what_is_told_and_nothing_else() -> None:
+    clear = Place(seed=5, number=3, rare_rate=0.3, senses=Senses(noise=False, occlusion=False))
+    (log, truth), (sensed, same) = logs_of_place(clear)[0], made()[0]
+    assert (truth.motion.xy == same.motion.xy).all()
     assert len(log.agents.t_ns) > len(sensed.agents.t_ns)
+    row = [truth.motion.source_track_id.index(name) for name in log.agents.source_track_id]
+    step = log.agents.t_ns // 100_000_000
+    assert (log.agents.xyz[:, :2] == truth.motion.xy[np.array(row)[log.agents.track], step]).all()
+
+
+def test_what_is_held_out_occurs_in_no_log() -> None:
+    without = frozenset({"signalled", "highway", "rain", "cyclist", "pedestrian", "swerve"})
+    for number in range(2):
+        for log, truth in logs_of_place(
+            Place(seed=6, number=number, rare_rate=0.3, without=without)
+        ):
+            assert truth.road not in without
+            assert truth.weather.word not in without
+            assert not {cls.word for cls in log.agents.cls} & without
+            assert not {planted.name for planted in truth.planted} & without
+    with pytest.raises(BadSetting, match="kind of road"):
+        Place(seed=6, number=0, rare_rate=0.3, without=frozenset(SHARES))
 
 
 def test_seeds_that_ids_have_no_room_for_are_refused() -> None:
