@@ -27,14 +27,9 @@ from simulation import walkers as feet
 from simulation.drivers import (
     EDGE_M,
     KINDS,
-    NARROW_M,
-    NARROWING_M,
     SHARES,
     Kind,
     draw_habit,
-    drift,
-    drift_rate,
-    foot,
 )
 from simulation.idm import GAP_FLOOR_M
 from simulation.roads import Network
@@ -408,21 +403,17 @@ class Traffic:
         """Move everyone on by ``DT``."""
         self._enter_new()
         rows = np.flatnonzero(self.alive[: self.count])
-        way, s, v = self.way[rows], self.s[rows], self.v[rows]
         wanted = kernels.wanted_speeds(self._fleet, self._roads, rows)
-        if np.isfinite(self.outflow):
-            leaves = self.ways.length[way] - s < OUTFLOW_M
+        if self.outflow < np.inf:
+            leaves = self.ways.length[self.way[rows]] - self.s[rows] < OUTFLOW_M
             wanted = np.where(leaves, np.minimum(wanted, self.outflow), wanted)
         gap, leader_speed, leader = self.leaders(rows)
         halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
         free_a, push, halt_push = kernels.wishes(
             self._fleet, rows, wanted, gap, leader_speed, leader, halt
         )
-        # Who brakes for a line, goes through a junction, or barely rolls, has the foot under control.
-        open_road = (s < self.ways.enter[way] - 15.0) | (s > self.ways.leave[way])
-        restless = np.clip(1.0 - halt_push, 0.0, 1.0) * np.clip(v / 4.0 - 0.25, 0.0, 1.0)
-        restless = np.where(open_road, restless, 0.0)
-        target = free_a - push + restless * foot(self.habit[rows], self.t)
+        target = free_a - push
+        target += kernels.restless(self._fleet, self._roads, rows, self.habit, halt_push, self.t)
         if self.steps % 2 == 0:
             self._consider_lane_changes(rows, free_a, push)
         self._advance(
@@ -435,33 +426,14 @@ class Traffic:
     def _advance(self, rows: Array, a: Array) -> None:
         _, _, _, kappa = self.ways.pose(self.way[rows], self.s[rows])
         d, slope = self.offset(rows)
-        rate = drift_rate(self.v[rows])
-        self.progress[rows] += rate * kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
-        d, _ = self._lateral(rows)
-        self.aside[rows] = self.offset(rows)[0] - d
-        kernels.arrive(self._fleet, self._roads, rows, d)
-
-    def _lateral(self, rows: Array) -> tuple[Array, Array]:
-        """Offset d [m] and its slope dd/ds: a quintic in the distance covered."""
-        return kernels.lateral(self._fleet, rows)
+        kernels.advance(self._fleet, rows, a, kappa, d, slope, DT)
+        d, _, drift = kernels.offsets(self._fleet, self._roads, rows, self.habit)
+        kernels.arrive(self._fleet, self._roads, rows, d, drift)
 
     def offset(self, rows: Array) -> tuple[Array, Array]:
         """Where vehicles are to the left of their ways [m], drift included, and its slope dd/ds."""
-        d, slope = self._lateral(rows)
-        rate = drift_rate(self.v[rows])
-        aside, lean = drift(self.habit[rows], self.progress[rows], rate, *self._room(rows))
-        return d + aside, slope + lean
-
-    def _room(self, rows: Array) -> tuple[Array, Array]:
-        """Largest drift [m] and its slope; towards junctions everyone lines up."""
-        ways, s, room = self.ways, self.s[rows], self.room[rows]
-        before, past = ways.enter[self.way[rows]] - s, s - ways.leave[self.way[rows]]
-        x = np.clip(np.maximum(before, past) / NARROWING_M, 0.0, 1.0)
-        less = np.maximum(room - NARROW_M, 0.0)
-        slope = less * 6.0 * x * (1.0 - x) / NARROWING_M
-        return room - less * (1.0 - x * x * (3.0 - 2.0 * x)), np.where(
-            past > before, slope, -slope
-        )
+        d, slope, _ = kernels.offsets(self._fleet, self._roads, rows, self.habit)
+        return d, slope
 
     def shift(self, i: int, d_to: float, distance: float) -> None:
         """Begin a lateral move of a vehicle to an offset, over a distance [m]."""

@@ -15,6 +15,13 @@ import numpy as np
 
 from geometry.arrays import Array
 from schemas.labels import AgentClass, LightState
+from simulation.drivers import (
+    DRIFT_PERIOD_S,
+    DRIFT_WAY_M,
+    NARROW_M,
+    NARROWING_M,
+    WAVES,
+)
 from simulation.idm import BRAKE_MAX, EXPONENT, GAP_FLOOR_M
 from simulation.kernels import F, compiled
 from simulation.signals import red_for
@@ -35,6 +42,7 @@ SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
 GRID_M = 0.5  # between the columns of the ways' tables
 CYCLING = 6.0  # [m/s] at most
+_WAVES = tuple(WAVES.tolist())
 _CYCLIST = int(AgentClass.CYCLIST)
 _RED, _YELLOW, _GREEN = int(LightState.RED), int(LightState.YELLOW), int(LightState.GREEN)
 
@@ -65,6 +73,8 @@ class Fleet(NamedTuple):
     waited: Array
     top: Array
     aside: Array
+    progress: Array
+    room: Array
     uid: Array
     cls: Array
     committed: Array
@@ -115,7 +125,7 @@ class Roads(NamedTuple):
 
 REAL = (
     "s", "d", "v", "a", "length", "width", "headway", "gap", "power", "braking", "eagerness",
-    "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top", "aside",
+    "politeness", "margin", "d_from", "d_to", "s_from", "s_len", "old_shift", "waited", "top", "aside", "progress", "room",
 )  # fmt: skip
 WHOLE = ("way", "old_way", "uid", "cls")
 FLAGS = ("committed", "reckless", "keeps_lane", "alive")
@@ -197,6 +207,7 @@ def fleet_of(slots: Slots) -> Fleet:
         headway=real[6], gap=real[7], power=real[8], braking=real[9], eagerness=real[10],
         politeness=real[11], margin=real[12], d_from=real[13], d_to=real[14], s_from=real[15],
         s_len=real[16], old_shift=real[17], waited=real[18], top=real[19], aside=real[20],
+        progress=real[21], room=real[22],
         way=whole[0], old_way=whole[1], uid=whole[2],
         cls=whole[3],
         committed=flags[0], reckless=flags[1], keeps_lane=flags[2],
@@ -307,24 +318,58 @@ def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array
     return out[0], out[1], out[2]
 
 
+@inlined
+def quintic(begin: float, end: float, gone: float, length: float) -> tuple[float, float]:
+    """Value and slope of a smooth move over a length, which is 0 for none."""
+    if length <= 0.0:
+        return begin + (end - begin) * (10.0 - 15.0 + 6.0), 0.0
+    x = min(max(gone / length, 0.0), 1.0)
+    move, bend = end - begin, x * (1.0 - x)
+    d = begin + move * math.pow(x, 3.0) * (10.0 - 15.0 * x + 6.0 * x * x)
+    return d, move * 30.0 * (bend * bend) / length
+
+
 @compiled
-def lateral(slots: Slots, rows: Array) -> tuple[Array, Array]:
-    """Offset and its slope: a quintic in the distance covered."""
+def offsets(slots: Slots, tables: Tables, rows: Array, habit: Array) -> tuple[Array, Array, Array]:
+    """Offset with drift, its slope dd/ds, and the drift alone.
+
+    See :func:`simulation.drivers.drift`; towards junctions everyone lines up.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        rows: Slots of those who are asked for.
+        habit: Of all vehicles, see :func:`simulation.drivers.draw_habit`.
+    """
     fleet = fleet_of(slots)
+    roads = roads_of(tables)
     s_len, s, s_from = fleet.s_len, fleet.s, fleet.s_from
-    d_to, d_from = fleet.d_to, fleet.d_from
-    d, slope = np.empty(len(rows)), np.empty(len(rows))
+    d_to, d_from, v = fleet.d_to, fleet.d_from, fleet.v
+    way, progress, room_ = fleet.way, fleet.progress, fleet.room
+    enter, leave = roads.enter, roads.leave
+    d, slope, drift = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     for k in range(len(rows)):
         i = rows[k]
-        x = 1.0
-        busy = s_len[i] > 0
-        if busy:
-            x = min(max((s[i] - s_from[i]) / s_len[i], 0.0), 1.0)
-        move = d_to[i] - d_from[i]
-        d[k] = d_from[i] + move * math.pow(x, 3.0) * (10.0 - 15.0 * x + 6.0 * x * x)
-        bend = x * (1.0 - x)
-        slope[k] = move * 30.0 * (bend * bend) / s_len[i] if busy else 0.0
-    return d, slope
+        d[k], slope[k] = quintic(d_from[i], d_to[i], s[i] - s_from[i], s_len[i])
+        before, past = enter[way[i]] - s[i], s[i] - leave[way[i]]
+        x = min(max(max(before, past) / NARROWING_M, 0.0), 1.0)
+        less = max(room_[i] - NARROW_M, 0.0)
+        narrowing = less * 6.0 * x * (1.0 - x) / NARROWING_M
+        if not past > before:
+            narrowing = -narrowing
+        room = room_[i] - less * (1.0 - x * x * (3.0 - 2.0 * x))
+        sine, cosine = 0.0, 0.0
+        for n in range(3):
+            angle = progress[i] * _WAVES[n] + habit[i, 3 + n]
+            sine, cosine = sine + math.sin(angle), cosine + math.cos(angle) * _WAVES[n]
+        ratio = (habit[i, 8] + habit[i, 9] * sine) / room
+        bent = math.tanh(ratio)
+        eased = 1.0 - bent * bent
+        drift[k] = room * bent
+        d[k] += drift[k]
+        rate = 2.0 * math.pi / max(DRIFT_WAY_M, DRIFT_PERIOD_S * v[i])
+        slope[k] += eased * (habit[i, 9] * cosine * rate) + (bent - ratio * eased) * narrowing
+    return d, slope, drift
 
 
 @inlined
@@ -491,6 +536,38 @@ def wanted_speeds(slots: Slots, tables: Tables, rows: Array) -> Array:
 
 
 @compiled
+def restless(
+    slots: Slots, tables: Tables, rows: Array, habit: Array, halt_push: Array, t: float
+) -> Array:
+    """Acceleration that nothing explains, see :func:`simulation.drivers.foot` [m/s²].
+
+    Who brakes for a line, goes through a junction, or barely rolls, has the foot under control.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        rows: Slots of those who ask.
+        habit: Of all vehicles.
+        halt_push: What lines and the like take from each, see :func:`wishes` [m/s²].
+        t: Time [s].
+    """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
+    way, s, v = fleet.way, fleet.s, fleet.v
+    enter, leave = roads.enter, roads.leave
+    out = np.zeros(len(rows))
+    for k in range(len(rows)):
+        i = rows[k]
+        share = min(max(1.0 - halt_push[k], 0.0), 1.0) * min(max(v[i] / 4.0 - 0.25, 0.0), 1.0)
+        if share > 0.0 and (s[i] < enter[way[i]] - 15.0 or s[i] > leave[way[i]]):
+            sine = 0.0
+            for n in range(3):
+                sine += math.sin(habit[i, 7] * _WAVES[n] * t + habit[i, n])
+            out[k] = share * (habit[i, 6] * sine)
+    return out
+
+
+@compiled
 def wishes(
     slots: Slots, rows: Array, wanted: Array, gap: Array, leader_speed: Array, leader: Array,
     halt: Array,
@@ -566,7 +643,7 @@ def accelerations(
 @compiled
 def advance(
     slots: Slots, rows: Array, a: Array, kappa: Array, d: Array, slope: Array, dt: float
-) -> Array:
+) -> None:
     """Speeds and stations after a step, by the path driven at an offset from a bent way.
 
     Args:
@@ -577,13 +654,10 @@ def advance(
         d: Their offsets [m].
         slope: dd/ds.
         dt: Step [s].
-
-    Returns:
-        How far each has come along its way [m].
     """
     fleet = fleet_of(slots)
     v_, a_, s_ = fleet.v, fleet.a, fleet.s
-    onward = np.empty(len(rows))
+    progress = fleet.progress
     for k in range(len(rows)):
         i = rows[k]
         v = v_[i]
@@ -592,14 +666,14 @@ def advance(
             after = 0.0
         a_[i] = (after - v) / dt
         stretch = math.hypot(1.0 - kappa[k] * d[k], slope[k])
-        onward[k] = (v + after) / 2.0 * dt / stretch
-        s_[i] = rounded(s_[i] + onward[k])
+        onward = (v + after) / 2.0 * dt / stretch
+        s_[i] = rounded(s_[i] + onward)
+        progress[i] += 2.0 * math.pi / max(DRIFT_WAY_M, DRIFT_PERIOD_S * v) * onward
         v_[i] = after
-    return onward
 
 
 @compiled
-def arrive(slots: Slots, tables: Tables, rows: Array, d: Array) -> None:
+def arrive(slots: Slots, tables: Tables, rows: Array, d: Array, drift: Array) -> None:
     """Notes of where a step has brought everyone: lane changes that are done, ways that end.
 
     Args:
@@ -607,15 +681,16 @@ def arrive(slots: Slots, tables: Tables, rows: Array, d: Array) -> None:
         tables: The ways.
         rows: Slots of those who moved.
         d: Their offsets now [m].
+        drift: Of which this is drift [m].
     """
     fleet = fleet_of(slots)
     roads = roads_of(tables)
     s, s_from, s_len = fleet.s, fleet.s_from, fleet.s_len
     way, old_way, alive = fleet.way, fleet.old_way, fleet.alive
-    offset, length = fleet.d, roads.length
+    offset, aside, length = fleet.d, fleet.aside, roads.length
     for k in range(len(rows)):
         i = rows[k]
-        offset[i] = d[k]
+        offset[i], aside[i] = d[k] - drift[k], drift[k]
         if s_len[i] > 0 and s[i] >= s_from[i] + s_len[i]:
             s_len[i], old_way[i] = 0.0, -1
         if s[i] > length[way[i]] - 0.5:
