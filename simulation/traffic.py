@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from geometry.angles import wrap
 from geometry.arrays import Array
 from schemas.labels import AgentClass
 from simulation import traffic_kernels as kernels
@@ -615,8 +614,7 @@ class Traffic:
         """Centre x, y [m] and heading [rad] of vehicles."""
         x, y, yaw, kappa = self.ways.pose(self.way[rows], self.s[rows])
         d, slope = self.offset(rows)
-        heading = wrap(np.asarray(yaw + np.arctan2(slope, 1.0 - kappa * d)))
-        return x - d * np.sin(yaw), y + d * np.cos(yaw), heading
+        return kernels.placed(x, y, yaw, kappa, d, slope)
 
     def look(self) -> Step:
         """Where everyone is now."""

@@ -300,6 +300,21 @@ def pose(
 
 
 @compiled
+def placed(
+    x: Array, y: Array, yaw: Array, kappa: Array, d: Array, slope: Array
+) -> tuple[Array, Array, Array]:
+    """Positions and headings of those who drive at an offset from their ways."""
+    out = np.empty((3, len(x)))
+    for k in range(len(x)):
+        out[0, k] = x[k] - d[k] * math.sin(yaw[k])
+        out[1, k] = y[k] + d[k] * math.cos(yaw[k])
+        heading = yaw[k] + math.atan2(slope[k], 1.0 - kappa[k] * d[k])
+        heading = math.pi - (math.pi - heading) % (2.0 * math.pi)
+        out[2, k] = heading if heading > -math.pi else math.pi
+    return out[0], out[1], out[2]
+
+
+@compiled
 def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array, Array, Array]:
     """Station, offset to the left and heading of a point on every way, by the nearest grid point."""
     count = len(x)

@@ -15,8 +15,6 @@ from geometry.boxes import overlap
 from schemas.labels import AgentClass, Daylight, Weather
 from simulation.kernels import compiled
 
-CLOSING_M = 12.0  # [m] no two come closer by more in one step
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
@@ -84,21 +82,26 @@ class Motion:
 def _close_pairs(xy: Array, present: Array, reach: Array) -> tuple[Array, Array, Array]:
     """First, second and step of all who come so close that their boxes might overlap."""
     first, second, when = [0], [0], [0]
+    stride = np.zeros(len(xy))  # the longest step of each [m]
+    for i in range(len(xy)):
+        for step in range(1, xy.shape[1]):
+            if present[i, step] and present[i, step - 1]:
+                dx, dy = xy[i, step, 0] - xy[i, step - 1, 0], xy[i, step, 1] - xy[i, step - 1, 1]
+                stride[i] = max(stride[i], math.sqrt(dx * dx + dy * dy))
     for i in range(len(xy)):
         for j in range(i + 1, len(xy)):
-            limit, step = reach[i] + reach[j], 0
+            limit, closing, step = reach[i] + reach[j], stride[i] + stride[j] + 1e-3, 0
             while step < xy.shape[1]:
                 ahead = 1
                 if present[i, step] and present[j, step]:
-                    apart = math.hypot(
-                        xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
-                    )
+                    dx, dy = xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
+                    apart = math.sqrt(dx * dx + dy * dy)
                     if apart < limit:
                         first.append(i)
                         second.append(j)
                         when.append(step)
                     else:  # those who are far apart cannot have met for a while
-                        ahead = max(1, int((apart - limit) / CLOSING_M))
+                        ahead = max(1, int(min((apart - limit) / closing, 1e6)))
                 step += ahead
     return np.array(first)[1:], np.array(second)[1:], np.array(when)[1:]
 
