@@ -20,7 +20,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import shutil
 import struct
 import tempfile
 import time
