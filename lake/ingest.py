@@ -538,7 +538,8 @@ class _Desk:
             added = dict.fromkeys(LOG_TABLES, 0)
             noted: Counter[str] = Counter()
             for rows in self._rows():
-                noted.update(rows["ledger"]["kind"].to_pylist())
+                if "ledger" in rows:  # a part of a long log has none of its own
+                    noted.update(rows["ledger"]["kind"].to_pylist())
                 for name, table in rows.items():
                     store.append(name, table)
                     added[name] += table.num_rows
