@@ -14,8 +14,7 @@ root of JSD = ½ KL(P‖M) + ½ KL(Q‖M), M = ½ (P + Q) (Lin 1991; Endres and 
 are the same, 1 if they have no bin in common. A data set's *halves* are its scenes split at random into
 two, twenty times: the distance that chance alone leaves between samples of half that size.
 
-The bar: from the world to the real data sets it is, in the mean, no farther than from the most
-different of these to the others, and to none of them farther than the two most different are apart.
+The bar: from the world to no real data set is it farther than between the two most different of these.
 """
 
 from __future__ import annotations

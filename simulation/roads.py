@@ -307,14 +307,15 @@ class _Draft:
         for s, share in zip(stations, ahead, strict=True):
             xy, yaw, _ = lane.curve.at(float(s))
             at = xy + half * (2.0 * share - 1.0) * np.array([-np.sin(yaw), np.cos(yaw)])
-            self.works.append(Fixture("CONSTRUCTION_CONE", *at.tolist(), yaw, (0.4, 0.4, 0.75)))
+            cone = Fixture("CONSTRUCTION_CONE", float(at[0]), float(at[1]), yaw, (0.4, 0.4, 0.75))
+            self.works.append(cone)
         for s, word, size in (
             (taper + 3.0, "MESSAGE_BOARD_TRAILER", (2.4, 1.7, 2.6)),
             (length / 2, "CONSTRUCTION_BARREL", (0.6, 0.6, 1.0)),
         ):
             xy, yaw, _ = lane.curve.at(float(s))
             at = xy - 0.4 * np.array([-np.sin(yaw), np.cos(yaw)])
-            self.works.append(Fixture(word, *at.tolist(), yaw, size))
+            self.works.append(Fixture(word, float(at[0]), float(at[1]), yaw, size))
 
 
 def build(kind: str, rng: np.random.Generator) -> Network:

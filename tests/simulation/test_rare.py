@@ -173,6 +173,19 @@ def test_swerve_leaves_its_place_in_the_lane_and_returns() -> None:
     assert abs(d[-1] - d[0]) < 0.4
 
 
+def test_emergency_vehicle_is_fast_told_apart_and_given_way() -> None:
+    log, truth, what, row, steps = planted("emergency_vehicle")
+    motion = truth.motion
+    assert motion.source_cls[row] == "EMERGENCY_VEHICLE"
+    told = dict(zip(log.agents.source_track_id, log.agents.source_cls, strict=True))
+    assert told[motion.source_track_id[row]] == "EMERGENCY_VEHICLE"
+    speed = motion.speed[row, steps]
+    assert speed.max() == pytest.approx(what.measure["speed"], abs=0.5)
+    others = [k for k, cls in enumerate(motion.cls) if cls == AgentClass.VEHICLE and k != row]
+    assert speed.max() > np.median(motion.speed[others, steps].max(axis=1))
+    assert what.measure["made_way"] >= 1
+
+
 def test_what_cannot_happen_is_refused() -> None:
     with pytest.raises(BadSetting, match="red_light_running"):
         make_log(0, road="highway", rare="red_light_running")
