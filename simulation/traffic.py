@@ -223,7 +223,7 @@ class Traffic:
         own_tables = {
             "left": self.left, "right": self.right, "lane_length": self.lane_length,
             "through": through, "options": np.array([len(some) for some in open_ways]),
-            "member": member,
+            "member": member, "way_width": self.ways.width,
             "first": np.cumsum([0, *(len(lane.curve.s) for lane in lanes)]),
             "point_s": np.concatenate([lane.curve.s for lane in lanes]),
             "point_u": np.concatenate([lane.u for lane in lanes]),

@@ -121,6 +121,7 @@ class Roads(NamedTuple):
     first: Array
     point_s: Array
     point_u: Array
+    way_width: Array
 
 
 REAL = (
@@ -220,7 +221,7 @@ def tables_of(roads: Roads) -> Tables:
     return Tables(
         lane=roads.lane, allowed=roads.allowed,
         carried=np.stack([roads.offset, roads.sign, roads.lowest, roads.highest]),
-        way_real=np.stack([roads.length, roads.enter, roads.leave]),
+        way_real=np.stack([roads.length, roads.enter, roads.leave, roads.way_width]),
         way_flags=np.stack([roads.bike, roads.against, roads.dead_end]),
         movement=roads.movement,
         movement_real=np.stack([roads.movement_length, roads.movement_speed]),
@@ -242,7 +243,7 @@ def roads_of(tables: Tables) -> Roads:
     return Roads(
         lane=tables.lane, allowed=tables.allowed,
         offset=carried[0], sign=carried[1], lowest=carried[2], highest=carried[3],
-        length=way[0], enter=way[1], leave=way[2],
+        length=way[0], enter=way[1], leave=way[2], way_width=way[3],
         bike=flags[0], against=flags[1], dead_end=flags[2],
         movement=tables.movement, movement_length=movement[0], movement_speed=movement[1],
         group=whole[0], stop=whole[1], zone=tables.zone, merges=pairs[0], yields=pairs[1],
@@ -409,9 +410,11 @@ def lanes_at(slots: Slots, tables: Tables, rows: Array) -> tuple[Array, Array]:
 
 
 @inlined
-def beside_at(left: Array, right: Array, lane: int, d: float, width: float) -> int:
+def beside_at(
+    left: Array, right: Array, lane: int, d: float, width: float, lane_width: float
+) -> int:
     """The second lane that a vehicle at an offset covers in part, −1 for none."""
-    if abs(d) + width / 2 <= 1.9:
+    if abs(d) + width / 2 <= lane_width / 2:
         return -1
     return left[lane] if d > 0 else right[lane]
 
@@ -423,7 +426,7 @@ def beside_at(left: Array, right: Array, lane: int, d: float, width: float) -> i
 def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array, Array]:
     """Lane, distance along it and slot of each, then once more of those that cover a second lane."""
     way, s, d = fleet.way, fleet.s, fleet.d
-    width, aside = fleet.width, fleet.aside
+    width, aside, wide = fleet.width, fleet.aside, roads.way_width
     lane_, offset, sign = roads.lane, roads.offset, roads.sign
     left, right, lane_length = roads.left, roads.right, roads.lane_length
     count = len(others)
@@ -434,7 +437,7 @@ def candidates(fleet: Fleet, roads: Roads, others: Array) -> tuple[Array, Array,
         i = others[k]
         lane[k], along[k] = lane_at(lane_, offset, sign, way[i], s[i])
         slot[k] = i
-        second = beside_at(left, right, lane[k], d[i] + aside[i], width[i])
+        second = beside_at(left, right, lane[k], d[i] + aside[i], width[i], wide[way[i]])
         if second >= 0:
             share = along[k] / lane_length[lane[k]]
             lane[more], along[more], slot[more] = second, share * lane_length[second], i
@@ -1042,7 +1045,8 @@ def gain(
         position = offset[lane[k]] + sign[lane[k]] * along[k]
         if math.isnan(position):
             j_d = d[slot[k]] + aside[slot[k]]
-            second = beside_at(left, right, lane[k], j_d, width[slot[k]])
+            wide = roads.way_width[fleet.way[slot[k]]]
+            second = beside_at(left, right, lane[k], j_d, width[slot[k]], wide)
             if second < 0:
                 continue
             position = offset[second] + along[k]

@@ -49,7 +49,8 @@ def test_leaders_are_the_nearest_ahead_on_the_way(kind: str) -> None:
         assert gap[k] <= best + 1e-9  # a vehicle over two lanes is in the second, too
         if gap[k] < best - 1e-9 and best < FAR:
             reach = abs(traffic.d[leader[k]] + traffic.aside[leader[k]])
-            assert reach + traffic.width[leader[k]] / 2 > 1.9
+            lane_width = ways.width[traffic.way[leader[k]]]
+            assert reach + traffic.width[leader[k]] / 2 > lane_width / 2
 
 
 @pytest.mark.parametrize("kind", ROADS)
