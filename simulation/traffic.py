@@ -556,7 +556,7 @@ class Traffic:
     def _beside(self, rows: Array, lane: Array) -> Array:
         """The second lane that a vehicle covers in part, −1 for none."""
         d = self.d[rows] + self.aside[rows]
-        over = np.abs(d) + self.width[rows] / 2 > 1.9
+        over = np.abs(d) + self.width[rows] / 2 > self.ways.width[self.way[rows]] / 2
         return np.where(over & (d > 0), self.left[lane], np.where(over, self.right[lane], -1))
 
     def _gaps(
