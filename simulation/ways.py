@@ -22,8 +22,8 @@ from simulation import traffic_kernels as kernels
 from simulation.roads import CONFLICT_M, Network, crosswalk_span, overlap_runs
 from simulation.traffic_kernels import GRID_M
 
-LATERAL_COMFORT = 2.2  # [m/s²] in bends, by an average driver
-ANTICIPATION = 1.1  # [m/s²] braking ahead of bends
+LATERAL_COMFORT = 1.9  # [m/s²] in bends, by an average driver
+ANTICIPATION = 1.0  # [m/s²] braking ahead of bends
 MERGE_ZONE_M = 7.0  # of a merge, the rest is car following
 TAIL_M = 3.0  # a vehicle's rear still stands in a diverging neighbour's way
 

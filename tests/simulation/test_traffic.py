@@ -68,7 +68,7 @@ def test_traffic_of(kind: str) -> None:
                                AgentClass.MOTORCYCLE, AgentClass.CYCLIST) for c in motion.cls])  # fmt: skip
     _kinematics(motion, vehicles)
     limits = [f.speed_limit for f in traffic.network.map.of_layer(MapLayer.LANE)]
-    hasty = 1.2 * max(v for v in limits if v is not None)  # as fast as the hastiest wish
+    hasty = 1.15 * max(v for v in limits if v is not None)  # as fast as the hastiest wish
     assert motion.speed[vehicles].max() <= hasty + 1.5  # and a restless foot
     areas = traffic.network.map.of_layer(MapLayer.DRIVABLE_AREA)
     here = motion.xy[motion.present & vehicles[:, None]]
