@@ -34,7 +34,8 @@ from schemas.case import AgentsMode, Case
 from schemas.labels import AgentClass, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
 from schemas.scene import DT, Scene, Signals, Tracks
-from simulation.batch import AgentMode, CaseBatch, ReadyCase, ready, stack
+from simulation.batch import CaseBatch, ReadyCase, ready, stack
+from simulation.behaviours import AgentMode
 from simulation.cases import make_case
 from simulation.engine import Rollout, simulate
 from simulation.planners import planner

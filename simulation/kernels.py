@@ -106,6 +106,20 @@ def along(
 
 
 @compiled
+def place(
+    points: Array, yaws: Array, first: int, count: int, s: float
+) -> tuple[float, float, float]:
+    """Point and heading of one path at a station; beyond the ends straight on."""
+    step = min(max(math.floor(min(s, count - 2.0)), 0), count - 1)
+    at = first + step
+    yaw, past = yaws[at], s - step
+    turn = yaws[at + 1] - yaw
+    turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
+    heading = yaw + min(max(past, 0.0), 1.0) * turn
+    return points[at, 0] + past * math.cos(yaw), points[at, 1] + past * math.sin(yaw), heading
+
+
+@compiled
 def pose(
     points: Array, yaws: Array, first: Array, count: Array, path: Array, s: Array
 ) -> tuple[Array, Array]:
@@ -114,14 +128,7 @@ def pose(
     xy, heading = np.empty((rows, 2)), np.empty(rows)
     for row in range(rows):
         p = path[row]
-        step = min(max(math.floor(min(s[row], count[p] - 2.0)), 0), count[p] - 1)
-        at = first[p] + step
-        yaw, past = yaws[at], s[row] - step
-        xy[row, 0] = points[at, 0] + past * math.cos(yaw)
-        xy[row, 1] = points[at, 1] + past * math.sin(yaw)
-        turn = yaws[at + 1] - yaw
-        turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
-        heading[row] = yaw + min(max(past, 0.0), 1.0) * turn
+        xy[row, 0], xy[row, 1], heading[row] = place(points, yaws, first[p], count[p], s[row])
     return xy, heading
 
 
