@@ -89,9 +89,9 @@ def moved(
 @compiled
 def placed(
     points: Array, yaws: Array, first: Array, count: Array, path: Array, s: Array, speed: Array,
-    progress: Array, offset: Array, turn: Array, length: Array,
+    progress: Array, offset: Array, turn: Array, back: Array, length: Array,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Centres, headings and velocities of vehicles on their courses."""
+    """Centres, headings and velocities of vehicles on their courses; ``back`` says who drives backwards."""
     rows = len(path)
     xy, yaw, velocity = np.empty((rows, 2)), np.empty(rows), np.empty((rows, 2))
     for row in range(rows):
@@ -104,7 +104,7 @@ def placed(
         slope = -offset[row] * rate / along
         cos, sin = math.cos(heading), math.sin(heading)
         xy[row, 0], xy[row, 1] = x - offset[row] * left * sin, y + offset[row] * left * cos
-        yaw[row] = heading + math.atan(slope) + turn[row] * left
+        yaw[row] = heading + math.atan(slope) + turn[row] * left + (math.pi if back[row] else 0.0)
         velocity[row, 0] = speed[row] * (cos - slope * sin)
         velocity[row, 1] = speed[row] * (sin + slope * cos)
     return xy, yaw, velocity

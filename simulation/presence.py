@@ -20,6 +20,7 @@ from simulation.batch import AGENT_PATH_EXTENSION_M, NOW, PARKED_M, CaseBatch
 from simulation.following import Everyone
 from simulation.idm import DESIRED_FLOOR
 
+PARKED_SPEED = 2.0  # [m/s]
 FOLLOWED_M = 50.0
 BESIDE_M = 3.0
 SAME_WAY = np.cos(np.deg2rad(45.0))
@@ -61,7 +62,9 @@ def presence_of(
     logged_speed = np.where(here, np.hypot(moving[..., 0].copy(), moving[..., 1].copy()), 0.0)
     path = batch.line_of[case, agent]
     length = batch.lines.length[path] if len(path) else np.zeros(0)
-    parked = length - AGENT_PATH_EXTENSION_M <= 2.0 * PARKED_M
+    # Seen for a moment only, even a fast vehicle covers little.
+    fastest = logged_speed.max(axis=0, initial=0.0)
+    parked = (length - AGENT_PATH_EXTENSION_M <= 2.0 * PARKED_M) & (fastest < PARKED_SPEED)
     speed = np.hypot(begin[:, 0].copy(), begin[:, 1].copy())
     last = NOW + (len(here) - 1 - here[::-1].argmax(axis=0)) if len(here) else enters
     # Lost from sight before the end: it left the scene where its line ended.
@@ -72,7 +75,7 @@ def presence_of(
         enters=enters,
         speed=np.where(parked, 0.0, speed),
         parked=parked,
-        desired=np.maximum(logged_speed.max(axis=0, initial=0.0), DESIRED_FLOOR),
+        desired=np.maximum(fastest, DESIRED_FLOOR),
         leaves_at=leaves_at,
     )
 

@@ -71,6 +71,7 @@ class Reacting:
         self._inside, self._gone = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self.s, self.speed = np.zeros(count), np.zeros(count)
         self._progress, self._offset, self._turn = np.ones(count), np.zeros(count), np.zeros(count)
+        self._back = np.zeros(count, dtype=bool)
         self._length = np.full(count, JOIN_LEAST_M)
         self._old_path, self._old_s = self.path.copy(), np.zeros(count)
         self._settled_at = np.zeros(count, dtype=np.int64)
@@ -121,7 +122,7 @@ class Reacting:
         lines = self.batch.lines
         return placed(
             lines.xy, lines.yaw, lines.first, lines.count, self.path, self.s, self.speed,
-            self._progress, self._offset, self._turn, self._length,
+            self._progress, self._offset, self._turn, self._back, self._length,
         )  # fmt: skip
 
     def _begin(
@@ -138,7 +139,9 @@ class Reacting:
             ahead = np.cos(heading) * velocity[c, a, 0] + np.sin(heading) * velocity[c, a, 1]
             self.s[row], self._offset[row] = s, d
             self.speed[row] = 0.0 if self.parked[row] else max(float(ahead), 0.0)
-            self._turn[row] = float(wrap(yaw[c, a] - heading))
+            turn = wrap(yaw[c, a] - heading)
+            self._back[row] = abs(turn) > np.pi / 2.0
+            self._turn[row] = wrap(turn - np.pi) if self._back[row] else turn
             self._progress[row] = 0.0
             self._length[row] = max(JOIN_S * self.speed[row], JOIN_LEAST_M)
             self._settled_at[row] = step
@@ -176,7 +179,7 @@ class Reacting:
         batch, changes = self.batch, self._changes_of
         if changes is None:
             return
-        driving = self._inside & ~self._replays & ~self.parked
+        driving = self._inside & ~self._replays & ~self.parked & ~self._back
         turn = (step + self.agent) % EVERY == 0
         ready = (
             driving & turn & (self._progress >= 1.0) & (step >= self._settled_at + SETTLE_STEPS)

@@ -23,6 +23,7 @@ import math
 
 import numpy as np
 
+from geometry.angles import wrap
 from geometry.arrays import Array
 from schemas.labels import VEHICLES
 from schemas.scene import DT
@@ -72,7 +73,7 @@ class Yielding:
         self._first = NOW + here.argmax(axis=0)
         self._last = NOW + len(here) - 1 - here[::-1].argmax(axis=0)
         # Where the log lost sight for a while the path goes straight on between.
-        self._xy, self._yaw = _bridged(batch, self.case, self.agent, self._first, self._last)
+        self._xy, self._yaw, self._velocity = _bridged(batch, self.case, self.agent, self._first, self._last)
         self._inside = here[0].copy()
         self.kept_out = np.zeros(len(self.case), dtype=bool)
         self.clock = self._first.astype(np.float64)
@@ -105,29 +106,31 @@ class Yielding:
         part = self.clock - low
         a, b = self._xy[low, rows], self._xy[low + 1, rows]
         turn = self._yaw[low + 1, rows] - self._yaw[low, rows]
-        moving = (b - a) / DT * rate[:, None]
+        faster = self._velocity[low + 1, rows] - self._velocity[low, rows]
         return (
             a + part[:, None] * (b - a),
-            self._yaw[low, rows] + part * turn,
-            moving,
+            wrap(self._yaw[low, rows] + part * turn),
+            (self._velocity[low, rows] + part[:, None] * faster) * rate[:, None],
             self._inside.copy(),
         )
 
 
 def _bridged(
     batch: CaseBatch, case: Array, agent: Array, first: Array, last: Array
-) -> tuple[Array, Array]:
-    """Logged centres and unwrapped headings at all steps, gaps bridged, ends held."""
+) -> tuple[Array, Array, Array]:
+    """Logged centres, unwrapped headings and velocities at all steps, gaps bridged, ends held."""
     steps = np.arange(batch.steps)
     xy = np.zeros((batch.steps, len(case), 2))
+    velocity = np.zeros_like(xy)
     yaw = np.zeros((batch.steps, len(case)))
     for row, (c, a) in enumerate(zip(case.tolist(), agent.tolist(), strict=True)):
         seen = np.flatnonzero(batch.valid[:, c, a])
         seen = seen[(seen >= first[row]) & (seen <= last[row])]
         for k in (0, 1):
             xy[:, row, k] = np.interp(steps, seen, batch.xy[seen, c, a, k])
+            velocity[:, row, k] = np.interp(steps, seen, batch.velocity[seen, c, a, k])
         yaw[:, row] = np.interp(steps, seen, np.unwrap(batch.yaw[seen, c, a]))
-    return xy, yaw
+    return xy, yaw, velocity
 
 
 @compiled
