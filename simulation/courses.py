@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from geometry.arrays import Array
-from simulation.kernels import compiled, place
+from simulation.kernels import compiled, nearest_step, place
 
 LATERAL_SPEED = 1.5  # [m/s]
 LATERAL_ACCELERATION = 1.5  # [m/s²]
@@ -47,6 +47,21 @@ def reached(
         s += math.cos(heading) * (x - px) + math.sin(heading) * (y - py)
         px, py, heading = place(points, yaws, first, count, s)
     return s, math.cos(heading) * (y - py) - math.sin(heading) * (x - px), heading
+
+
+@compiled
+def begun(
+    points: Array, yaws: Array, first: Array, count: Array, path: Array, xy: Array
+) -> tuple[Array, Array, Array]:
+    """Stations, offsets and headings at which points lie beside their paths, from the nearest point on."""
+    s, d, heading = np.empty(len(path)), np.empty(len(path)), np.empty(len(path))
+    for row in range(len(path)):
+        p, x, y = path[row], xy[row, 0], xy[row, 1]
+        near = nearest_step(points, first[p], count[p], 0, count[p], 1, 0, math.inf, x, y)
+        s[row], d[row], heading[row] = reached(
+            points, yaws, first[p], count[p], float(near), x, y
+        )  # fmt: skip
+    return s, d, heading
 
 
 @compiled

@@ -43,6 +43,7 @@ DRIVER = Mobil()
 """Treiber's values: p from 0 to 0.5, b_safe 4 m/s², threshold 0.2 m/s²."""
 
 LOOK_M = 100.0  # [m] how far ahead and behind neighbours are sought
+STRAIGHT_BACK_M = 50.0  # [m] behind the beginning of a line
 ROOM_S = 6.0  # [s] the lane to change to goes on for so long at least,
 ROOM_M = 50.0  # and for so far [m]
 SPEED_LEAST = 3.0  # [m/s] nobody changes lanes at a crawl
@@ -112,10 +113,12 @@ def neighbours(
         )  # fmt: skip
         lane = yaws[origin + found]
         dx, dy = x - points[origin + found, 0], y - points[origin + found, 1]
-        if dx * dx + dy * dy > (off + 1.0) ** 2:
-            continue
         cos, sin = math.cos(lane), math.sin(lane)
         onward, aside = cos * dx + sin * dy, cos * dy - sin * dx
+        # A logged line begins where its driver does: what follows it is sought straight behind.
+        before = found == 0 and -STRAIGHT_BACK_M < onward < 0.0
+        if dx * dx + dy * dy > (off + 1.0) ** 2 and not before:
+            continue
         turn = yaw[other] - lane
         across, straight = abs(math.sin(turn)), abs(math.cos(turn))
         half_along = (straight * long + across * wide) / 2.0

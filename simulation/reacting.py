@@ -14,10 +14,9 @@ from jaxtyping import Float, Int
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
 from schemas.scene import DT
-from simulation import kernels
 from simulation.batch import NOW, CaseBatch
 from simulation.behaviours import AgentMode
-from simulation.courses import moved, placed, reached
+from simulation.courses import begun, moved, placed
 from simulation.fallback import off_log, would_ram
 from simulation.following import MARGIN_M, Everyone, leader_braking, signal_braking
 from simulation.idm import BRAKE_MAX, TRAFFIC, free
@@ -83,9 +82,7 @@ class Reacting:
         self._stop_end = np.searchsorted(ordered, paths, side="right")
         now = batch.valid[NOW, self.case, self.agent]
         starts = np.flatnonzero(~self._replays & now)
-        self._begin(
-            starts, batch.xy[NOW], batch.yaw[NOW], batch.velocity[NOW], NOW, np.zeros(len(starts))
-        )  # fmt: skip
+        self._begin(starts, batch.xy[NOW], batch.yaw[NOW], batch.velocity[NOW], NOW)
         self._inside |= self._replays & now
 
     def desired_of_all(self, known: Float[Array, "cases agents"]) -> None:
@@ -126,25 +123,21 @@ class Reacting:
         )  # fmt: skip
 
     def _begin(
-        self, rows: Int[Array, " rows"], xy: Array, yaw: Array, velocity: Array, step: int,
-        near: Float[Array, " rows"],
+        self, rows: Int[Array, " rows"], xy: Array, yaw: Array, velocity: Array, step: int
     ) -> None:  # fmt: skip
         """Begin courses where the agents are, of all cases and agents, onto their paths."""
-        lines = self.batch.lines
-        for row, guess in zip(rows.tolist(), near.tolist(), strict=True):
-            c, a, p = int(self.case[row]), int(self.agent[row]), int(self.path[row])
-            s, d, heading = reached(
-                lines.xy, lines.yaw, lines.first[p], lines.count[p], guess, xy[c, a, 0], xy[c, a, 1]
-            )  # fmt: skip
-            ahead = np.cos(heading) * velocity[c, a, 0] + np.sin(heading) * velocity[c, a, 1]
-            self.s[row], self._offset[row] = s, d
-            self.speed[row] = 0.0 if self.parked[row] else max(float(ahead), 0.0)
-            turn = wrap(yaw[c, a] - heading)
-            self._back[row] = abs(turn) > np.pi / 2.0
-            self._turn[row] = wrap(turn - np.pi) if self._back[row] else turn
-            self._progress[row] = 0.0
-            self._length[row] = max(JOIN_S * self.speed[row], JOIN_LEAST_M)
-            self._settled_at[row] = step
+        lines, where = self.batch.lines, (self.case[rows], self.agent[rows])
+        s, d, heading = begun(
+            lines.xy, lines.yaw, lines.first, lines.count, self.path[rows], xy[where]
+        )  # fmt: skip
+        ahead = np.cos(heading) * velocity[where][:, 0] + np.sin(heading) * velocity[where][:, 1]
+        turn = wrap(yaw[where] - heading)
+        back = np.abs(turn) > np.pi / 2.0
+        self.s[rows], self._offset[rows], self._progress[rows] = s, d, 0.0
+        self.speed[rows] = np.where(self.parked[rows], 0.0, np.maximum(ahead, 0.0))
+        self._back[rows], self._turn[rows] = back, np.where(back, wrap(turn - np.pi), turn)
+        self._length[rows] = np.maximum(JOIN_S * self.speed[rows], JOIN_LEAST_M)
+        self._settled_at[rows] = step
         self._inside[rows], self.since[rows] = True, step
 
     def _notice(self, step: int, everyone: Everyone) -> None:
@@ -162,17 +155,7 @@ class Reacting:
             everyone.yaw, everyone.velocity, batch.size, off, DT,
         )  # fmt: skip
         rows = rows[rams]
-        near = np.array([self._nearest(row, everyone.xy) for row in rows.tolist()])
-        self._begin(rows, everyone.xy, everyone.yaw, everyone.velocity, step, near)
-
-    def _nearest(self, row: int, xy: Array) -> float:
-        """Station of the point of its path that lies nearest to an agent [m]."""
-        lines, p = self.batch.lines, int(self.path[row])
-        x, y = xy[self.case[row], self.agent[row]]
-        count = int(lines.count[p])
-        return float(
-            kernels.nearest_step(lines.xy, lines.first[p], count, 0, count, 1, 0, np.inf, x, y)
-        )
+        self._begin(rows, everyone.xy, everyone.yaw, everyone.velocity, step)
 
     def _change(self, step: int, everyone: Everyone, desired: Array) -> None:
         """Let those change lanes whom MOBIL tells to."""
@@ -280,7 +263,7 @@ class Reacting:
         self._inside[coming] = True
         starts = coming[~self._replays[coming]]
         at = (batch.xy[following], batch.yaw[following], batch.velocity[following])
-        self._begin(starts, *at, following, np.zeros(len(starts)))
+        self._begin(starts, *at, following)
 
 
 def _idm() -> Float[Array, 4]:

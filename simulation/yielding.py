@@ -73,7 +73,9 @@ class Yielding:
         self._first = NOW + here.argmax(axis=0)
         self._last = NOW + len(here) - 1 - here[::-1].argmax(axis=0)
         # Where the log lost sight for a while the path goes straight on between.
-        self._xy, self._yaw, self._velocity = _bridged(batch, self.case, self.agent, self._first, self._last)
+        self._xy, self._yaw, self._velocity = _bridged(
+            batch, self.case, self.agent, self._first, self._last
+        )
         self._inside = here[0].copy()
         self.kept_out = np.zeros(len(self.case), dtype=bool)
         self.clock = self._first.astype(np.float64)
