@@ -104,6 +104,9 @@ class Traffic:
         self.kept_out = np.zeros(len(self.case), dtype=bool)
         self.reacting = Reacting(batch)
         self.yielding = Yielding(batch)
+        self.anyone_reacts = bool(
+            len(self.case) + len(self.reacting.case) + len(self.yielding.case)
+        )
         self._desired = np.full(batch.valid.shape[1:], -1.0)
         self._desired[self.case, self.agent] = self.desired
         self.reacting.desired_of_all(self._desired)
@@ -140,6 +143,8 @@ class Traffic:
             who = self.steady
             next_xy[who] = xy[who] + velocity[who] * DT
             next_yaw[who], next_velocity[who], next_valid[who] = yaw[who], velocity[who], True
+        if not self.anyone_reacts:
+            return next_xy, next_yaw, next_velocity, next_valid
         everyone = Everyone(xy=xy, yaw=yaw, velocity=velocity, size=batch.size, valid=valid)
         if len(self.reacting.case):
             who = (self.reacting.case, self.reacting.agent)

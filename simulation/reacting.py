@@ -28,6 +28,7 @@ CHANGE_S = (
 )
 CHANGE_LEAST_M = 20.0
 JOIN_S, JOIN_LEAST_M = 2.0, 10.0  # [s], [m] in which a course joins a path it all but lies on
+RADIUS_LEAST_M = 2.0  # nobody turns round a smaller circle
 LEFT_BEHIND = 0.6  # progress of a change from which on those on the old lane are out of the way
 
 
@@ -71,6 +72,7 @@ class Reacting:
         self.s, self.speed = np.zeros(count), np.zeros(count)
         self._progress, self._offset, self._turn = np.ones(count), np.zeros(count), np.zeros(count)
         self._back = np.zeros(count, dtype=bool)
+        self._yaw, self._moved = np.zeros(count), np.zeros(count)
         self._length = np.full(count, JOIN_LEAST_M)
         self._old_path, self._old_s = self.path.copy(), np.zeros(count)
         self._settled_at = np.zeros(count, dtype=np.int64)
@@ -106,6 +108,10 @@ class Reacting:
         self._enter(step + 1, everyone)
         replaying = self._replays & (self.since < 0)
         xy, yaw, velocity = self._poses()
+        # Logged lines of those who hardly move have corners that no vehicle could turn round.
+        most = self._moved / RADIUS_LEAST_M
+        yaw = self._yaw + np.clip(wrap(yaw - self._yaw), -most, most)
+        self._yaw = yaw
         # Who stands has no direction to speak of on its line: it keeps its logged pose.
         logged = np.where(replaying, step + 1, self._enters)
         keeps = replaying | self.parked
@@ -134,6 +140,7 @@ class Reacting:
         turn = wrap(yaw[where] - heading)
         back = np.abs(turn) > np.pi / 2.0
         self.s[rows], self._offset[rows], self._progress[rows] = s, d, 0.0
+        self._yaw[rows] = yaw[where]
         self.speed[rows] = np.where(self.parked[rows], 0.0, np.maximum(ahead, 0.0))
         self._back[rows], self._turn[rows] = back, np.where(back, wrap(turn - np.pi), turn)
         self._length[rows] = np.maximum(JOIN_S * self.speed[rows], JOIN_LEAST_M)
@@ -199,6 +206,7 @@ class Reacting:
 
     def _drive(self, step: int, everyone: Everyone) -> None:
         batch = self.batch
+        self._moved[:] = 0.0
         mover = np.flatnonzero(self._inside & (self.since >= 0) & ~self.parked)
         if len(mover) == 0:
             return
@@ -228,6 +236,7 @@ class Reacting:
             lines.curvature[lines.index(path, s)], distance, DT,
         )  # fmt: skip
         self._old_s[mover] += distance
+        self._moved[mover] = distance
         self.speed[mover] = after
         past = np.flatnonzero(self._inside & (self.since >= 0) & (self.s > self._leaves_at))
         if len(past):
