@@ -14,11 +14,11 @@ made for: memory is bounded by the case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from geometry.polylines import arc_length, headings, without_repeats
@@ -34,6 +34,7 @@ PAST_END_M = 150.0  # [m] straight on past the end of the map
 STEP = 5  # [m] along a way between the places where its lanes are looked up
 ASIDE_M = (2.0, 6.0)  # from middle to middle
 STILL_BESIDE_M = 40
+STANDS_M = 155  # the way of whoever moved under 5 m in the log, and what is added straight on
 SIDES = (EdgeKind.LEFT, EdgeKind.RIGHT)
 
 
@@ -80,7 +81,9 @@ class _Lines:
         self._of_lane: dict[int, int] = {}
 
     def lanes_under(self, way: Array) -> Int[Array, " points"]:
-        """Lane under each point of a way, −1 where there is none."""
+        """Lane under each point of a way, −1 where there is none, or where it leads hardly anywhere."""
+        if len(way) <= STANDS_M:
+            return np.full(len(way), -1, dtype=np.int64)
         some = np.ascontiguousarray(way[::STEP])
         lane, _ = self.graph.match(some, np.ascontiguousarray(headings(way)[::STEP]))
         return np.repeat(lane, STEP)[: len(way)]
@@ -88,30 +91,30 @@ class _Lines:
     def beside(self, way: Array, under: Array) -> Int[Array, "sides points"]:
         """Index of the line beside each point, −1 where no change is open."""
         found = np.full((len(SIDES), len(way)), -1, dtype=np.int64)
-        for k, side in enumerate(SIDES):
-            neighbours = self.graph.beside[side]
-            for first in range(0, len(way), STEP):
-                lane = int(under[first])
-                found[k, first : first + STEP] = self._aside(way[first], lane, neighbours, side)
-            found[k] = _lasting(found[k])
-        return found
-
-    def _aside(
-        self, xy: Array, lane: int, neighbours: Mapping[int, Sequence[int]], side: EdgeKind
-    ) -> int:
-        if lane < 0 or self.graph.lanes[lane].in_intersection:
-            return -1
-        for neighbour in neighbours.get(lane, ()):
-            feature = self.graph.lanes[neighbour]
-            if feature.in_intersection:
+        lanes = under[::STEP]
+        for lane in dict.fromkeys(lanes.tolist()):  # each once, in the order of the way
+            if lane < 0 or self.graph.lanes[lane].in_intersection:
                 continue
-            s, d, _ = project_on(xy[None], feature.points)
-            within = 0.0 < s[0] < self.graph.length[neighbour]
-            # The way lies to the right of a lane on its left.
-            off = -d[0] if side == EdgeKind.LEFT else d[0]
-            if within and ASIDE_M[0] <= off <= ASIDE_M[1]:
-                return self._line_of(neighbour)
-        return -1
+            here = np.flatnonzero(lanes == lane) * STEP
+            for k, side in enumerate(SIDES):
+                for neighbour in self.graph.beside[side].get(lane, ()):
+                    free = here[found[k, here] < 0]
+                    on = free[self._aside(way[free], neighbour, side)]
+                    if len(on):
+                        found[k, on] = self._line_of(neighbour)
+        found = np.repeat(found[:, ::STEP], STEP, axis=1)[:, : len(way)]
+        return np.stack([_lasting(row) for row in found])
+
+    def _aside(self, xy: Array, neighbour: int, side: EdgeKind) -> Bool[Array, " points"]:
+        """Whether a lane lies to that side of points, in its right distance."""
+        feature = self.graph.lanes[neighbour]
+        if feature.in_intersection or len(xy) == 0:
+            return np.zeros(len(xy), dtype=bool)
+        s, d, _ = project_on(xy, feature.points)
+        # The way lies to the right of a lane on its left.
+        off = -d if side == EdgeKind.LEFT else d
+        within = (s > 0.0) & (s < self.graph.length[neighbour])
+        return np.asarray(within & (off >= ASIDE_M[0]) & (off <= ASIDE_M[1]))
 
     def _line_of(self, lane: int) -> int:
         if lane in self._of_lane:
