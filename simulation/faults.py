@@ -5,7 +5,8 @@ still rolls while it yields: a replayed vehicle which in the log found the road 
 in an intersection, or across its bumper. The log says nothing about what that driver would have done;
 it saw nobody. Such an impact is excused if, when it happens,
 
-- the other takes no notice of anybody: it replays the log, or goes straight on by design;
+- the other takes no notice of anybody: it replays the log, or goes straight on by design; or it did so
+  until a second ago, less than a driver needs to perceive and to brake;
 - the ego yields: it goes at 0.5 m/s at most, or has slowed down by 1 m/s or more within the last second;
 - the ego is more than a metre from where the log has it, so that the recording says nothing; and
 - it is the other that closes in: along the line between their centres, its speed towards the ego is
@@ -19,12 +20,14 @@ from __future__ import annotations
 import numpy as np
 
 from simulation.batch import NOW
+from simulation.behaviours import AgentMode
 from simulation.engine import Rollout
 from simulation.fallback import OFF_LOG_M
 
 CRAWL = 0.5  # [m/s]
 SLOWED = 1.0  # [m/s]
 WITHIN_STEPS = 10
+REACTION_STEPS = 10
 
 
 def excuse(rollout: Rollout, *, case: int, agent: int, step: int) -> str:
@@ -40,7 +43,8 @@ def excuse(rollout: Rollout, *, case: int, agent: int, step: int) -> str:
     if not rollout.valid[step - 1, case, agent]:
         return "it came into being there"
     since = rollout.traffic.reacts_from[case, agent]
-    if 0 <= since < step:
+    late = batch.mode[case, agent] == AgentMode.LOG_THEN_IDM and since > step - REACTION_STEPS
+    if since >= 0 and not late:
         return ""
     speed = rollout.speed[:, case]
     slowed = float(
@@ -57,4 +61,4 @@ def excuse(rollout: Rollout, *, case: int, agent: int, step: int) -> str:
     if theirs <= max(ours, 0.0):
         return ""
     stands = abs(speed[step]) <= CRAWL
-    return f"it replays the log and drove into an ego that {'stood' if stands else 'slowed down'}"
+    return f"it replayed the log and drove into an ego that {'stood' if stands else 'slowed down'}"

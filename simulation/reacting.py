@@ -111,7 +111,7 @@ class Reacting:
         # Logged lines of those who hardly move have corners that no vehicle could turn round.
         most = self._moved / RADIUS_LEAST_M
         yaw = self._yaw + np.clip(wrap(yaw - self._yaw), -most, most)
-        self._yaw = yaw
+        self._yaw = yaw = wrap(yaw)
         # Who stands has no direction to speak of on its line: it keeps its logged pose.
         logged = np.where(replaying, step + 1, self._enters)
         keeps = replaying | self.parked

@@ -138,7 +138,7 @@ def test_replay_across_the_bumper_of_an_ego_that_rolls_to_a_stand_is_not_its_fau
         kind == CollisionKind.ACTIVE_FRONT
     )  # by nuPlan's classes alone the ego would be to blame
     assert not at_fault
-    assert "replays the log" in excuse
+    assert "replayed the log" in excuse
 
 
 def test_an_ego_that_does_not_yield_is_to_blame() -> None:
@@ -163,4 +163,17 @@ def test_the_excuse_is_told_with_the_criterion() -> None:
     told = ran.result.criteria["no_at_fault_collision"]
     assert told.value == 0.0
     assert told.passed
-    assert "not the ego's fault: it replays the log" in told.detail
+    assert "not the ego's fault: it replayed the log" in told.detail
+
+
+def test_one_that_began_to_react_too_late_is_as_blind_as_replay() -> None:
+    """It comes into the log's view 0.4 s before the impact: it brakes, and rams all the same."""
+    late = going(15.5, -8.0 * 5.0, speed=8.0, yaw=np.pi / 2, since=NOW + 43)
+    rollout = drive(going(0.0, speed=10.0), late, who=Stops(4.0, 0.3))
+    since = began(rollout)[0]
+    step = int(rollout.contact[0, 1]) - NOW
+    assert 0 <= since < step < since + 10
+    kind, at_fault, excuse = impact(rollout)
+    assert kind == CollisionKind.ACTIVE_FRONT
+    assert not at_fault
+    assert "replayed the log" in excuse
