@@ -5,7 +5,8 @@ the neighbouring lane and of the straightest lanes that follow it, to the end of
 again to lanes beside that one. Vehicles that share a lane share its line. A change is open where
 
 - the map names a neighbour in the same direction, its middle 2 to 6 m aside;
-- neither lane is in an intersection; and
+- neither lane is in an intersection, or, where the map does not say, one of several that fan out from
+  a lane or merge into one; and
 - the neighbour goes on beside the way for 40 m more at least.
 
 A case has at most :data:`LINES_MAX` such lines, and each at most :data:`ONWARD_M` beyond the lane it was
@@ -93,7 +94,7 @@ class _Lines:
         found = np.full((len(SIDES), len(way)), -1, dtype=np.int64)
         lanes = under[::STEP]
         for lane in dict.fromkeys(lanes.tolist()):  # each once, in the order of the way
-            if lane < 0 or self.graph.lanes[lane].in_intersection:
+            if lane < 0 or self.graph.in_junction(lane):
                 continue
             here = np.flatnonzero(lanes == lane) * STEP
             for k, side in enumerate(SIDES):
@@ -108,7 +109,7 @@ class _Lines:
     def _aside(self, xy: Array, neighbour: int, side: EdgeKind) -> Bool[Array, " points"]:
         """Whether a lane lies to that side of points, in its right distance."""
         feature = self.graph.lanes[neighbour]
-        if feature.in_intersection or len(xy) == 0:
+        if len(xy) == 0 or self.graph.in_junction(neighbour):
             return np.zeros(len(xy), dtype=bool)
         s, d, _ = project_on(xy, feature.points)
         # The way lies to the right of a lane on its left.

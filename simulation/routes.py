@@ -122,6 +122,23 @@ class LaneGraph:
             ]
         return min(options)[1] if options else None
 
+    def in_junction(self, lane: int) -> bool:
+        """Whether a lane lies in an intersection; where the map does not say, whether ways fan out or merge.
+
+        A lane that shares the one before it, or the one after it, with others leads across a junction.
+        """
+        told = self.lanes[lane].in_intersection
+        if told is not None:
+            return told
+        after = [b for b, _ in self._next[lane] if (lane, b) in self._successor]
+        shared = [b for b in after if len(self._before.get(b, ())) > 1]
+        forks = [
+            a
+            for a in self._before.get(lane, ())
+            if sum((a, b) in self._successor for b, _ in self._next[a]) > 1
+        ]
+        return bool(shared or forks)
+
     def half_width(self, place: int) -> float:
         """Half the typical distance between the boundaries of a lane, by its place in order [m]."""
         if place not in self._half_widths:

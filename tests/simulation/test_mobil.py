@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -267,3 +268,22 @@ def test_a_platoon_answers_a_dip_as_the_linearised_model_does(v: float) -> None:
     if (np.abs(answer) <= 1.0 + 1e-9).all():
         assert (np.diff(dips) < 0.0).all()
     assert (np.abs(answer) <= 1.0 + 1e-9).all() == (v == 19.0)
+
+
+@pytest.mark.parametrize("told", [None, True, False])
+def test_nobody_changes_in_a_junction(told: bool | None) -> None:
+    """Where the map does not say, it is one where lanes fan out from the one before."""
+    plain = motorway()
+    before, aside = (
+        lane(2, (-400.0, 0.0), (-300.0, 0.0), 30.0),
+        lane(3, (-300.0, 0.0), (0.0, -90.0), 30.0),
+    )
+    features = [dataclasses.replace(f, in_intersection=told) for f in plain.features]
+    fan = [[2, EdgeKind.SUCCESSOR, 0], [2, EdgeKind.SUCCESSOR, 3]]
+    fanned = RoadMap(
+        source_map_id="fan", features=(*features, before, aside),
+        edges=np.concatenate([plain.edges, np.array(fan, np.int64)]),
+    )  # fmt: skip
+    users = (going(0.0, speed=12.0), going(40.0, speed=5.0))
+    changes = overtaking(*users, road_map=fanned).traffic.lane_changes.sum()
+    assert changes == (1 if told is False else 0)
