@@ -13,14 +13,6 @@ from cli.common import Json, Seed, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
 
-class Agents(StrEnum):
-    """How the other road users move."""
-
-    LOG = "log"
-    IDM = "idm"
-    CONSTANT_VELOCITY = "constant_velocity"
-
-
 class Keep(StrEnum):
     """Which cases stay."""
 
@@ -43,7 +35,13 @@ def build(
     query: Annotated[
         str | None, typer.Option(help="Only scenes in which this holds (docs/query.md).")
     ] = None,
-    agents: Annotated[Agents, typer.Option(help="How others move.")] = Agents.LOG,
+    agents: Annotated[
+        str,
+        typer.Option(
+            help="How others move: log, constant_velocity, idm, log_then_idm, mobil, yielding, or "
+            "shares: mixed:idm=0.5,mobil=0.5,yielding=0.7 (docs/agents.md)."
+        ),
+    ] = "log",
     criterion: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,7 +70,7 @@ def build(
 
     chosen = [tag.strip() for tag in tags.split(",")] if tags else None
     report = run(
-        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value,
+        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents,
         criteria=_criteria(criterion or (), criteria), stratify=stratify, seed=seed, replace=replace,
     )  # fmt: skip
     if json:

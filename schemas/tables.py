@@ -421,7 +421,7 @@ CASES = _table("cases", "One closed-loop test: scene, goal, criteria, provenance
     horizon_steps i32 How long it drives, in steps of 0.1 s
     goal_x f32 Where the ego should get, log's frame [m]
     goal_y f32 Likewise [m]
-    agents str How the others move: log, idm or constant_velocity
+    agents str How the others move: idm, log, mixed:idm=0.5,mobil=0.5, …
     criteria str Name to bound, or to query, of every pass criterion, JSON
     tags [str] Why the scene is in the suite
     provenance str Where it comes from: log, gap, generator run, JSON
@@ -454,6 +454,7 @@ RESULTS = _table("results", "How one case ended in one run.", "run_id case_id", 
     failed [str] Names of the criteria that did not hold
     steps i32 Simulated steps
     trajectory bin float32 (steps, 4): x, y, yaw, speed of the ego
+    agents str? How the others moved and what became of them, JSON
 """)  # fmt: skip
 
 LEDGER = _table("ledger", "What was read, dropped, guessed or refused, and why.", "entry_id", """

@@ -34,6 +34,7 @@ def make_case(
     start: int | None = None,
     allow_proxy: bool = True,
     provenance: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Case | str:
     """The case of a scene, or why there can be none.
 
@@ -49,6 +50,7 @@ def make_case(
         start: Step at which the planner takes over, if chosen by the caller.
         allow_proxy: Where the scene names no ego, let the vehicle with the longest way stand in.
         provenance: Where the scene comes from.
+        seed: Of what the agents draw.
     """
     ego, first = 0, 0
     if not scene.has_ego:
@@ -107,6 +109,7 @@ def make_case(
         ego_track_id=track_id,
         tags=tuple(tags),
         provenance=known,
+        seed=seed,
     )
 
 

@@ -179,7 +179,8 @@ def judge(
 
 
 def _at_fault(drive: Drive) -> tuple[float | None, str]:
-    return float(len(drive.at_fault)), _told(drive.at_fault)
+    excused = [c for c in drive.collisions if c.excuse]
+    return float(len(drive.at_fault)), _told([*drive.at_fault, *excused])
 
 
 def _any_collision(drive: Drive) -> tuple[float | None, str]:
@@ -189,7 +190,7 @@ def _any_collision(drive: Drive) -> tuple[float | None, str]:
 def _told(collisions: Iterable[Collision]) -> str:
     return "; ".join(
         f"{c.kind.name.lower()} with {c.cls.word} {c.track_id} after {c.step / 10:.1f} s "
-        f"at {c.speed:.1f} m/s"
+        f"at {c.speed:.1f} m/s" + (f" (not the ego's fault: {c.excuse})" if c.excuse else "")
         for c in collisions
     )
 

@@ -28,7 +28,7 @@ from schemas.errors import BadInput, PlannerFailed
 from schemas.records import RoadMap
 from schemas.scene import DT
 from simulation import kernels
-from simulation.agents import Traffic
+from simulation.agents import Traffic, TrafficLog
 from simulation.batch import NOW, CaseBatch
 from simulation.following import STEERING_MAX
 from simulation.idm import BRAKE_MAX
@@ -68,6 +68,7 @@ class Rollout:
         contact: Step at which each agent first overlapped the ego, −1 for never. Agents that
             overlap it at the start already are not counted until they have come apart.
         errors: Case to what stopped its planner.
+        traffic: What became of the others.
     """
 
     batch: CaseBatch
@@ -81,6 +82,7 @@ class Rollout:
     steering: Float[Array, "steps cases"]
     contact: Int[Array, "cases agents"]
     errors: dict[int, str]
+    traffic: TrafficLog
 
     @property
     def agent_steps(self) -> int:
@@ -270,6 +272,7 @@ class Loop:
             steering=state.steering,
             contact=self.contact,
             errors=self.errors,
+            traffic=state.traffic.log(),
         )
 
 

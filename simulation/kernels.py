@@ -22,7 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """The function, compiled when it is first called, and kept for the next process."""
+    """The function, compiled when it is first called, and kept for the next process.
+
+    What is kept is renewed when the function's own file changes, not when one changes that it calls into:
+    after changing a kernel that other files call, touch these.
+    """
     made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return cast(F, made)
 
@@ -106,6 +110,30 @@ def along(
 
 
 @compiled
+def place(
+    points: Array, yaws: Array, first: int, count: int, s: float
+) -> tuple[float, float, float]:
+    """Point and heading of one path at a station; beyond the ends straight on.
+
+    Between two points it goes evenly, also where a corner brings them closer than 1 m: nothing jumps.
+    """
+    step = min(max(math.floor(min(s, count - 2.0)), 0), count - 1)
+    at = first + step
+    yaw, past = yaws[at], s - step
+    turn = yaws[at + 1] - yaw
+    turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
+    heading = yaw + min(max(past, 0.0), 1.0) * turn
+    if past < 0.0 or past > 1.0:
+        beyond = past - min(max(past, 0.0), 1.0)
+        end = at + (1 if past > 1.0 else 0)
+        x, y = points[end, 0] + beyond * math.cos(yaw), points[end, 1] + beyond * math.sin(yaw)
+        return x, y, heading
+    x = points[at, 0] + past * (points[at + 1, 0] - points[at, 0])
+    y = points[at, 1] + past * (points[at + 1, 1] - points[at, 1])
+    return x, y, heading
+
+
+@compiled
 def pose(
     points: Array, yaws: Array, first: Array, count: Array, path: Array, s: Array
 ) -> tuple[Array, Array]:
@@ -114,14 +142,7 @@ def pose(
     xy, heading = np.empty((rows, 2)), np.empty(rows)
     for row in range(rows):
         p = path[row]
-        step = min(max(math.floor(min(s[row], count[p] - 2.0)), 0), count[p] - 1)
-        at = first[p] + step
-        yaw, past = yaws[at], s[row] - step
-        xy[row, 0] = points[at, 0] + past * math.cos(yaw)
-        xy[row, 1] = points[at, 1] + past * math.sin(yaw)
-        turn = yaws[at + 1] - yaw
-        turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
-        heading[row] = yaw + min(max(past, 0.0), 1.0) * turn
+        xy[row, 0], xy[row, 1], heading[row] = place(points, yaws, first[p], count[p], s[row])
     return xy, heading
 
 

@@ -13,6 +13,7 @@ from geometry.arrays import Array
 from schemas.case import DONE, Case, Measured, Result
 from schemas.errors import MissingData, PlannerFailed
 from schemas.scene import Scene
+from simulation.agents import told
 from simulation.batch import NOW, ReadyCase, ready, stack
 from simulation.criteria import judge
 from simulation.demands import met, queries_of
@@ -124,6 +125,7 @@ def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Me
         criteria=measured,
         steps=case.horizon_steps,
         trajectory=_trajectory(rollout, index, steps),
+        agents=told(rollout.batch, rollout.traffic, index),
     )
     return Ran(
         result=result,

@@ -28,6 +28,7 @@ from schemas.scene import DT
 from simulation import kernels
 from simulation.batch import NOW, REAR_TO_CENTRE_RATIO, CaseBatch
 from simulation.engine import Rollout
+from simulation.faults import excuse
 from simulation.surface import LaneUse, Surface
 
 STOPPED = 0.05  # [m/s]
@@ -80,6 +81,7 @@ class Collision:
         kind: See :class:`CollisionKind`.
         at_fault: Whether the ego is to blame.
         speed: Of the ego relative to the other [m/s].
+        excuse: Why the ego is not to blame where nuPlan would blame it, see :mod:`simulation.faults`.
     """
 
     track_id: int
@@ -88,6 +90,7 @@ class Collision:
     kind: CollisionKind
     at_fault: bool
     speed: float
+    excuse: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -424,16 +427,17 @@ def _collisions(rollout: Rollout, case: int, road: _Roadside) -> list[Collision]
         kind = collision_kind(
             road.boxes[at], float(road.speed[at]), other, float(np.hypot(*velocity))
         )
-        # Someone who comes into being on top of the ego was not to be avoided.
-        appeared = not rollout.valid[step - 1, case, agent]
+        blamed = is_at_fault(kind, in_one_lane=bool(road.in_lane[at]))
+        excused = excuse(rollout, case=case, agent=agent, step=step) if blamed else ""
         found.append(
             Collision(
                 track_id=int(batch.track_id[case, agent]),
                 cls=AgentClass(int(batch.cls[case, agent])),
                 step=at,
                 kind=kind,
-                at_fault=not appeared and is_at_fault(kind, in_one_lane=bool(road.in_lane[at])),
+                at_fault=blamed and not excused,
                 speed=float(np.hypot(*(velocity - rollout.velocity[step, case, 0]))),
+                excuse=excused,
             )
         )
     return sorted(found, key=lambda c: (c.step, c.track_id))

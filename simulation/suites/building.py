@@ -13,9 +13,10 @@ import numpy as np
 
 from lake import Lake
 from mining.query import Query
-from schemas.case import AGENTS_MODES, AgentsMode, Case
-from schemas.errors import BadSetting, MissingData, UnknownName
+from schemas.case import AgentsMode, Case
+from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
+from simulation.behaviours import understood
 from simulation.cases import make_case
 from simulation.demands import demands_for
 from simulation.planners import LogReplay
@@ -85,21 +86,20 @@ def build(
         tags: Only scenes in which one of these predicates or rules holds.
         query: Only scenes in which this holds, see :mod:`mining.query`.
         scene_ids: Only these.
-        agents: How the others move: log, idm or constant_velocity.
+        agents: How the others move, see :mod:`simulation.behaviours`.
         criteria: More criteria than the tags call for, or other bounds; a text is a query that the
             drive must meet, see :mod:`simulation.demands`.
         allow_proxy: Where a scene names no ego, let a vehicle stand in for it.
         replace: Put the suite in the place of one of that name.
-        seed: Of the drawing.
+        seed: Of the drawing of scenes, and of what their agents draw.
 
     Raises:
         BadSetting: There is a suite of that name, or a setting is not understood.
         BadQuery: ``where`` does not run, or ``query`` or a criterion cannot be asked.
-        UnknownName: A criterion that there is none of.
+        UnknownName: A criterion, or a behaviour of agents, that there is none of.
         MissingData: No scene qualifies, or none of those that do can be driven.
     """
-    if agents not in AGENTS_MODES:
-        raise UnknownName("mode of agents", agents, AGENTS_MODES)
+    understood(agents)
     if n is not None and n < 1:
         raise BadSetting(f"A suite of {n} cases is none.", hint="Ask for one at least.")
     if not name.strip() or "'" in name:
@@ -129,6 +129,7 @@ def build(
             criteria=criteria,
             allow_proxy=allow_proxy,
             provenance=lineage.get(scene.scene_id),
+            seed=seed,
         )
         if isinstance(made, str):
             refused.append((scene.scene_id, made))

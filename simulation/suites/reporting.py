@@ -225,6 +225,7 @@ def _result(row: Mapping[str, Any], case: Case | None) -> Result:
         criteria=measured,
         steps=int(row["steps"]),
         trajectory=np.frombuffer(row["trajectory"], dtype=np.float32).reshape(-1, 4),
+        agents=json.loads(row["agents"] or "{}"),
     )
 
 

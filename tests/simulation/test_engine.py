@@ -13,6 +13,8 @@ from simulation.planners import planner
 from simulation.protocol import CaseBatchView, Observation, Plan
 from tests.simulation.driving import LENGTH, batch_of, drawn_scenes, going, road, scene
 
+MIXED = "mixed:idm=0.3,log_then_idm=0.3,mobil=0.3,log=0.1,yielding=0.5"
+
 
 class Constant:
     """Always the same controls."""
@@ -155,13 +157,15 @@ def test_a_tracked_trajectory_is_kept_to_a_few_centimetres() -> None:
     assert np.abs(rollout.xy[:80, 0, 0] - batch.xy[:80, 0, 0]).max() < 0.15
 
 
-@pytest.mark.parametrize("agents", ["log", "idm", "constant_velocity"])
+@pytest.mark.parametrize(
+    "agents", ["log", "idm", "constant_velocity", "log_then_idm", "mobil", "yielding", MIXED]
+)
 @pytest.mark.parametrize("name", ["idm", "pdm", "constant_velocity", "log_replay"])
 def test_a_case_alone_is_bit_for_bit_what_it_is_among_others(name: str, agents: str) -> None:
     scenes = drawn_scenes(5, seed=3)
-    together = simulate(batch_of(*scenes, agents=agents), planner(name))  # type: ignore[arg-type]
+    together = simulate(batch_of(*scenes, agents=agents), planner(name))
     for i in (0, 4):
-        alone = simulate(batch_of(scenes[i], agents=agents), planner(name))  # type: ignore[arg-type]
+        alone = simulate(batch_of(scenes[i], agents=agents), planner(name))
         steps, _, many = alone.valid.shape
         horizon = NOW + 1 + int(alone.batch.horizon[0])
         for field in ("xy", "yaw", "velocity", "valid"):

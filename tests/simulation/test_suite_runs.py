@@ -191,3 +191,20 @@ def test_planners_are_ranked_with_their_reliability(lake: Lake) -> None:
     assert kept == len(found["fewest"])
     both = suites.compare(lake, "race", suites.run(lake, "race", "idm").run_id)
     assert both["p_value"] <= 1.0
+
+
+def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) -> None:
+    words = "mixed:idm=0.4,mobil=0.3,log_then_idm=0.3,yielding=0.5"
+    suites.build(lake, "mixture", agents=words, seed=7)
+    runs = [suites.run(lake, "mixture", "idm", batch=batch) for batch in (1, 6)]
+    assert runs[0].digest == runs[1].digest
+    told = [
+        {r.case.case_id: r.agents for r in suites.results_of(lake, run.run_id)} for run in runs
+    ]
+    assert told[0] == told[1]
+    assert any("behaviours" in agents for agents in told[0].values())
+    suites.build(lake, "mixture", agents=words, seed=8, replace=True)
+    again = suites.run(lake, "mixture", "idm")
+    other = {r.case.case_id: r.agents for r in suites.results_of(lake, again.run_id)}
+    assert other.keys() == told[0].keys()
+    assert other != told[0]

@@ -159,8 +159,8 @@ def test_runs_are_compared_case_by_case(lake: Lake) -> None:
 def test_what_cannot_be_is_said(lake: Lake) -> None:
     with pytest.raises(UnknownName, match="suite"):
         suites.run(lake, "nothing", "idm")
-    with pytest.raises(UnknownName, match="mode"):
-        suites.build(lake, "x", agents="magic")  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="behaviour of agents"):
+        suites.build(lake, "x", agents="magic")
     with pytest.raises(UnknownName, match="tag"):
         suites.build(lake, "x", tags=["cut_out"])
     with pytest.raises(UnknownName, match="criterion"):
