@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from geometry.arrays import Array
-from simulation.kernels import beside, compiled, contact_time, nearest_step, separation, slope
+from simulation.kernels import beside, compiled, contact_time, nearest_step, separation
 
 FASTEST = 60.0  # [m/s] no ego is faster
 RED, YELLOW = 1, 2
@@ -40,11 +40,12 @@ def drives(
     share: Array, aside: Array, heeds: Array, brake: Array, near_end: Array, offset: Array,
     half_across: Array, leading: Array, stop_first: Array, stop_count: Array, stop_s: Array,
     stop_asks: Array, idm: Array, margin: float, passed: float, reach: float,
-    yellow: float, hardest: float, bend: Array, settling: Array, coarse: int, steps: int, dt: float,
+    yellow: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
+    steps: int, dt: float,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Every proposal of every case, driven by IDM and the kinematic bicycle.
 
-    Args:
+    Where names do not tell:
         points: Of the paths, with ``yaws``, ``curvature``, ``first``, ``count`` as in ``Paths``.
         desired: Speed at each point [m/s].
         start: x, y, yaw, speed of each case's rear axle.
@@ -64,12 +65,14 @@ def drives(
     """
     cases, many = len(start), len(share)
     rows = cases * many
-    pose = np.empty((steps + 1, rows, 4))
-    pedal, wheel = np.empty((steps, rows)), np.empty((steps, rows))
-    along = np.empty((steps + 1, rows))
+    pose = np.zeros((steps + 1, rows, 4))
+    pedal, wheel = np.zeros((steps, rows)), np.zeros((steps, rows))
+    along = np.zeros((steps + 1, rows))
     moments, others = near_end.shape[0], near_end.shape[2]
     met = np.empty(others, dtype=np.int64)
     for case in range(cases):
+        if not active[case]:
+            continue
         origin, last = first[case], count[case]
         base, back, half = wheelbase[case], to_centre[case], length[case] / 2.0
         # Most others are never ahead on the route.
@@ -159,11 +162,11 @@ def drives(
 @compiled
 def impacts(
     pose: Array, length: Array, width: Array, to_centre: Array, box: Array, velocity: Array,
-    there: Array, check: int, stopped: float, behind: float, ttc: float,
+    there: Array, active: Array, check: int, stopped: float, behind: float, ttc: float,
 ) -> tuple[Array, Array]:  # fmt: skip
     """When each row first hits somebody who does not come from behind, and whether its time to collision holds.
 
-    Args:
+    Where names do not tell:
         pose: Of the rear axle (times, rows, 4).
         box: Of the others at every ``check``-th time (moments, cases, others, 5).
         velocity: Likewise [m/s].
@@ -181,6 +184,8 @@ def impacts(
     held = np.ones(cases * many)
     near = np.empty(others, dtype=np.int64)
     for case in range(cases):
+        if not active[case]:
+            continue
         own = math.hypot(length[case], width[case]) / 2.0
         x0, y0 = pose[0, case * many, 0], pose[0, case * many, 1]
         far = 0.0
@@ -251,6 +256,33 @@ def impacts(
 
 
 @compiled
+def slopes(value: Array, window: int, dt: float) -> tuple[Array, Array]:
+    """First and second derivative, see :func:`simulation.kernels.slope`, in one go."""
+    many, half = len(value), window // 2
+    square, fourth = 0.0, 0.0
+    for i in range(-half, half + 1):
+        square += i * i
+        fourth += i * i * i * i
+    spread = window * fourth - square * square
+    first, second = np.empty(many), np.empty(many)
+    tilt, curve = 0.0, 0.0
+    for middle in range(half, many - half):
+        total, tilt, bend = 0.0, 0.0, 0.0
+        for i in range(-half, half + 1):
+            y = value[middle + i]
+            total += y
+            tilt += i * y
+            bend += i * i * y
+        tilt, curve = tilt / square, (window * bend - square * total) / spread
+        begin = 0 if middle == half else middle
+        end = many if middle == many - 1 - half else middle + 1
+        for at in range(begin, end):
+            first[at] = (tilt + 2.0 * curve * (at - middle)) / dt
+            second[at] = 2.0 * curve / (dt * dt)
+    return first, second
+
+
+@compiled
 def comfortable(
     pose: Array, past: Array, past_yaw: Array, known: Array, to_centre: Array, low: Array,
     high: Array, window: int, dt: float, wanted: Array,
@@ -259,7 +291,7 @@ def comfortable(
 
     The states before now (cases, history, 2) belong to the drive: a jolt may lie between them and it.
 
-    Args:
+    Where names do not tell:
         pose: Of the rear axle (times, rows, 4).
         past: Box centres, oldest first, the last being now.
         past_yaw: [rad].
@@ -298,13 +330,13 @@ def comfortable(
             one, two = max(k - 1, 0), min(k + 1, size - 1)
             vx[k] = (px[two] - px[one]) / ((two - one) * dt)
             vy[k] = (py[two] - py[one]) / ((two - one) * dt)
-        ax, ay = slope(vx, window, 1, dt), slope(vy, window, 1, dt)
-        jx, jy = slope(vx, window, 2, dt), slope(vy, window, 2, dt)
-        rate, spin = slope(yaw[:size], window, 1, dt), slope(yaw[:size], window, 2, dt)
+        ax, jx = slopes(vx, window, dt)
+        ay, jy = slopes(vy, window, dt)
+        rate, spin = slopes(yaw[:size], window, dt)
         lon = np.empty(size)
         for k in range(size):
             lon[k] = ax[k] * math.cos(yaw[k]) + ay[k] * math.sin(yaw[k])
-        surge = slope(lon, window, 1, dt)
+        surge, _ = slopes(lon, window, dt)
         for k in range(now, size):
             lat = ay[k] * math.cos(yaw[k]) - ax[k] * math.sin(yaw[k])
             jerk = math.hypot(jx[k], jy[k])

@@ -3,9 +3,16 @@
 After Dauner et al. (2023), "Parting with misconceptions about learning-based vehicle motion
 planning": proposals are IDM drives along the route, at several shares of the desired speed and
 several lateral offsets; each is simulated with the bicycle model for 4 s against a prediction of
-the others, scored for collision, time to collision, progress and comfort with nuPlan's weights
-5 : 5 : 2, and the best is driven for half a second. If every proposal collides, the one that does
-so last is taken, with full braking among them.
+the others, and what it drives is scored: no impact, then time to collision, progress and comfort with
+nuPlan's weights 5 : 5 : 2. The best is driven for 0.3 s.
+
+As published, progress is relative to the farthest proposal without an impact, comfort is nuPlan's six
+smoothed bounds on the simulated drive, and the brakes are no proposal: they are put on where every
+proposal collides and the impact is near. Where it differs: the brakes may be put on at any speed, first
+at 4 m/s² and then fully (published: up to 5 m/s, at 4.05 m/s²); where all collide the latest impact wins
+(published: the first proposal); the second before now belongs to what must be comfortable; any impact
+that is not from behind counts (published: at-fault ones); proposals beside the centre line are ruled out
+for the whole route where they would leave the surface (published: scored each time).
 
 :class:`Oracle` knows the others' logged future instead of predicting it, has more proposals, and
 some that heed nobody, since with the future known one may pass where caution would wait. It is the
@@ -42,7 +49,7 @@ from simulation.scores import BEHIND, COMFORT, OUTSIDE_M, SMOOTHING, STOPPED, TT
 from simulation.surface import Ground, Surface
 
 HORIZON = 40  # steps
-REPLAN = 5  # steps
+REPLAN = 3  # steps; the published planner chooses anew at each
 COARSE = 5  # steps between the moments at which the others are placed on the route
 CHECK = 2  # steps between the moments at which boxes are compared
 REACH_M = 80.0
@@ -67,16 +74,9 @@ class Forecast:
         valid: Whether it will be there.
     """
 
-    box: Float[Array, "cases others times 5"]
-    velocity: Float[Array, "cases others times 2"]
-    valid: Bool[Array, "cases others times"]
-
-    def by_time(self) -> tuple[Array, Array, Array]:
-        """Box, velocity and validity with the times first."""
-        return tuple(  # type: ignore[return-value]
-            np.ascontiguousarray(np.moveaxis(value, 2, 0))
-            for value in (self.box, self.velocity, self.valid)
-        )
+    box: Float[Array, "times cases others 5"]
+    velocity: Float[Array, "times cases others 2"]
+    valid: Bool[Array, "times cases others"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ class Pdm:
         self._steering = np.zeros((REPLAN, len(cases)))
 
     def plan(self, obs: Observation) -> Plan:
-        """Controls of the best proposal, chosen anew every half second."""
+        """Controls of the best proposal, chosen anew every 0.3 s."""
         if self._desired is None:
             self._desired = desired_speed(obs)
             self._rule_out(obs)
@@ -131,15 +131,15 @@ class Pdm:
     def forecast(self, obs: Observation, times: Int[Array, " times"]) -> Forecast:
         """Everyone keeps velocity and heading."""
         others = obs.others
-        ahead = (times * DT)[:, None]
-        velocity = others.velocity[:, :, -1]
-        xy = others.xy[:, :, -1][:, :, None] + velocity[:, :, None] * ahead
-        shape = xy.shape[:3]
-        rest = np.concatenate([others.yaw[:, :, -1][..., None], others.size], axis=-1)
+        now, velocity = others.xy[:, :, -1], others.velocity[:, :, -1]
+        box = np.empty((len(times), *now.shape[:2], 5))
+        box[..., :2] = now + velocity * (times * DT)[:, None, None, None]
+        box[..., 2], box[..., 3:] = others.yaw[:, :, -1], others.size
+        there = others.valid[:, :, -1]
         return Forecast(
-            box=np.concatenate([xy, np.broadcast_to(rest[:, :, None], (*shape, 3))], axis=-1),
-            velocity=np.broadcast_to(velocity[:, :, None], (*shape, 2)),
-            valid=np.broadcast_to(others.valid[:, :, -1][..., None], shape),
+            box=box,
+            velocity=np.broadcast_to(velocity, (len(times), *velocity.shape)),
+            valid=np.broadcast_to(there, (len(times), *there.shape)),
         )
 
     def _rule_out(self, obs: Observation) -> None:
@@ -183,7 +183,7 @@ class Pdm:
                 np.array([EGO.gap, EGO.headway, EGO.acceleration, EGO.braking]),
                 MARGIN_M, LINE_PASSED_M, SIGNAL_REACH_M, YELLOW_BRAKING, BRAKE_MAX,
                 np.array([1.0, STEERING_MAX]), np.array([SETTLING_MIN_M, SETTLING_S]),
-                COARSE, HORIZON, DT,
+                obs.active, COARSE, HORIZON, DT,
             )
         )  # fmt: skip
 
@@ -192,19 +192,17 @@ class Pdm:
         paths = obs.cases.paths
         forecast = self.forecast(obs, np.arange(0, HORIZON, COARSE))
         box, velocity = forecast.box, forecast.velocity
-        here = obs.ego.xy[:, -1][:, None, None]
-        apart = box[..., :2] - here
+        apart = box[..., :2] - obs.ego.xy[:, -1][:, None]
         close = apart[..., 0] ** 2 + apart[..., 1] ** 2 <= (REACH_M + box[..., 3]) ** 2
-        case, other, time = np.nonzero(forecast.valid & close)
-        who = (case, other, time)
+        who = np.nonzero(forecast.valid & close & obs.active[:, None])
+        case = who[1]
         found = paths.boxes_ahead(case, self._s[case], box[who], reach=REACH_M)
         speed = velocity[who][:, 0] * np.cos(found.yaw) + velocity[who][:, 1] * np.sin(found.yaw)
-        shape = box.shape[:3]
 
         def dense(value: Array, fill: float) -> Array:
-            made = np.full(shape, fill)
+            made = np.full(box.shape[:3], fill)
             made[who] = value
-            return np.ascontiguousarray(np.moveaxis(made, 2, 0))
+            return made
 
         return _Leaders(
             near_end=dense(np.where(found.ahead, found.near_end, -np.inf), -np.inf),
@@ -226,7 +224,11 @@ class Pdm:
         score = PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held
         score = np.where(unharmed, score - ASIDE_PENALTY * np.abs(self._aside), -np.inf)
         # Comfort is asked of those alone that it may make the best.
-        contenders = unharmed & (score >= score.max(axis=1, keepdims=True) - COMFORT_WEIGHT)
+        contenders = (
+            obs.active[:, None]
+            & unharmed
+            & (score >= score.max(axis=1, keepdims=True) - COMFORT_WEIGHT)
+        )
         comfort = self._comfort(obs, drives, contenders.ravel()).reshape(cases, many)
         score = score + COMFORT_WEIGHT * comfort
         # Where all collide the latest impact wins; one that is near is met with the brakes, too.
@@ -240,8 +242,8 @@ class Pdm:
         """Step of the first impact that is not from behind, and whether TTC stays in bounds."""
         ego, forecast = obs.ego, self.forecast(obs, np.arange(0, HORIZON + 1, CHECK))
         hit, held = proposal_kernels.impacts(
-            drives.pose, ego.length, ego.width, ego.rear_to_centre, *forecast.by_time(), CHECK,
-            STOPPED, BEHIND, TTC_LEAST,
+            drives.pose, ego.length, ego.width, ego.rear_to_centre, forecast.box,
+            forecast.velocity, forecast.valid, obs.active, CHECK, STOPPED, BEHIND, TTC_LEAST,
         )  # fmt: skip
         shape = (len(obs.cases), len(self._share))
         return hit.reshape(shape), held.reshape(shape)
@@ -288,13 +290,12 @@ class Oracle(Reference, Pdm):
         batch = self.batch
         wanted = NOW + obs.step + times
         index = np.minimum(wanted, batch.steps - 1)
-        beyond = (wanted - index) * DT
-        velocity = np.moveaxis(batch.velocity[index, :, 1:], 0, 2)
-        xy = np.moveaxis(batch.xy[index, :, 1:], 0, 2) + velocity * beyond[:, None]
-        yaw = np.moveaxis(batch.yaw[index, :, 1:], 0, 2)[..., None]
-        size = np.broadcast_to(batch.size[:, 1:, None], (*xy.shape[:3], 2))
+        beyond = ((wanted - index) * DT)[:, None, None, None]
+        velocity = batch.velocity[index, :, 1:]
+        xy, yaw = batch.xy[index, :, 1:] + velocity * beyond, batch.yaw[index, :, 1:, None]
+        size = np.broadcast_to(batch.size[:, 1:], xy.shape)
         return Forecast(
             box=np.concatenate([xy, yaw, size], axis=-1),
             velocity=velocity,
-            valid=np.moveaxis(batch.valid[index, :, 1:], 0, 2),
+            valid=batch.valid[index, :, 1:],
         )
