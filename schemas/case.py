@@ -166,6 +166,8 @@ class Result:
         criteria: Name to measurement.
         steps: Simulated.
         trajectory: x, y, yaw, speed of the ego's box centre, from the start on [m, m, rad, m/s].
+        scores: Every published score in [0, 1] by name, see :func:`simulation.running.scores_of`; none
+            of an errored case.
     """
 
     case: Case
@@ -176,6 +178,7 @@ class Result:
     criteria: Mapping[str, Measured]
     steps: int
     trajectory: Float[Array, "states 4"]
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[str]:
@@ -197,4 +200,5 @@ class Result:
             "failed": self.failed,
             "steps": self.steps,
             "trajectory": self.trajectory.astype(np.float32).tobytes(),
+            "scores": json.dumps(dict(self.scores)),
         }
