@@ -181,6 +181,9 @@ def report(
     )
     rate = found.pass_rate
     print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")
+    if found.scores:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in found.scores.items())
+        print_line(f"published scores: {told}")
     if found.undriven:
         print_line(f"{count(found.undriven, 'case')} not driven")
     print_line()

@@ -172,6 +172,8 @@ class Result:
         trajectory: x, y, yaw, speed of the ego's box centre, from the start on [m, m, rad, m/s].
         agents: How the others moved and what became of them, by track id, as JSON values; see
             :func:`simulation.agents.told`.
+        scores: Every published score in [0, 1] by name, see :func:`simulation.running.scores_of`; none
+            of an errored case.
     """
 
     case: Case
@@ -183,6 +185,7 @@ class Result:
     steps: int
     trajectory: Float[Array, "states 4"]
     agents: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[str]:
@@ -205,4 +208,5 @@ class Result:
             "steps": self.steps,
             "trajectory": self.trajectory.astype(np.float32).tobytes(),
             "agents": json.dumps(dict(self.agents)),
+            "scores": json.dumps(dict(self.scores)),
         }

@@ -455,6 +455,7 @@ RESULTS = _table("results", "How one case ended in one run.", "run_id case_id", 
     steps i32 Simulated steps
     trajectory bin float32 (steps, 4): x, y, yaw, speed of the ego
     agents str? How the others moved and what became of them, JSON
+    scores str? Published score to value in [0, 1], JSON: nuplan, pdms, epdms, carla
 """)  # fmt: skip
 
 LEDGER = _table("ledger", "What was read, dropped, guessed or refused, and why.", "entry_id", """

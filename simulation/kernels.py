@@ -493,3 +493,46 @@ def project(xy: Array, line: Array) -> tuple[Array, Array, Array]:
                 heading[i] = math.atan2(dy, dx)
             along += step
     return s, d, heading
+
+
+@compiled
+def nearest_segment(points: Array, start: Array, along: Array, stretch: float) -> Array:
+    """Which segment lies nearest each point, the first of equals; heights, if any, count ``stretch`` times.
+
+    The place on a segment is that nearest in plan.
+    """
+    dims = points.shape[1]
+    chosen = np.zeros(len(points), dtype=np.int64)
+    for i in range(len(points)):
+        best = math.inf
+        for k in range(len(start)):
+            dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
+            ax, ay = along[k, 0], along[k, 1]
+            square = ax * ax + ay * ay
+            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            off_x, off_y = dx - share * ax, dy - share * ay
+            distance = off_x * off_x + off_y * off_y
+            if dims > 2 and distance < best:
+                up = stretch * (points[i, 2] - start[k, 2] - share * along[k, 2])
+                distance += up * up
+            if distance < best:
+                best, chosen[i] = distance, k
+    return chosen
+
+
+@compiled
+def first_segment_ahead(points: Array, start: Array, along: Array) -> Array:
+    """Which segment has each point nearest its start, what it is past that counting twice."""
+    chosen = np.zeros(len(points), dtype=np.int64)
+    for i in range(len(points)):
+        best = math.inf
+        for k in range(len(start)):
+            dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
+            ax, ay = along[k, 0], along[k, 1]
+            square = ax * ax + ay * ay
+            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            off_x, off_y = dx + share * ax, dy + share * ay
+            distance = off_x * off_x + off_y * off_y
+            if distance < best:
+                best, chosen[i] = distance, k
+    return chosen

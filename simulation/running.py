@@ -13,11 +13,13 @@ from geometry.arrays import Array
 from schemas.case import DONE, Case, Measured, Result
 from schemas.errors import MissingData, PlannerFailed
 from schemas.scene import Scene
+from simulation import navsim
 from simulation.agents import told
 from simulation.batch import NOW, ReadyCase, ready, stack
 from simulation.criteria import judge
 from simulation.demands import met, queries_of
 from simulation.driven import DrivenScenes
+from simulation.driving_score import driving_score
 from simulation.engine import Rollout, simulate
 from simulation.protocol import Planner
 from simulation.routes import LaneGraph
@@ -95,8 +97,10 @@ def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
                 yield from _run([one], planner)
         return
     answers = _answers(rollout)
-    for index, drive in enumerate(measure(rollout)):
-        yield _judged(rollout, index, drive, answers.get(index, {}))
+    drives = measure(rollout)
+    scores = scores_of(rollout, drives)
+    for index, drive in enumerate(drives):
+        yield _judged(rollout, index, drive, answers.get(index, {}), scores[index])
 
 
 def _answers(rollout: Rollout) -> dict[int, dict[str, Measured]]:
@@ -111,7 +115,21 @@ def _answers(rollout: Rollout) -> dict[int, dict[str, Measured]]:
     return dict(zip(queries, met(asked), strict=True))
 
 
-def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Measured]) -> Ran:
+def scores_of(rollout: Rollout, drives: Sequence[Drive]) -> list[dict[str, float]]:
+    """Every published score of each case, in [0, 1], by name: nuplan, pdms, epdms and carla."""
+    return [
+        {"nuplan": drive.score, **of_navsim, "carla": driving_score(drive)}
+        for drive, of_navsim in zip(drives, navsim.of_rollout(rollout, drives), strict=True)
+    ]
+
+
+def _judged(
+    rollout: Rollout,
+    index: int,
+    drive: Drive,
+    answers: Mapping[str, Measured],
+    scores: Mapping[str, float],
+) -> Ran:
     case = rollout.batch.ready[index].case
     steps = slice(NOW, NOW + case.horizon_steps + 1)
     error = rollout.errors.get(index)
@@ -126,6 +144,7 @@ def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Me
         steps=case.horizon_steps,
         trajectory=_trajectory(rollout, index, steps),
         agents=told(rollout.batch, rollout.traffic, index),
+        scores=scores if error is None else {},
     )
     return Ran(
         result=result,

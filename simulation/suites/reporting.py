@@ -44,6 +44,7 @@ class RunReport:
         pass_rate: Share of the scenes that the suite stands for in which it would pass.
         score_rate: Likewise the mean score.
         undriven: Cases that were not driven, because the run was stopped.
+        scores: Mean over cases of each published score; an errored case counts 0.
         digest: SHA-256 of all that the run found; equal runs have equal ones.
     """
 
@@ -64,6 +65,7 @@ class RunReport:
     pass_rate: Rate = NO_RATE
     score_rate: Rate = NO_RATE
     undriven: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
 
     def answer(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ class RunReport:
             "pass_rate": self.pass_rate.answer(),
             "score_rate": self.score_rate.answer(),
             "undriven": self.undriven,
+            "scores": dict(self.scores),
             "digest": self.digest,
         }
 
@@ -226,6 +229,7 @@ def _result(row: Mapping[str, Any], case: Case | None) -> Result:
         steps=int(row["steps"]),
         trajectory=np.frombuffer(row["trajectory"], dtype=np.float32).reshape(-1, 4),
         agents=json.loads(row["agents"] or "{}"),
+        scores=json.loads(row["scores"] or "{}"),
     )
 
 
@@ -287,6 +291,10 @@ def _report(
         pass_rate=_rate([float(r.passed) for r in results], results),
         score_rate=_rate([float(np.float32(r.score)) for r in results], results),
         undriven=max((of[0] if of else 0) - len(results), 0),
+        scores={
+            name: sum(r.scores.get(name, 0.0) for r in results) / len(results)
+            for name in sorted({name for r in results for name in r.scores})
+        },
         digest=digest_of(results),
     )
 
