@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.common import Json, Seed, open_lake
+from cli.common import Json, Seed, Stopped, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
 
@@ -124,7 +126,10 @@ def run(
         int | None, typer.Option(min=1, help="Stop once so many cases have failed.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds that one answer may take.")
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds that one answer may take; 60 for your own planners."
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
@@ -134,11 +139,23 @@ def run(
     from simulation.suites import run as drive
 
     lake = open_lake(context)
-    with progress("Drive", quiet=json) as tick:
-        report = drive(
-            lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
-            timeout_s=timeout, progress=tick,
-        )  # fmt: skip
+    run_id: int | None = None
+
+    def begun(known_by: int) -> None:
+        nonlocal run_id
+        run_id = known_by
+        tell(f"Run {run_id}.")
+
+    try:
+        with progress("Drive", quiet=json) as tick:
+            report = drive(
+                lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
+                timeout_s=timeout, progress=tick, begun=begun,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if run_id is None:
+            raise
+        raise Stopped(f"go on with:\n  {_resuming(sys.argv[1:], run_id)}") from None
     if junit is not None:
         write_junit(junit, report, results_of(lake, report.run_id))
     if json:
@@ -152,6 +169,18 @@ def run(
     if report.undriven:
         tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
     print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
+
+
+def _resuming(arguments: Sequence[str], run_id: int) -> str:
+    """The command line that goes on with a run, given the one that began it."""
+    left = iter(arguments)
+    kept = []
+    for argument in left:
+        if argument == "--resume":
+            next(left, None)
+        elif not argument.startswith("--resume="):
+            kept.append(argument)
+    return shlex.join(["scenelake", *kept, "--resume", str(run_id)])
 
 
 @app.command()
