@@ -162,13 +162,19 @@ def run(
         print_json(report)
         return
     tell(
-        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored; "
+        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored"
+        f"{_blameless(report.not_drivable)}; "
         f"score {report.score:.3f}; {report.wall_s:.1f} s, "
         f"{report.agent_steps / max(report.wall_s, 1e-9):,.0f} agent-steps/s. Run {report.run_id}."
     )
     if report.undriven:
         tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
     print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
+
+
+def _blameless(cases: int) -> str:
+    """How many cases no planner is to blame for, in brackets, if there are any."""
+    return f" ({cases} not drivable by anybody)" if cases else ""
 
 
 def _resuming(arguments: Sequence[str], run_id: int) -> str:
@@ -201,7 +207,7 @@ def report(
         return
     print_line(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "
-        f"{found.errored} errored, score {found.score:.3f} (run {found.run_id})"
+        f"{found.errored} errored{_blameless(found.not_drivable)}, score {found.score:.3f} (run {found.run_id})"
     )
     rate = found.pass_rate
     print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")

@@ -17,6 +17,7 @@ from schemas.scene import Scene
 from simulation.batch import NOW, ReadyCase, ready, stack
 from simulation.criteria import judge
 from simulation.demands import met, queries_of
+from simulation.drivable import not_drivable
 from simulation.driven import DrivenScenes
 from simulation.engine import Rollout, simulate
 from simulation.protocol import UNWATCHED, Planner, Watch
@@ -80,10 +81,13 @@ def run_cases(
             known_by = place if index is None else index[case.case_id]
             try:
                 one = ready(case, scene, graph=graph, ground=ground)
+                why = not_drivable(case, scene, one.route)
             except MissingData as error:
-                yield errored(case, planner.name, f"{NOT_DRIVABLE}{error.message}")
-            else:
+                why = error.message
+            if why is None:
                 made.append((known_by, one))
+            else:
+                yield errored(case, planner.name, f"{NOT_DRIVABLE}{why}")
         if made:
             yield from _run(made, planner, watch)
         # Maps are told apart by identity, which lasts only as long as their scenes do.
