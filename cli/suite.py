@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.common import Json, Seed, open_lake
+from cli.common import Json, Seed, Stopped, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
 
@@ -129,7 +131,10 @@ def run(
         int | None, typer.Option(min=1, help="Stop once so many cases have failed.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds that one answer may take.")
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds that one answer may take; 60 for your own planners."
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
@@ -139,24 +144,54 @@ def run(
     from simulation.suites import run as drive
 
     lake = open_lake(context)
-    with progress("Drive", quiet=json) as tick:
-        report = drive(
-            lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
-            timeout_s=timeout, progress=tick,
-        )  # fmt: skip
+    run_id: int | None = None
+
+    def begun(known_by: int) -> None:
+        nonlocal run_id
+        run_id = known_by
+        tell(f"Run {run_id}.")
+
+    try:
+        with progress("Drive", quiet=json) as tick:
+            report = drive(
+                lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
+                timeout_s=timeout, progress=tick, begun=begun,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if run_id is None:
+            raise
+        raise Stopped(f"go on with:\n  {_resuming(sys.argv[1:], run_id)}") from None
     if junit is not None:
         write_junit(junit, report, results_of(lake, report.run_id))
     if json:
         print_json(report)
         return
     tell(
-        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored; "
+        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored"
+        f"{_blameless(report.not_drivable)}; "
         f"score {report.score:.3f}; {report.wall_s:.1f} s, "
         f"{report.agent_steps / max(report.wall_s, 1e-9):,.0f} agent-steps/s. Run {report.run_id}."
     )
     if report.undriven:
         tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
     print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
+
+
+def _blameless(cases: int) -> str:
+    """How many cases no planner is to blame for, in brackets, if there are any."""
+    return f" ({cases} not drivable by anybody)" if cases else ""
+
+
+def _resuming(arguments: Sequence[str], run_id: int) -> str:
+    """The command line that goes on with a run, given the one that began it."""
+    left = iter(arguments)
+    kept = []
+    for argument in left:
+        if argument == "--resume":
+            next(left, None)
+        elif not argument.startswith("--resume="):
+            kept.append(argument)
+    return shlex.join(["scenelake", *kept, "--resume", str(run_id)])
 
 
 @app.command()
@@ -177,7 +212,7 @@ def report(
         return
     print_line(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "
-        f"{found.errored} errored, score {found.score:.3f} (run {found.run_id})"
+        f"{found.errored} errored{_blameless(found.not_drivable)}, score {found.score:.3f} (run {found.run_id})"
     )
     rate = found.pass_rate
     print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")

@@ -499,7 +499,7 @@ class Lake:
         seed: int | None = None,
         model: str | None = None,
         run_id: int | None = None,
-        from_begin: bool = False,
+        announced: bool = False,
     ) -> Iterator[Run]:
         """A run, whose row in ``runs`` is written when it ends, well or not.
 
@@ -509,8 +509,8 @@ class Lake:
             seed: If any.
             model: Name and hash of weights, if any.
             run_id: Of an earlier run that is taken up again; its row gives way.
-            from_begin: Write the row at once too, as of a run that was interrupted, so that what it
-                has made is known should its process be killed.
+            announced: Write the row at the beginning already, with the outcome ``begun``, so that what
+                it has made is known should its process be killed.
 
         Raises:
             LakeError: The lake is shown as it was, and cannot be written.
@@ -519,9 +519,8 @@ class Lake:
         started = time.time_ns()
         run = Run(id=run_id or stable_id("run", started, os.getpid(), command))
         tables = self.versions()
-        outcome = "interrupted"
 
-        def record() -> None:
+        def write(outcome: str) -> None:
             row = {
                 "run_id": run.id, "command": command, "params": as_json(dict(params or {})),
                 "code_version": code_version(), "model": model, "seed": seed,
@@ -537,8 +536,9 @@ class Lake:
                 else:
                     self.append("runs", [row])
 
-        if from_begin:
-            record()
+        if announced:
+            write("begun")
+        outcome = "interrupted"
         try:
             yield run
             outcome = "done"
@@ -550,7 +550,7 @@ class Lake:
                 # A disk that refused the work refuses the record of it too.
                 refused = () if outcome == "done" else (StorageFull,)
                 with suppress(*refused):
-                    record()
+                    write(outcome)
 
     def put_blobs(self, payloads: Iterable[bytes], *, run_id: int) -> list[int]:
         """Bytes into ``blobs``, each content once, see :func:`lake.blobs.put_blobs`.

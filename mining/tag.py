@@ -136,7 +136,7 @@ def tag(
             "meant": {name: meant[name] for name in lacking},
             "scenes": len(those), "jobs": jobs, **MARKED,
         }  # fmt: skip
-        with lake.run("mine tag", params=told, from_begin=True) as run:
+        with lake.run("mine tag", params=told, announced=True) as run:
             run_ids.append(run.id)
             mine = Found()
             for done, rows in _tagged(lake, lacking, those, jobs, run.id):

@@ -25,6 +25,9 @@ AgentsMode: TypeAlias = str
 DONE = "done"
 """Status of a case that ran to its end; anything else is the error that stopped it."""
 
+NOT_DRIVABLE = "not drivable: "
+"""How the status begins of a case that no planner could have driven: its scene or the case is at fault."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:

@@ -110,6 +110,7 @@ class CaseBatch:
 
     Attributes:
         ready: The cases one by one.
+        index: Of each case in its suite: what planners know it by.
         track_id: −1 for padding.
         cls: Codes of AgentClass.
         size: Length and width [m].
@@ -135,6 +136,7 @@ class CaseBatch:
     """
 
     ready: Sequence[ReadyCase]
+    index: Int[Array, " cases"]
     track_id: Int[Array, "cases agents"]
     cls: Int[Array, "cases agents"]
     size: Float[Array, "cases agents 2"]
@@ -265,8 +267,13 @@ def ready(
     )
 
 
-def stack(cases: Sequence[ReadyCase]) -> CaseBatch:
-    """Cases side by side."""
+def stack(cases: Sequence[ReadyCase], index: Sequence[int] | None = None) -> CaseBatch:
+    """Cases side by side.
+
+    Args:
+        cases: Made ready.
+        index: Of each case in its suite; None: their places here.
+    """
     agents = max(len(c.track_id) for c in cases)
     steps = max(c.xy.shape[1] for c in cases)
 
@@ -302,6 +309,7 @@ def stack(cases: Sequence[ReadyCase]) -> CaseBatch:
     length = np.array([c.size[0, 0] for c in cases])
     return CaseBatch(
         ready=cases,
+        index=np.array(range(len(cases)) if index is None else index, dtype=np.int64),
         track_id=table("track_id", -1),
         cls=table("cls", int(AgentClass.UNKNOWN)),
         size=table("size", 1, (2,)),

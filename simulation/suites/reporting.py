@@ -13,7 +13,7 @@ import numpy as np
 
 from lake import Lake
 from lake.literals import literal
-from schemas.case import DONE, Case, Measured, Result
+from schemas.case import DONE, NOT_DRIVABLE, Case, Measured, Result
 from schemas.errors import MissingData, UnknownName
 from simulation.criteria import CRITERIA
 from simulation.demands import DEMANDS
@@ -33,7 +33,8 @@ class RunReport:
         cases: Driven, the errored ones included.
         passed: Every criterion held that could be known.
         failed: Some criterion did not hold.
-        errored: The planner failed, or the scene is gone.
+        errored: The planner failed, or nobody could have driven the case.
+        not_drivable: Of the errored ones, those that no planner is to blame for.
         score: Mean over cases, nuPlan's; an errored case counts 0.
         wall_s: [s].
         agent_steps: Agents that were there, summed over all simulated steps.
@@ -64,6 +65,7 @@ class RunReport:
     errors: Mapping[str, int] = field(default_factory=dict)
     pass_rate: Rate = NO_RATE
     score_rate: Rate = NO_RATE
+    not_drivable: int = 0
     undriven: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
@@ -78,6 +80,7 @@ class RunReport:
             "passed": self.passed,
             "failed": self.failed,
             "errored": self.errored,
+            "not_drivable": self.not_drivable,
             "score": self.score,
             "wall_s": self.wall_s,
             "agent_steps": self.agent_steps,
@@ -290,6 +293,7 @@ def _report(
         errors=dict(errors),
         pass_rate=_rate([float(r.passed) for r in results], results),
         score_rate=_rate([float(np.float32(r.score)) for r in results], results),
+        not_drivable=sum(r.status.startswith(NOT_DRIVABLE) for r in results),
         undriven=max((of[0] if of else 0) - len(results), 0),
         scores={
             name: sum(r.scores.get(name, 0.0) for r in results) / len(results)

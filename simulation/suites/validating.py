@@ -34,9 +34,9 @@ from schemas.case import DONE, Case, Result
 from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.planners import planner
-from simulation.running import Progress, run_cases
+from simulation.running import Progress, paired, run_cases
 from simulation.suites.comparing import rank
-from simulation.suites.driving import cases_of, paired
+from simulation.suites.driving import cases_of
 from simulation.suites.reporting import digest_of
 
 CHECKS = ("solvable", "non_trivial", "human", "deterministic", "unique")
@@ -214,11 +214,13 @@ def _broken(result: Result) -> list[str]:
     return result.failed if result.status == DONE else [result.status]
 
 
-def _twins(cases: Iterable[tuple[Case, Scene]]) -> set[int]:
+def _twins(cases: Iterable[tuple[Case, Scene | None]]) -> set[int]:
     """Cases that begin as an earlier one does: same states of all, to the millimetre, same goal."""
     seen: set[str] = set()
     twins = set()
     for case, scene in cases:
+        if scene is None:
+            continue
         tracks, now = scene.tracks, case.start_step
         there = np.flatnonzero(tracks.valid[:, now])
         states = np.concatenate(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,15 +9,10 @@ import numpy as np
 import pytest
 
 from lake import Lake
-from schemas.case import Case
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
-from simulation.protocol import CaseView, PerCasePlanner
-from simulation.running import run_cases
 from simulation.suites.building import drawn_order
-from simulation.time_limit import HUNG_MAX
 from tests.builders import make_crossing_log, make_straight_log
-from tests.simulation.driving import case_of, going, road, scene
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -85,38 +78,6 @@ def test_a_run_stops_early_once_enough_has_failed(lake: Lake) -> None:
     suites.build(lake, "strict", criteria={"goal": -1.0})  # cannot be met
     ran = suites.run(lake, "strict", "idm", batch=1, stop_after=2)
     assert (ran.cases, ran.failed, ran.undriven) == (2, 2, 4)
-
-
-class Slow(PerCasePlanner):
-    """Hangs where the ego came along at 12 m/s."""
-
-    name = "slow"
-
-    def plan_one(self, case: CaseView) -> tuple[float, float]:
-        if case.ego.speed[-1] == pytest.approx(12.0, abs=0.01):
-            while True:
-                time.sleep(0.01)
-        return 0.0, 0.0
-
-
-def cases_at(*speeds: float) -> Iterator[tuple[Case, object]]:
-    for i, speed in enumerate(speeds):
-        made = scene(going(0.0, speed=speed), road_map=road(), scene_id=i + 1)
-        yield case_of(made), made
-
-
-def test_a_planner_that_hangs_fails_its_case_alone() -> None:
-    ran = list(run_cases(cases_at(5.0, 12.0, 7.0), Slow(), timeout_s=0.3))  # type: ignore[arg-type]
-    assert [r.result.status == "done" for r in ran] == [True, False, True]
-    assert ran[1].result.status == "Took longer than 0.3 s for an answer."
-
-
-def test_who_hangs_again_and_again_is_asked_no_more() -> None:
-    began = time.monotonic()
-    ran = list(run_cases(cases_at(*[12.0] * 12), Slow(), timeout_s=0.2))  # type: ignore[arg-type]
-    assert time.monotonic() - began < 0.2 * (HUNG_MAX + 1) + 3.0
-    assert sum(r.result.status.startswith("Took") for r in ran) == HUNG_MAX
-    assert "hung in 3 cases before" in ran[-1].result.status
 
 
 def test_a_run_is_told_as_junit(lake: Lake, tmp_path: Path) -> None:
