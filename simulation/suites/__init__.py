@@ -15,11 +15,13 @@ from simulation.suites.driving import cases_of, run
 from simulation.suites.junit import junit, write_junit
 from simulation.suites.reporting import (
     RunReport,
+    commonest,
     list_suites,
     report,
     reported,
     results_of,
     run_of,
+    undriven_of,
 )
 from simulation.suites.validating import ValidationReport, trim, validate
 
@@ -29,6 +31,7 @@ __all__ = [
     "ValidationReport",
     "build",
     "cases_of",
+    "commonest",
     "compare",
     "junit",
     "list_suites",
@@ -39,6 +42,7 @@ __all__ = [
     "run",
     "run_of",
     "trim",
+    "undriven_of",
     "validate",
     "with_demands",
     "write_junit",

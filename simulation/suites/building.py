@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,14 @@ class SuiteReport:
         cases: How many scenes became cases.
         refused: (scene id, reason) of those that could not.
         proxies: Cases in which a vehicle of the traffic stands in for the missing ego.
+        strata: Stratum to how many of the cases are of it; empty where none were asked for.
     """
 
     suite: str
     cases: int
     refused: Sequence[tuple[int, str]] = ()
     proxies: int = 0
+    strata: Mapping[str, int] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -48,6 +50,7 @@ class SuiteReport:
             "suite": self.suite,
             "cases": self.cases,
             "proxies": self.proxies,
+            "strata": dict(self.strata),
             "refused": [{"scene_id": str(i), "reason": reason} for i, reason in self.refused],
         }
 
@@ -76,7 +79,8 @@ def build(
         n: How many cases at most, drawn at random from those that qualify.
         stratify: Draw as many of each kind, and weigh each case by how many scenes it stands for, so
             that rates over the suite are those of all that qualify: an SQL expression over
-            ``scenes`` such as ``road_type``, or ``cluster``.
+            ``scenes`` such as ``road_type``, or ``cluster``. Without ``n`` nothing is drawn: each
+            case bears the name of its stratum, by which reports and intervals go.
         where: Condition on the columns of ``scenes``, SQL.
         tags: Only scenes in which one of these predicates or rules holds.
         query: Only scenes in which this holds, see :mod:`mining.query`.
@@ -178,6 +182,9 @@ def build(
             cases=len(cases),
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
+            strata=dict(sorted(Counter(case.stratum for case in cases).items()))
+            if stratify
+            else {},
         )
         made_by.summary.update(report.answer())
     return report
