@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.output import count, plain, progress, tell
-from cli.report import EmbeddingMap, Picture, Report, Section, Sheet, write_report
+from formats.page import EmbeddingMap, Picture, Report, Section, Sheet, write_report
 
 if TYPE_CHECKING:
     from generation.generate import GenerateReport
