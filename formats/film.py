@@ -32,11 +32,12 @@ from schemas.scene import DT, Scene
 GONE = -32768
 """In place of x: whoever it is is not there at that step."""
 
-RADIUS_M = (30.0, 55.0)
+RADIUS_M = (25.0, 40.0)
 """Half side of what a panel shows, at least and at most; where the ways lead farther, it follows them."""
 
-MARGIN_M = 18.0
+MARGIN_M = 12.0
 SIMPLE_M = 0.08  # lines of the map are thinned to within this
+LEAST = 10  # [dm] who is smaller is drawn so large, to be seen
 EGOS = ("#1c62d6", "#7b2fd0", "#0b8a99", "#8a6d00", "#4a5568")
 """Colours of the egos of the panels, in turn."""
 
@@ -125,14 +126,14 @@ def style() -> str:
 
 _STYLE = """
 .film { margin: 18px 0; } .film h3 { margin: 0 0 2px; font-size: 16px; overflow-wrap: anywhere; }
-.stage { display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 12px; }
+.stage { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 12px; }
 .stage figure { border-radius: 8px; }
 .stage svg { display: block; width: 100%; aspect-ratio: 1; background: var(--paper); }
 .stage figcaption { overflow-wrap: anywhere; }
 .stage ul { list-style: none; margin: 0; padding: 0 12px 10px; font-size: 13px; }
 .stage li { margin: 3px 0; overflow-wrap: anywhere; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; background: var(--ego); }
-.tools { display: flex; flex-wrap: wrap; align-items: center; gap: 10px; margin-top: 10px; }
+.tools { display: flex; flex-wrap: wrap; align-items: center; gap: 10px; margin: 10px 0; }
 .tools[hidden] { display: none; } .tools input[type=range] { flex: 1 1 220px; accent-color: var(--blue); }
 .tools output { min-width: 5ch; font-variant-numeric: tabular-nums; }
 .film button, .film select { font: inherit; font-size: 13px; color: var(--ink); background: var(--well);
@@ -151,7 +152,7 @@ _STYLE = """
 .ghost { fill: var(--ego); fill-opacity: 0.15; stroke: var(--ego); stroke-width: 2.5; stroke-dasharray: 6 4; }
 .alone .ghost { visibility: hidden; }
 .light { stroke: var(--ink); stroke-width: 1; }
-.mark { fill: none; stroke: #d62839; stroke-width: 5; } .mark.yet { opacity: 0.35; stroke-width: 3; }
+.mark { fill: none; stroke: #d62839; stroke-width: 4; } .mark.yet { opacity: 0.35; stroke-width: 3; }
 @media print { .tools { display: none; } }
 """
 
@@ -163,8 +164,8 @@ def film_html(film: Film) -> str:
     return (
         f'<section class="film card" id="{film.anchor}" aria-labelledby="{film.anchor}-title">'
         f'<h3 id="{film.anchor}-title">{_text(film.title)}</h3>'
-        f'<p class="soft">{_text(film.text)}</p><div class="stage">{panels}</div>'
-        f"{_tools(film)}"
+        f'<p class="soft">{_text(film.text)}</p>{_tools(film)}'
+        f'<div class="stage">{panels}</div>'
         f'<script type="application/json">{stage.data()}</script></section>'
     )
 
@@ -364,7 +365,7 @@ class _Stage:
         yet = " yet" if mark.step > self.film.still else ""
         return (
             f'<g class="mark{yet}" data-step="{mark.step}" transform="translate({x} {y})">'
-            f'<circle r="34"/><path d="M-12-12l24 24M12-12l-24 24"/><title>{_text(mark.text)}</title></g>'
+            f'<circle r="34"/><path d="M-8-8l16 16M8-8l-16 16"/><title>{_text(mark.text)}</title></g>'
         )
 
     def _lit(self) -> list[int]:
@@ -397,7 +398,7 @@ class _Stage:
 
 def _box(size: Float[Array, "3"], *, nose: bool = True) -> str:
     """An agent's outline about its own centre, and which way it heads."""
-    long, wide = (max(round(10.0 * float(v)), 6) if np.isfinite(v) else 10 for v in size[:2])
+    long, wide = (max(round(10.0 * float(v)), LEAST) if np.isfinite(v) else 10 for v in size[:2])
     x, y = -long / 2, -wide / 2
     made = f'<rect x="{x:g}" y="{y:g}" width="{long}" height="{wide}" rx="2"/>'
     if nose:

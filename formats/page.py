@@ -38,7 +38,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 80px; }
+main { max-width: 1200px; margin: 0 auto; padding: 28px 20px 80px; }
 h1 { font-size: 30px; margin: 0 0 4px; letter-spacing: -0.02em; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 44px 0 6px; letter-spacing: -0.01em; }
 p { margin: 4px 0 12px; max-width: 72ch; overflow-wrap: anywhere; } .soft { color: var(--soft); }
@@ -59,11 +59,11 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 tbody th { font: inherit; color: inherit; }
 th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > * { border-bottom: 0; } td.n, th.n { text-align: right; }
-td, tbody th { overflow-wrap: anywhere; }
+td, tbody th { overflow-wrap: break-word; max-width: 46ch; }
 .bar { background: var(--well); border-radius: 4px; height: 10px; width: 120px; display: inline-block;
   vertical-align: middle; position: relative; } .bar i { display: block; height: 10px; border-radius: 4px; }
 .bar u { position: absolute; top: 4px; height: 2px; background: var(--ink); }
-.bar + span { white-space: nowrap; }
+.bar + span { white-space: nowrap; margin-right: 4px; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 code { background: var(--well); border-radius: 4px; padding: 1px 5px; font-size: 13px; overflow-wrap: anywhere; }
 """

@@ -13,6 +13,7 @@ from simulation.suites.building import SuiteReport, build, with_demands
 from simulation.suites.comparing import compare, rank
 from simulation.suites.driving import cases_of, run
 from simulation.suites.junit import junit, write_junit
+from simulation.suites.page import PageReport, write_page
 from simulation.suites.reporting import (
     RunReport,
     commonest,
@@ -26,6 +27,7 @@ from simulation.suites.reporting import (
 from simulation.suites.validating import ValidationReport, trim, validate
 
 __all__ = [
+    "PageReport",
     "RunReport",
     "SuiteReport",
     "ValidationReport",
@@ -46,4 +48,5 @@ __all__ = [
     "validate",
     "with_demands",
     "write_junit",
+    "write_page",
 ]
