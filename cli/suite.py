@@ -13,7 +13,7 @@ from cli.common import Json, Seed, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
 if TYPE_CHECKING:
-    from simulation.suites import RunReport
+    from simulation.suites import PageReport, RunReport
 
 
 class Agents(StrEnum):
@@ -204,15 +204,42 @@ def _reasons(report: RunReport, most: int = 5) -> list[str]:
 @app.command()
 def report(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A suite, or the id of a run.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="Ids of runs, or a suite: for its last run; for the last of each planner on a page.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write a page, .html: the runs side by side, with films."
+        ),
+    ] = None,
+    animate: Annotated[int, typer.Option(min=0, help="Cases that the page shows in motion.")] = 12,
     junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
 ) -> None:
-    """How the runs of a suite went, case by case."""
-    from simulation.suites import reported, undriven_of, write_junit
+    """How runs of a suite went, case by case; or a page that tells it."""
+    from simulation.suites import reported, undriven_of, write_junit, write_page
 
     lake = open_lake(context)
-    found, results = reported(lake, name)
+    if output is not None and junit is not None:
+        raise typer.BadParameter("a page and a JUnit file are two commands")
+    if output is None and len(names) > 1:
+        raise typer.BadParameter("several runs go on a page: -o report.html")
+    if output is not None:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise typer.BadParameter(f"a page ends in .html, not `{output.name}`")
+        with progress("Films", quiet=json) as tick:
+            page = write_page(lake, names, output, animated=animate, progress=tick)
+        if json:
+            print_json(page)
+        else:
+            _tell_page(page)
+        return
+    found, results = reported(lake, names[0])
     if junit is not None:
         write_junit(junit, found, results, undriven_of(lake, found.suite, results))
     if json:
@@ -242,6 +269,15 @@ def report(
                 found.by_tag.items(), key=lambda item: item[1][0] - item[1][1]
             )
         )
+
+
+def _tell_page(page: PageReport) -> None:
+    left = page.failed - page.animated
+    tell(
+        f"{count(len(page.runs), 'run')} on {count(page.cases, 'case')}: {page.failed:,} that not everyone "
+        f"passed, {page.animated:,} of them in motion{' (--animate shows more)' if left else ''}."
+    )
+    tell(f"Open {page.file} ({page.bytes / 1e6:.1f} MB).")
 
 
 @app.command()

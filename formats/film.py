@@ -241,7 +241,7 @@ class _Stage:
         said = f"<ul>{buttons}{notes}</ul>" if buttons or notes else ""
         return (
             f'<figure class="ego-{index % len(EGOS)}"><figcaption><span class="swatch"></span> '
-            f"<b>{_text(panel.title)}</b> {_text(panel.text)}</figcaption>"
+            f"<b>{_text(panel.title)}</b><br>{_text(panel.text)}</figcaption>"
             f'<svg viewBox="{-side // 2} {-side // 2} {side} {side}" role="img" '
             f'aria-label="{_text(told)}"><g class="world"{shift}>{"".join(parts)}</g></svg>'
             f"{said}</figure>"

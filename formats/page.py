@@ -59,11 +59,13 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 tbody th { font: inherit; color: inherit; }
 th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child > * { border-bottom: 0; } td.n, th.n { text-align: right; }
-td, tbody th { overflow-wrap: break-word; max-width: 46ch; }
-.bar { background: var(--well); border-radius: 4px; height: 10px; width: 120px; display: inline-block;
+td, tbody th { overflow-wrap: break-word; min-width: 7ch; max-width: 46ch; }
+tbody th, td.words { min-width: 16ch; } td.n { min-width: 0; }
+td small { display: block; color: var(--soft); font-size: 12px; }
+.bar { background: var(--well); border-radius: 4px; height: 10px; width: 72px; display: inline-block;
   vertical-align: middle; position: relative; } .bar i { display: block; height: 10px; border-radius: 4px; }
 .bar u { position: absolute; top: 4px; height: 2px; background: var(--ink); }
-.bar + span { white-space: nowrap; margin-right: 4px; }
+.share { white-space: nowrap; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 code { background: var(--well); border-radius: 4px; padding: 1px 5px; font-size: 13px; overflow-wrap: anywhere; }
 """
@@ -93,6 +95,9 @@ class Link:
     text: str
     to: str
 
+
+WORDS = 16
+"""Texts of more characters are given some width, beside cells that would take all of it."""
 
 Cell: TypeAlias = str | int | float | Share | Link
 
@@ -205,7 +210,12 @@ def _section(section: Section, anchor: str) -> str:
     if section.text:
         parts.append(f"<p>{_text(section.text)}</p>")
     parts.append(_numbers(section.numbers))
-    parts += [f'<div class="card">{_sheet(sheet)}</div><p></p>' for sheet in section.sheets]
+    for sheet in section.sheets:
+        # What scrolls can be reached by keyboard, and says what it is.
+        name = _text(sheet.caption or section.title)
+        parts.append(
+            f'<div class="card" role="region" tabindex="0" aria-label="{name}">{_sheet(sheet)}</div><p></p>'
+        )
     if section.embedding is not None:
         parts.append(f'<div class="card">{_embedding(section.embedding)}</div><p></p>')
     if section.pictures:
@@ -258,7 +268,8 @@ def _cell(value: Cell, *, bar: bool, head: bool) -> str:
     if isinstance(value, Link):
         return f'<{opening}><a href="{_text(value.to)}">{_text(value.text)}</a></{closing}>'
     if isinstance(value, str):
-        return f"<{opening}>{_text(value)}</{closing}>"
+        words = ' class="words"' if not head and len(value) > WORDS else ""
+        return f"<{opening}{words}>{_text(value)}</{closing}>"
     if bar:
         return f"<{opening}>{_bar(float(value))} {100 * value:.0f} %</{closing}>"
     return f"<{opening}{_class(True)}>{_shown(value)}</{closing}>"
@@ -273,18 +284,19 @@ def _shown(value: int | float) -> str:
 
 
 def _share(share: Share) -> str:
-    text = f" {_text(share.text)}" if share.text else ""
+    text = f"<small>{_text(share.text)}</small>" if share.text else ""
     if share.value is None:
         return f'<span class="soft">–</span>{text}'
     whisker = (
         f'<u style="left:{100 * share.low:.0f}%;width:{100 * (share.high - share.low):.0f}%"></u>'
     )
     told = f"{_percent(share.value)} % [{_percent(share.low)}, {_percent(share.high)}]"
-    return f"{_bar(share.value, whisker)} <span>{told}</span>{text}"
+    return f'<span class="share">{_bar(share.value, whisker)} {told}</span>{text}'
 
 
 def _percent(share: float) -> str:
     """Whole percents, but never 0 or 100 for what is not."""
+    share = round(share, 9)
     whole = f"{100 * share:.0f}"
     return whole if share in (0.0, 1.0) or whole not in ("0", "100") else f"{100 * share:.1f}"
 

@@ -116,14 +116,20 @@ def write_page(
     Raises:
         UnknownName: There is no such run or suite.
         MissingData: The suite was never run.
-        BadQuery: The runs have no case in common.
+        BadQuery: The runs are of several suites, or have no case in common.
     """
     runs = _runs(lake, names)
+    suites = list(dict.fromkeys(run.report.suite for run in runs))
+    if len(suites) > 1:
+        raise BadQuery(
+            f"These are runs of {len(suites)} suites: {', '.join(suites)}.",
+            hint="A page tells of runs of one suite.",
+        )
     common = sorted(set.intersection(*(set(run.results) for run in runs)))
     if not common:
         raise BadQuery(
             f"Runs {', '.join(str(run.report.run_id) for run in runs)} have no case in common.",
-            hint="A page tells of runs of one suite.",
+            hint="Run the suite again with those that drove it before it was built anew.",
         )
     story = _Story(lake, runs, common, animated, progress)
     page = write_report(story.page(), Path(path))
@@ -243,6 +249,7 @@ class _Story:
                 self._criteria_section(),
                 self._worst_section(),
                 self._kinds_section(),
+                self._lost_section(),
                 self._provenance_section(),
             ],
         )
@@ -373,9 +380,10 @@ class _Story:
         }
         return "; ".join(sorted(queries)) or "a query"
 
-    def _worst_section(self) -> Section:
+    def _rows(self, cases: Sequence[int]) -> list[list[Cell]]:
+        """A row for each case: which, and how each planner fared."""
         rows: list[list[Cell]] = []
-        for i in self.lost[:LISTED]:
+        for i in cases:
             case = self.cases[i]
             name = str(case.provenance.get("scene", case.scene_id))
             rows.append([
@@ -383,13 +391,28 @@ class _Story:
                 str(i), ", ".join(case.tags[:4]) + (", …" if len(case.tags) > 4 else ""),
                 *(_verdict(run[i]) for run in self.results),
             ])  # fmt: skip
-        left = len(self.lost) - len(rows)
-        note = "A scene's name leads to its film, where there is one."
-        if left:
-            note += (
-                f" {left:,} more did not pass; "
-                f'scenelake sql "select * from results where run_id = RUN and not passed" has them.'
-            )
+        return rows
+
+    def _lost_section(self) -> Section:
+        left = len(self.lost) - LISTED
+        more = (
+            f"The {LISTED} of the lowest score; {left:,} more did not pass. All are in the lake: "
+            'scenelake sql "select * from results where run_id = … and not passed".'
+        )
+        return Section(
+            title="All that did not pass",
+            text="" if self.lost else "Every case was passed.",
+            sheets=[
+                Sheet(
+                    columns=["scene", "case", "tags", *self._labels()],
+                    rows=self._rows(self.lost[:LISTED]), note=more if left > 0 else "",
+                    caption="Cases that did not pass, the lowest score first",
+                )
+            ],
+        )  # fmt: skip
+
+    def _worst_section(self) -> Section:
+        rows = self._rows(list(self.films))
         share = f"{len(self.films):,} of the {len(self.lost):,} cases that not everyone passed"
         return Section(
             title="Worst cases",
@@ -400,8 +423,8 @@ class _Story:
             else "Every case was passed.",
             sheets=[
                 Sheet(
-                    columns=["scene", "case", "tags", *self._labels()], rows=rows, note=note,
-                    caption="Cases that did not pass, the lowest score first",
+                    columns=["scene", "case", "tags", *self._labels()], rows=rows,
+                    caption="Shown below",
                 )
             ]
             if rows
@@ -411,9 +434,12 @@ class _Story:
 
     def _kinds_section(self) -> Section:
         sheets = []
+        told: list[list[list[int]]] = []
         for kind, groups in self._kinds().items():
-            if len(groups) < 2:
+            # What was drawn by road type is the same by stratum and by road.
+            if len(groups) < 2 or sorted(groups.values()) in told:
                 continue
+            told.append(sorted(groups.values()))
             shares = {
                 name: [self._rate(run, cases) for run in range(len(self.runs))]
                 for name, cases in groups.items()
@@ -481,10 +507,10 @@ class _Story:
             selection = json.loads(row["selection"])
             about: list[list[Cell]] = [
                 ["name", self.suite],
-                ["cases", row["n_cases"]],
+                ["cases", f"{row['n_cases']:,}"],
                 ["seed", str(row["seed"])],
                 ["made by run", str(row["run_id"])],
-                *([key, str(value)] for key, value in selection.items() if value is not None),
+                *([key, _plain(value)] for key, value in selection.items() if value is not None),
                 ["lake tables read", _versions(row["tables"])],
             ]
             sheets.append(Sheet(columns=["", "value"], rows=about, caption="Suite"))
@@ -619,9 +645,13 @@ def _facts(run: _Run) -> dict[str, str]:
         "took": took,
         "outcome": str(row.get("outcome", "not known")),
         "cases driven": f"{run.report.cases:,}",
-        "digest": run.report.digest,
+        "digest": f"{run.report.digest[:16]}…",
         "lake tables read": _versions(row["tables"]) if row else "not known",
     }
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _versions(tables: str) -> str:

@@ -97,8 +97,11 @@ def mcnemar(won: int, lost: int) -> float:
     n = won + lost
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(min(won, lost) + 1)) / 2.0**n
-    return min(1.0, 2.0 * tail)
+    ways = tail = 1
+    for k in range(min(won, lost)):
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / 2**n)  # of whole numbers, for no float holds 2**1024
 
 
 def mean_interval(values: Float[Array, " cases"], *, seed: int = 0) -> tuple[float, float]:

@@ -24,7 +24,7 @@ def test_wilson_is_that_of_scipy() -> None:
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
-    for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6)):
+    for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6), (560, 640), (4000, 3900)):
         expected = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
         assert mcnemar(won, lost) == pytest.approx(expected)
 
