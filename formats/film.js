@@ -13,10 +13,10 @@
   };
 
   // Where an agent is at a time between steps: [x, y] in decimetres and a turn in degrees, or null.
-  const pose = (track, agent, steps, time) => {
+  const pose = (track, steps, time) => {
     const step = Math.min(Math.floor(time), steps - 1);
     const share = time - step;
-    const here = 3 * (agent * steps + step);
+    const here = 3 * step;
     if (track[here] === GONE) return null;
     const there = step + 1 < steps && track[here + 3] !== GONE ? here + 3 : here;
     const between = (k) => track[here + k] + share * (track[there + k] - track[here + k]);
@@ -31,8 +31,9 @@
 
   const prepare = (film) => {
     const told = JSON.parse(film.querySelector("script[type='application/json']").textContent);
+    const tracks = told.tracks.map(decode);
     const panels = [...film.querySelectorAll("svg")].map((svg, index) => ({
-      track: decode(told.panels[index]),
+      tracks: told.panels[index].map((track) => tracks[track]),
       world: svg.querySelector(".world"),
       agents: [...svg.querySelectorAll(".agent")],
       ghosts: [...svg.querySelectorAll(".ghost")],
@@ -51,14 +52,14 @@
     const show = () => {
       const step = Math.min(Math.floor(time + 1e-9), last);
       for (const panel of panels) {
-        panel.agents.forEach((element, agent) => place(element, pose(panel.track, agent, told.steps, time)));
+        panel.agents.forEach((element, agent) => place(element, pose(panel.tracks[agent], told.steps, time)));
         for (const ghost of panel.ghosts) {
-          place(ghost, pose(panels[ghost.dataset.of].track, 0, told.steps, time));
+          place(ghost, pose(panels[ghost.dataset.of].tracks[0], told.steps, time));
         }
         panel.lights.forEach((element, row) => element.setAttribute("class", `light light-${told.lights[row][step]}`));
         for (const mark of panel.marks) mark.classList.toggle("yet", step < mark.dataset.step);
         if (told.follows) {
-          const [x, y] = pose(panel.track, 0, told.steps, time);
+          const [x, y] = pose(panel.tracks[0], told.steps, time);
           panel.world.setAttribute("transform", `translate(${(-x).toFixed(2)} ${(-y).toFixed(2)})`);
         }
       }
