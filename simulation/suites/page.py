@@ -223,6 +223,8 @@ class _Story:
         lost = [i for i in common if not all(run[i].passed for run in results)]
         self.lost = sorted(lost, key=lambda i: (_score(results, i), i))
         self.results = results
+        self.built = lake.read("suites", None, f"suite = {literal(self.suite)}").to_pylist()
+        self.outdated = self._built_anew()
         shown = [{i: run[i] for i in self.lost if self._can_be_seen(i)} for run in results]
         self.films = self._films(worst_of_each_kind(shown, animated), progress)
 
@@ -413,6 +415,12 @@ class _Story:
 
     def _worst_section(self) -> Section:
         rows = self._rows(list(self.films))
+        if self.outdated and self.lost:
+            return Section(
+                title="Worst cases",
+                text="No case is shown in motion: the suite was built anew after one of these runs, so that how "
+                "others moved in it is not known.",
+            )
         share = f"{len(self.films):,} of the {len(self.lost):,} cases that not everyone passed"
         return Section(
             title="Worst cases",
@@ -501,9 +509,8 @@ class _Story:
         facts = [_facts(run) for run in self.runs]
         rows: list[list[Cell]] = [[name, *(of[name] for of in facts)] for name in facts[0]]
         sheets = [Sheet(columns=["", *self._labels()], rows=rows, caption="Runs")]
-        built = self.lake.read("suites", None, f"suite = {literal(self.suite)}").to_pylist()
-        if built:
-            row = built[0]
+        if self.built:
+            row = self.built[0]
             selection = json.loads(row["selection"])
             about: list[list[Cell]] = [
                 ["name", self.suite],
@@ -525,8 +532,19 @@ class _Story:
         return [run.label for run in self.runs]
 
     def _can_be_seen(self, case: int) -> bool:
-        """Whether any run kept a drive of it."""
-        return any(len(run[case].trajectory) > 1 for run in self.results)
+        """Whether any run kept a drive of it, and the suite still tells how the others move."""
+        kept = any(len(run[case].trajectory) > 1 for run in self.results)
+        return kept and not self.outdated
+
+    def _built_anew(self) -> bool:
+        """Whether the suite, as it is now, is younger than one of the runs."""
+        if not self.built:
+            return True
+        began = self.lake.read(
+            "runs", ["started_unix_ns"], f"run_id = {self.built[0]['run_id']}"
+        ).to_pylist()
+        known = [run.row["started_unix_ns"] for run in self.runs if run.row]
+        return bool(began and known) and min(known) < began[0]["started_unix_ns"]
 
     def _films(
         self, cases: Sequence[int], progress: Callable[[int, int], None] | None
