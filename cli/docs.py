@@ -214,7 +214,7 @@ def _option(parameter: Any, context: Any) -> str | None:
         names = f"`{(parameter.metavar or parameter.name).upper()}`"
     text = getattr(parameter, "help", None) or ""
     default = parameter.get_default(context)
-    if default not in (None, False, (), []) and not callable(default):
+    if default not in (None, False, "", (), []) and not callable(default):
         default = getattr(default, "value", default)
         text += f" Default: `{default}`."
     return f"| {names} | {_cell(text)} |"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,8 +20,13 @@ from cli.output import (
     print_line,
     print_table,
     progress,
+    stages,
     tell,
+    whole_file,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class OnError(StrEnum):
@@ -88,6 +92,13 @@ def ingest(
             "--replace", help="Logs that are here and differ give way to the new reading."
         ),
     ] = False,
+    prefix: Annotated[
+        str,
+        typer.Option(
+            help="Put before each log's name; {folder} is its folder below the path given. "
+            "For fleets whose recordings are called alike."
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Bring logs into the lake; what is there already is left alone."""
@@ -109,6 +120,7 @@ def ingest(
                 jobs=jobs,
                 on_error="stop" if on_error is OnError.STOP else "skip",
                 replace=replace,
+                prefix=prefix,
                 progress=lambda done, total, _: tick(done, total),
             )
     except KeyboardInterrupt as stopped:
@@ -128,6 +140,9 @@ def ingest(
         if any(report.rows.values()):
             print_table({"table": k, "new rows": v} for k, v in report.rows.items() if v)
         _tell_rejected(report.rejected)
+        if report.noted:
+            told = ", ".join(f"{number:,} {kind}" for kind, number in report.noted.items())
+            tell(f"Noted of what came in, for `scenelake ledger` to tell: {told}.")
         if report.unread:
             tell(
                 f"{count(report.unread, 'other file')} of no format that is read: "
@@ -177,7 +192,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check that the lake is sound; exit code 1 if it is not."""
-    findings = open_lake(context).verify(deep=deep)
+    with stages(quiet=json) as tell_stage:
+        findings = open_lake(context).verify(deep=deep, progress=tell_stage)
     errors = [finding for finding in findings if finding.severity == "error"]
     if json:
         print_json({"sound": not errors, "findings": findings})
@@ -264,20 +280,30 @@ def sql(
 
         assert to is not None
         batches = lake.sql_batches(query)
-        first = next(batches, None)
-        if first is None:
-            arrow_parquet.write_table(lake.sql(query), to)
-            return
-        with arrow_parquet.ParquetWriter(to, first.schema) as file:
+        first = next(batches)
+        with (
+            whole_file(to) as place,
+            arrow_parquet.ParquetWriter(place, first.schema) as file,
+        ):
             for batch in itertools.chain([first], batches):
                 file.write_batch(batch)
         return
     rows = lake.sql(query)
-    target = to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout)
-    with target as sink, redirect_stdout(sink):
-        if kind is Output.CSV:
-            print_csv(rows)
-        elif kind is Output.JSON:
-            print_json(rows.to_pylist())
-        else:
-            print_table(rows.to_pylist(), columns=rows.column_names)
+    if to is None:
+        _print_rows(rows, kind)
+        return
+    with (
+        whole_file(to) as place,
+        place.open("w", encoding="utf-8") as sink,
+        redirect_stdout(sink),
+    ):
+        _print_rows(rows, kind)
+
+
+def _print_rows(rows: pa.Table, kind: Output) -> None:
+    if kind is Output.CSV:
+        print_csv(rows)
+    elif kind is Output.JSON:
+        print_json(rows.to_pylist())
+    else:
+        print_table(rows.to_pylist(), columns=rows.column_names)

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -186,6 +187,47 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Tick]:
                 tell(f"{what}: {done} of {total}")
 
         yield tick
+
+
+@contextmanager
+def stages(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """What is being done, on one line of a terminal's stderr; elsewhere nothing.
+
+    Args:
+        quiet: Print nothing at all.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as line:
+        yield line.update
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write a file that appears under its name only once it is whole.
+
+    What is there already stays until then, and for good where the writing fails.
+
+    Args:
+        path: Of the file; what exists and is no regular file (a pipe) is written directly.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = path.resolve()  # of a link, what it points at
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename = str(path)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _say_nothing(done: int, total: int) -> None:

@@ -2,8 +2,9 @@
 
 A source (a file, or a folder such as an Argoverse log) is known by the SHA-256 of its files. A
 source that came in whole is not read again; one that came in partly is completed; records that
-were refused are tried again each time. Batches of some 64 logs are committed over all tables in
-one step, so that an interrupted ingest leaves whole batches behind, and the next run completes it.
+were refused are tried again each time. Batches of some 64 logs, or of a minute, are committed over
+all tables in one step, so that an ingest that is killed leaves whole batches behind and the next run
+completes it. One that is asked to stop (Ctrl-C, SIGTERM) commits what it has read before it ends.
 
 What a folder holds beside the sources that a reader recognises is told in the ledger by its kind,
 texts, programs and sensor captures excepted; a file that is named itself and that no reader recognises
@@ -12,6 +13,7 @@ is refused.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import hashlib
@@ -27,7 +29,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -68,6 +70,7 @@ from schemas.tables import TABLES
 
 BATCH_LOGS = 64
 BATCH_BYTES = 256 * 2**20
+BATCH_S = 60.0  # [s] after its first log, a batch waits for no more
 
 READ_THE_REST = "To read the rest all the same, use --on-error skip."
 
@@ -107,6 +110,8 @@ class IngestReport:
         unchanged: How many logs were here already.
         unread: Files in the folders that no reader takes; the ledger tells which.
         rejected: What did not come in, and why.
+        noted: How many ledger entries of each kind tell what was dropped, clipped, guessed, … of
+            the logs that came in.
         rows: How many rows each table gained.
     """
 
@@ -115,6 +120,7 @@ class IngestReport:
     unchanged: int = 0
     unread: int = 0
     rejected: list[Refusal] = field(default_factory=list)
+    noted: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
 
 
@@ -126,6 +132,7 @@ def ingest(
     jobs: int = 1,
     on_error: Literal["stop", "skip"] = "stop",
     replace: bool = False,
+    prefix: str = "",
     progress: Progress | None = None,
 ) -> IngestReport:
     """Everything readable at or under the paths.
@@ -139,6 +146,10 @@ def ingest(
             committed; ``skip``: it is reported and the rest is read.
         replace: Whether a log that is here and differs from what is read now gives way to it,
             with all that was made of it; by default it stays and the new one is refused.
+        prefix: Put before the name of each log, for fleets whose recordings are called alike.
+            ``{folder}`` in it stands for the folder of the source below the path that was named:
+            with ``"{folder}/"``, ``fleet/car7/monday/drive.mcap`` of ``fleet`` becomes
+            ``car7/monday/monday/drive``.
         progress: Told after each source.
 
     Returns:
@@ -152,14 +163,14 @@ def ingest(
             ``KeyboardInterrupt``, says how many logs were committed.
     """
     named = [address(path) or str(Path(path).absolute()) for path in paths]
-    params = {"paths": named, "format": format, "on_error": on_error}
+    params = {"paths": named, "format": format, "on_error": on_error, "prefix": prefix}
     report = IngestReport()
     _tell_cut_short(lake)
     with _rarer_collections(), lake.run("ingest", params=params) as run, Mirrors() as mirrors:
         desk = _Desk(lake, run.id, report, replace=replace)
         try:
             try:
-                _read_all(desk, named, mirrors, format=format, jobs=jobs,
+                _read_all(desk, named, mirrors, format=format, jobs=jobs, prefix=prefix,
                           stop=on_error == "stop", progress=progress)  # fmt: skip
             except BadInput:
                 _settle(lake, report)  # what came in before it was met is kept
@@ -374,6 +385,7 @@ class _Source:
         origins: What its rows will say of where they came from.
         have: Ids of its logs that are here already.
         renamed: What makes of a log, as it was read, one whose addresses last.
+        prefix: Of its logs' names.
     """
 
     path: Path
@@ -381,6 +393,15 @@ class _Source:
     origins: Origins
     have: frozenset[int]
     renamed: Callable[[Log | Rejected], Log | Rejected] = same
+    prefix: str = ""
+
+    def logs(self) -> Iterator[Log | Rejected]:
+        """What its reader makes of it, under the names by which the lake will know it."""
+        for read in _reader(self.format).read(self.path):
+            item = self.renamed(read)
+            if self.prefix and isinstance(item, Log):
+                item = dataclasses.replace(item, source_log_id=self.prefix + item.source_log_id)
+            yield item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,6 +443,7 @@ class _Desk:
         self._batch: dict[int, _Converted] = {}
         self._entries: list[dict[str, Any]] = []
         self._bytes = 0
+        self._begun = 0.0
         self._known = Known(lake)
 
     def logs_of(self, sha256: str, format: str) -> int | None:
@@ -455,12 +477,21 @@ class _Desk:
                 return _duplicate(log)
             self.report.unchanged += 1
             return None
+        if not self._batch:
+            self._begun = time.monotonic()
         self._batch[log.log_id] = log
         self._taken.add(log.log_id)
         self._bytes += log.nbytes
-        if len(self._batch) >= BATCH_LOGS or self._bytes >= BATCH_BYTES:
+        if self._is_full():
             self.commit()
         return None
+
+    def _is_full(self) -> bool:
+        return (
+            len(self._batch) >= BATCH_LOGS
+            or self._bytes >= BATCH_BYTES
+            or time.monotonic() - self._begun >= BATCH_S
+        )
 
     def _gives_way(self, log: _Converted) -> bool:
         """Whether a log of an earlier run makes room for this one, read from other bytes."""
@@ -508,7 +539,9 @@ class _Desk:
                 del self._batch[log.log_id]
                 log.forget()
             added = dict.fromkeys(LOG_TABLES, 0)
+            noted: Counter[str] = Counter()
             for rows in self._rows():
+                noted.update(rows["ledger"]["kind"].to_pylist())
                 for name, table in rows.items():
                     store.append(name, table)
                     added[name] += table.num_rows
@@ -516,6 +549,8 @@ class _Desk:
         self.report.scenes += added["scenes"]
         for name, count in added.items():
             self.report.rows[name] = self.report.rows.get(name, 0) + count
+        for kind in sorted(noted.keys() - _COUNTED_APART):
+            self.report.noted[kind] = self.report.noted.get(kind, 0) + noted[kind]
         for log in self._batch.values():
             log.forget()
         self._batch, self._entries, self._bytes = {}, [], 0
@@ -582,6 +617,9 @@ class _Desk:
         return not any(there.values())
 
 
+_COUNTED_APART = {"ingested", "rejected"}
+"""Kinds of ledger entries that a report tells under names of their own."""
+
 _CONTENT = ("ego", "agents", "lights")
 """Tables whose rows tell whether two logs of one name say the same."""
 
@@ -592,8 +630,8 @@ def _duplicate(log: _Converted) -> DuplicateLog:
         f"another log of {log.dataset} is called {log.name} already, and differs from this one; "
         "the first is kept",
         record=log.record,
-        hint="If it is the same log, read anew or mended, use --replace; else rename one of the two, "
-        "or keep them in different lakes.",
+        hint="If it is the same log, read anew or mended, use --replace; if they are two, give this one "
+        "a name of its own: --prefix car7/, or --prefix {folder}/ for its folder.",
     )
 
 
@@ -604,12 +642,14 @@ def _read_all(
     *,
     format: str | None,
     jobs: int,
+    prefix: str,
     stop: bool,
     progress: Progress | None,
 ) -> None:
     work = _work(paths, mirrors, format)
+    roots = _roots(paths, mirrors)
     if format is None:
-        _tell_left_over(desk, paths, mirrors, work)
+        _tell_left_over(desk, roots, mirrors, work)
     done = 0
 
     def refuse(error: BadInput, source: _Source | None) -> None:
@@ -657,12 +697,13 @@ def _read_all(
             )
             yield _Source(
                 path=path, format=name, origins=origins, have=desk.have(sha256),
-                renamed=mirrors.renamed(),
+                renamed=mirrors.renamed(), prefix=_prefix(prefix, path, roots),
             )  # fmt: skip
 
     with (
         _temporary(desk.lake.uri) as spool,
         closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri, spool=spool)) as results,
+        _saved_when_stopped(desk),
     ):
         for source, items in results:
             done += 1
@@ -702,6 +743,19 @@ def _read_all(
             if progress is not None:
                 progress(done, len(work), mirrors.name(source.path))
         desk.commit()  # while the parts of long logs are still there
+
+
+@contextmanager
+def _saved_when_stopped(desk: _Desk) -> Iterator[None]:
+    """Ctrl-C commits what has been read, while the parts of long logs are still there.
+
+    A second one, meanwhile, lets go of it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        desk.commit()
+        raise
 
 
 @contextmanager
@@ -773,6 +827,27 @@ def _work(
     return work
 
 
+def _roots(paths: Sequence[str], mirrors: Mirrors) -> list[Path]:
+    """Where the paths stand on this machine; those that are not there are told when it is their turn."""
+    roots = []
+    for named in paths:
+        with suppress(BadInput):
+            roots.append(mirrors.local(named))
+    return roots
+
+
+FOLDER = "{folder}"
+
+
+def _prefix(prefix: str, source: Path, roots: Sequence[Path]) -> str:
+    """The prefix of a source's logs, ``{folder}`` filled in; see :func:`ingest`."""
+    if FOLDER not in prefix:
+        return prefix
+    near = max((r for r in roots if r in source.parents), key=lambda r: len(r.parts), default=None)
+    folder = "" if near is None else source.parent.relative_to(near).as_posix().removeprefix(".")
+    return prefix.replace(FOLDER, folder).removeprefix("" if folder else "/")
+
+
 SMALL_BYTES = 64 * 2**20  # [bytes] of a file that is read only to learn what is wrong with it
 _OTHER_KIND = "the content is of another kind"
 
@@ -810,7 +885,7 @@ _NO_LOGS = frozenset({
 
 def _tell_left_over(
     desk: _Desk,
-    paths: Sequence[str],
+    roots: Sequence[Path],
     mirrors: Mirrors,
     work: Sequence[tuple[str, Path] | BadInput],
 ) -> None:
@@ -818,9 +893,8 @@ def _tell_left_over(
     pairs = [found for found in work if not isinstance(found, BadInput)]
     sources = {source for _, source in pairs}
     strange: dict[Path, list[Path]] = {}
-    for named in paths:
-        with suppress(BadInput):  # what is not there is told when it is its turn
-            place = mirrors.local(named)
+    for place in roots:
+        with suppress(BadInput):
             strange[place] = [
                 file
                 for file in (matching(place, "*") if place.is_dir() else ())
@@ -865,6 +939,8 @@ def _items_of(
                 yield source, _convert_source(source, spool)
         return
     waiting: deque[tuple[_Source | BadInput, Future[list[_Item | Path]] | None]] = deque()
+    wanted = spool / _WANTED
+    wanted.touch()
     # Lance does not survive a fork, so workers start afresh.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -888,12 +964,9 @@ def _items_of(
                 "lost a reading process in the middle of an ingest.",
                 hint="It may have run out of memory: use fewer --jobs. What was stored is kept.",
             ) from error
-        except BaseException:
-            shutil.rmtree(spool, ignore_errors=True)  # tells the workers to stop
-            raise
         finally:
+            wanted.unlink(missing_ok=True)
             pool.shutdown(wait=True, cancel_futures=True)
-            spool.mkdir(exist_ok=True)
 
 
 def _finished(
@@ -916,8 +989,7 @@ def _convert_source(source: _Source, folder: Path) -> Iterator[_Item]:
         return
     assembly: Assembly | None = None
     try:
-        for read in _reader(source.format).read(source.path):
-            log = source.renamed(read)
+        for log in source.logs():
             if isinstance(log, Rejected):
                 yield _Refused(
                     path=str(source.path), record=log.record, reason=log.reason, notes=log.notes
@@ -1014,13 +1086,16 @@ def _convert(local: LocalLog, origins: Origins) -> _Converted:
 
 _FACTS = "scenelake"
 
+_WANTED = "wanted"
+"""A file beside those of the workers. Removed when the parent stops early: nobody will look at what
+they make then. (A file that says so could not be made on a full disk.)"""
+
 
 def _spool_source(source: _Source, folder: Path) -> list[_Item | Path]:
     """In a worker: logs as Arrow files in the folder, the rest as it is."""
     results: list[_Item | Path] = []
     items = _convert_source(source, folder)
-    # The parent removes the folder when it stops early: nobody will look at what is made then.
-    while folder.exists() and (item := next(items, None)) is not None:
+    while (folder / _WANTED).exists() and (item := next(items, None)) is not None:
         if not isinstance(item, _Converted):
             results.append(item)
             continue

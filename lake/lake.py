@@ -563,6 +563,7 @@ class Lake:
         jobs: int = 1,
         on_error: Literal["stop", "skip"] = "stop",
         replace: bool = False,
+        prefix: str = "",
         progress: Progress | None = None,
     ) -> IngestReport:
         """Logs in files and folders, see :func:`lake.ingest.ingest`."""
@@ -570,7 +571,7 @@ class Lake:
 
         return ingest(
             self, paths, format=format, jobs=jobs, on_error=on_error, replace=replace,
-            progress=progress,
+            prefix=prefix, progress=progress,
         )  # fmt: skip
 
     def remove(self, where: str) -> RemoveReport:

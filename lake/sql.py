@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -20,6 +22,7 @@ import pyarrow as pa
 
 from lake import geometry_sql, macros
 from lake.expand import expand
+from lake.waiting import interruptible
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
@@ -64,7 +67,7 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
         try:
             reader = connection.to_arrow_reader(BATCH_ROWS)
             batches, size, most = [], 0, _most_bytes()
-            for batch in reader:
+            for batch in _batches(connection, reader):
                 batches.append(batch)
                 size += batch.nbytes
                 if size > most:
@@ -72,7 +75,8 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
                         f"The answer is larger than {most / 2**30:.1f} GiB, a third of this memory.",
                         hint="Ask for less (LIMIT, count), or write it to a file: -o parquet --to FILE.",
                     )
-            return _named(pa.Table.from_batches(batches, schema=reader.schema), names)
+            answer = pa.Table.from_batches(batches, schema=reader.schema)
+            return answer.rename_columns(_told_apart(names))
         except duckdb.Error as error:
             raise _bad_query(error) from error
 
@@ -80,7 +84,7 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
 def run_sql_batches(
     query: str, *, tables: Mapping[str, Any], rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """The answer to one reading statement, batch by batch.
+    """The answer to one reading statement, batch by batch; one without rows, if there are none.
 
     Args:
         query: As for :func:`run_sql`.
@@ -93,10 +97,23 @@ def run_sql_batches(
     connection, names = _asked(query, tables)
     with connection:
         try:
-            for batch in connection.to_arrow_reader(rows):
-                yield from _named(pa.Table.from_batches([batch]), names).to_batches()
+            reader = connection.to_arrow_reader(rows)
+            nothing = pa.RecordBatch.from_pylist([], schema=reader.schema)
+            told = False
+            for batch in itertools.chain(_batches(connection, reader), [nothing]):
+                if batch.num_rows or not told:
+                    told = True
+                    yield batch.rename_columns(_told_apart(names))
         except duckdb.Error as error:
             raise _bad_query(error) from error
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
+) -> Iterator[pa.RecordBatch]:
+    """Those of an answer that is still being made; a signal ends that."""
+    while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
+        yield batch
 
 
 def _asked(
@@ -117,10 +134,12 @@ def _asked(
             with _closed_on_error(connection):
                 statement = _reading_statement(connection, query)
                 plain = expand(query) if easy else query
+                asked = None
                 if plain != query and statement.type == duckdb.StatementType.SELECT:
                     asked = connection.execute(f"DESCRIBE {query}").fetchall()
-                    return connection.execute(plain), [str(row[0]) for row in asked]
-                answer = connection.execute(plain)
+                answer = interruptible(connection, partial(connection.execute, plain))
+                if asked is not None:
+                    return answer, [str(row[0]) for row in asked]
                 return answer, [str(column[0]) for column in answer.description or ()]
         except duckdb.Error as error:
             if not easy or not isinstance(error, _OF_NAMES):
@@ -236,7 +255,7 @@ def _sql_type(type: pa.DataType) -> str:
     return str(empty.types[0])
 
 
-def _named(rows: pa.Table, asked: Sequence[str]) -> pa.Table:
+def _told_apart(asked: Sequence[str]) -> list[str]:
     """Columns of one name told apart as DuckDB does in subqueries: ``a``, ``a_1``, …."""
     names: list[str] = []
     for name in asked:
@@ -245,7 +264,7 @@ def _named(rows: pa.Table, asked: Sequence[str]) -> pa.Table:
             number += 1
             told = f"{name}_{number}"
         names.append(told)
-    return rows.rename_columns(names)
+    return names
 
 
 def _bad_query(error: duckdb.Error) -> BadQuery:
@@ -262,5 +281,5 @@ def _bad_query(error: duckdb.Error) -> BadQuery:
         )
     # A function of ours that refuses its arguments is told without where in our code it did.
     message = re.split(r"\n+At:", message)[0].rstrip()
-    hint = f"Tables: {', '.join(names)}. `DESCRIBE agents` lists the columns of one."
+    hint = "`SHOW TABLES` lists the tables, `DESCRIBE agents` the columns of one."
     return BadQuery(f"The query does not run. {message}", hint=hint)

@@ -76,6 +76,24 @@ def test_sql_answers_in_every_form(lake: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "x.parquet").num_rows == len(rows)
 
 
+def test_a_file_that_could_not_be_written_whole_leaves_the_one_before(
+    lake: Path, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    to = tmp_path / "x.parquet"
+    scenelake("sql", "select 1 as a", "-o", "parquet", "--to", to, lake=lake)
+    breaks = "select error('broken') from range(100000) t(i) where i = 99999"
+    for form in ("parquet", "csv"):
+        assert scenelake("sql", breaks, "-o", form, "--to", to, lake=lake).returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+    assert pq.read_table(to).to_pylist() == [{"a": 1}]
+    none = scenelake("sql", "select 1 as a limit 0", "-o", "parquet", "--to", to, lake=lake)
+    assert none.returncode == 0
+    assert pq.read_table(to).schema.names == ["a"]
+    assert pq.read_table(to).num_rows == 0
+
+
 def test_ids_are_strings_in_json(lake: Path) -> None:
     ids = answer("sql", "select scene_id, t1_ns from scenes", lake=lake)
     assert all(isinstance(row["scene_id"], str) for row in ids)
@@ -226,12 +244,12 @@ def test_an_ingest_that_is_stopped_says_what_is_in_and_leaves_nothing_behind(
         _, story = process.communicate(timeout=60)
     assert process.returncode == code
     assert story.splitlines()[-2:] == [
-        "2 logs were committed by this ingest. 1 log was read, but not committed yet.",
+        "3 logs were committed by this ingest.",
         "Stopped. What was committed is kept; the same command goes on from there.",
     ]
     assert not list(temporary.iterdir())
     report = answer("ingest", there, lake=tmp_path / "lake")
-    assert (report["logs"], report["unchanged"]) == (3, 2)
+    assert (report["logs"], report["unchanged"]) == (2, 3)
 
 
 def test_a_refav_definition_is_run_and_never_executed(lake: Path, tmp_path: Path) -> None:

@@ -295,9 +295,9 @@ def test_workers_end_with_an_ingest_that_is_killed(lake, tmp_path):
         env={**os.environ, "TMPDIR": str(tmp_path)}, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("scenelake-*/*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("scenelake-*/*.arrows")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert list(tmp_path.glob("scenelake-*/*"))
+    assert list(tmp_path.glob("scenelake-*/*.arrows"))
     process.kill()
     process.wait()
     while _session(process.pid) and time.monotonic() < deadline:
@@ -377,7 +377,7 @@ def test_batches_are_whole(lake, tmp_path, monkeypatch):
     def stops(name, rows):
         if name == "logs":
             commits.append(rows.num_rows)
-            if len(commits) == 2:
+            if len(commits) >= 2:  # Ctrl-C again while what was read is saved
                 raise KeyboardInterrupt
         append(name, rows)
 
@@ -396,6 +396,67 @@ def test_batches_are_whole(lake, tmp_path, monkeypatch):
     assert logs(lake) == list("abcde")
     assert lake.verify() == []
     assert len(set(lake.read("logs")["map_id"].to_pylist())) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_commits_what_has_been_read(lake, tmp_path, jobs):
+    for name in "abcd":
+        make_file(tmp_path / "in", name, name)
+
+    def stop(done, total, source):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        lake.ingest([tmp_path / "in"], jobs=jobs, progress=stop)
+    assert stopped.value.__notes__ == ["3 logs were committed by this ingest."]
+    assert logs(lake) == list("abc")
+    assert lake.verify() == []
+    report = lake.ingest([tmp_path / "in"], jobs=jobs)
+    assert (report.logs, report.unchanged) == (1, 3)
+
+
+def test_a_batch_waits_no_longer_than_it_should(lake, tmp_path, monkeypatch):
+    make_file(tmp_path / "in", "f", *"abcd")
+    clock = iter(range(0, 1000, 25))  # [s], a log takes 25
+    commits = []
+    append = lake.store.append
+    monkeypatch.setattr("lake.ingest.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(
+        lake.store, "append",
+        lambda name, rows: (commits.append(rows.num_rows) if name == "logs" else None,
+                            append(name, rows)),
+    )  # fmt: skip
+    lake.ingest([tmp_path / "in"])
+    assert len(commits) > 1
+    assert sum(commits) == 4
+
+
+def test_recordings_of_a_fleet_that_are_called_alike_are_told_apart_by_their_folders(
+    lake, tmp_path
+):
+    for number, car in enumerate(("car7", "car8")):
+        make_file(tmp_path / "in", car, "x")  # makes the folder
+        (tmp_path / "in" / car / "monday").mkdir(parents=True)
+        make_file(tmp_path / "in" / car / "monday", "drive", "monday/drive", start=10 * number)
+        (tmp_path / "in" / f"{car}.tfrecord").unlink()
+    with pytest.raises(DuplicateLog, match="differs") as caught:
+        Lake.create(tmp_path / "other").ingest([tmp_path / "in"])
+    assert "--prefix {folder}/" in caught.value.hint
+    report = lake.ingest([tmp_path / "in"], prefix="{folder}/")
+    assert report.logs == 2
+    assert logs(lake) == ["car7/monday/monday/drive", "car8/monday/monday/drive"]
+    assert lake.ingest([tmp_path / "in"], prefix="{folder}/").unchanged == 2
+    assert lake.verify() == []
+
+
+def test_the_prefix_of_what_lies_in_no_folder_is_empty(lake, tmp_path):
+    path = make_file(tmp_path / "in", "f", "x")
+    lake.ingest([path], prefix="{folder}/")
+    assert logs(lake) == ["x"]
+    other = Lake.create(tmp_path / "other")
+    other.ingest([path], prefix="car7/")
+    assert logs(other) == ["car7/x"]
 
 
 SLOW = """
