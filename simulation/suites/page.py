@@ -425,8 +425,8 @@ class _Story:
         return Section(
             title="Worst cases",
             text=f"{share} are shown in motion: of each criterion in turn the one with the lowest score. "
-            "The ego is where it was in the run; the others were simulated round it anew. A cross marks where the "
-            "ego was when a criterion was lost, red who else was concerned, a ring the goal, and a dashed line the recorded drive."
+            "The ego is where it was in the run; the others were simulated round it anew. A cross in a red ring marks where the "
+            "ego was when a criterion was lost, red who else was concerned, a small circle the goal, and a dashed line the recorded drive."
             if self.lost
             else "Every case was passed.",
             sheets=[
