@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class SuiteReport:
         proxies: Cases in which a vehicle of the traffic stands in for the missing ego.
         untagged: Scenes that might have qualified, had somebody looked through them for the tags and
             the query.
+        strata: Stratum to how many of the cases are of it; empty where none were asked for.
     """
 
     suite: str
@@ -45,6 +46,7 @@ class SuiteReport:
     refused: Sequence[tuple[int, str]] = ()
     proxies: int = 0
     untagged: int = 0
+    strata: Mapping[str, int] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -53,6 +55,7 @@ class SuiteReport:
             "cases": self.cases,
             "proxies": self.proxies,
             "untagged": self.untagged,
+            "strata": dict(self.strata),
             "refused": [{"scene_id": str(i), "reason": reason} for i, reason in self.refused],
         }
 
@@ -81,7 +84,8 @@ def build(
         n: How many cases at most, drawn at random from those that qualify.
         stratify: Draw as many of each kind, and weigh each case by how many scenes it stands for, so
             that rates over the suite are those of all that qualify: an SQL expression over
-            ``scenes`` such as ``road_type``, or ``cluster``.
+            ``scenes`` such as ``road_type``, or ``cluster``. Without ``n`` nothing is drawn: each
+            case bears the name of its stratum, by which reports and intervals go.
         where: Condition on the columns of ``scenes``, SQL.
         tags: Only scenes in which one of these predicates or rules holds.
         query: Only scenes in which this holds, see :mod:`mining.query`.
@@ -185,6 +189,9 @@ def build(
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
             untagged=found.untagged,
+            strata=dict(sorted(Counter(case.stratum for case in cases).items()))
+            if stratify
+            else {},
         )
         made_by.summary.update(report.answer())
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from schemas.errors import MissingData, UnknownName
 from simulation.criteria import CRITERIA
 from simulation.demands import DEMANDS
 from simulation.suites.statistics import Rate, rate
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+"""What two tellings of one reason differ in."""
 
 NO_RATE = rate(np.zeros(0), np.zeros(0), [])
 
@@ -69,6 +73,12 @@ class RunReport:
     undriven: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    def reaches(self, pass_rate: float) -> bool:
+        """Whether the whole suite was driven and at least this share passed; of 0 always."""
+        # The rate is a sum of rounded weights: of cases that all passed it may be a hair under 1.
+        enough = self.undriven == 0 and self.pass_rate.value >= pass_rate - 1e-9
+        return pass_rate <= 0.0 or enough
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -170,6 +180,29 @@ def summed(
         suite=suite,
         planner=planner,
     )
+
+
+def undriven_of(lake: Lake, suite: str, results: Sequence[Result]) -> list[Case]:
+    """The cases of a suite that are not among some results."""
+    driven = {result.case.case_id for result in results}
+    rows = lake.read("cases", None, f"suite = {literal(suite)}").to_pylist()
+    return [Case.from_row(row) for row in rows if int(row["case_id"]) not in driven]
+
+
+def commonest(errors: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Reasons for which cases errored and how many did, the commonest first.
+
+    Those that differ in numbers alone, such as the id of a case, count as one, told by an example.
+
+    Args:
+        errors: As of :class:`RunReport`.
+    """
+    alike: dict[str, tuple[str, int]] = {}
+    for reason, count in errors.items():
+        key = _NUMBER.sub("#", reason)
+        example, so_far = alike.get(key, (reason, 0))
+        alike[key] = (example, so_far + count)
+    return sorted(alike.values(), key=lambda told: -told[1])
 
 
 def digest_of(results: Sequence[Result]) -> str:

@@ -58,7 +58,8 @@ class ValidationReport:
         valid: How many are sound.
         failed: Check to how many cases fail it.
         problems: Case id to the checks that it fails.
-        solved_by: Planner to how many cases it was the first to solve.
+        solved_by: Planner to how many cases it was the first to solve; ``log_replay`` for those that
+            only the recorded drive solves.
         flake_rate: Share of cases that gave something else when driven again.
     """
 
@@ -117,6 +118,7 @@ def validate(
     for who in references:
         left = [case for case in cases if case.case_id not in solved]
         solved |= {i: result for i, result in drive(who, left).items() if result.passed}
+    solved = {**{i: result for i, result in human.items() if result.passed}, **solved}
     twins = _twins(paired(lake, cases))
     problems: dict[int, list[str]] = {}
     proven = []
@@ -124,7 +126,7 @@ def validate(
         i = case.case_id
         solution = solved.get(i)
         passes = {
-            "solvable": solution is not None or human[i].passed,
+            "solvable": solution is not None,
             "non_trivial": not trivial[i].passed,
             "human": human[i].passed,
             "deterministic": digest_of([once[i]]) == digest_of([again[i]]),
