@@ -31,10 +31,11 @@ import numpy as np
 from memory import peak_mb
 
 from schemas.case import AgentsMode, Case
-from schemas.labels import AgentClass, LaneType, MapLayer
+from schemas.labels import AgentClass, EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
 from schemas.scene import DT, Scene, Signals, Tracks
-from simulation.batch import AgentMode, CaseBatch, ReadyCase, ready, stack
+from simulation.batch import CaseBatch, ReadyCase, ready, stack
+from simulation.behaviours import AgentMode
 from simulation.cases import make_case
 from simulation.engine import Rollout, simulate
 from simulation.planners import planner
@@ -50,6 +51,9 @@ def lane(feature_id: int, y: float) -> MapFeature:
         points=np.column_stack([x, np.full(len(x), y), np.zeros(len(x))]),
         lane_type=LaneType.VEHICLE, speed_limit=13.9,
     )  # fmt: skip
+
+
+BESIDE = np.array([[0, EdgeKind.LEFT, 1], [1, EdgeKind.RIGHT, 0]], dtype=np.int64)
 
 
 def drawn(index: int, *, agents: int, steps: int, rng: np.random.Generator) -> Scene:
@@ -71,7 +75,7 @@ def drawn(index: int, *, agents: int, steps: int, rng: np.random.Generator) -> S
     )  # fmt: skip
     return Scene(
         scene_id=index, log_id=1, dataset="bench", name=str(index), t0_ns=0, anchor=10,
-        tracks=tracks, map=RoadMap(source_map_id="bench", features=(lane(0, 0.0), lane(1, 3.5))),
+        tracks=tracks, map=RoadMap(source_map_id="bench", features=(lane(0, 0.0), lane(1, 3.5)), edges=BESIDE),
         signals=Signals.none(steps), has_ego=True, has_map=True, has_signals=False,
         origin=np.zeros(3),
     )  # fmt: skip
@@ -83,14 +87,14 @@ def made(scenes: list[Scene], agents: AgentsMode) -> list[ReadyCase]:
     return [ready(c, s) for c, s in zip(cases, scenes, strict=True) if isinstance(c, Case)]
 
 
-AGENTS = ("log", "idm", "mixed")
+AGENTS = ("log", "idm", "mixed", "log_then_idm", "mobil")
 """How the others move; mixed: every other by IDM, the rest as logged."""
 
 
 def batch_of(scenes: list[Scene], agents: str) -> list[ReadyCase]:
     """The cases of the scenes, ready to drive."""
     if agents != "mixed":
-        return made(scenes, "idm" if agents == "idm" else "log")
+        return made(scenes, agents)
     modes = [AgentMode.IDM if i % 2 else AgentMode.LOG for i in range(len(scenes[0].tracks.cls))]
     cases = [make_case(scene, suite="bench", agents="log") for scene in scenes]
     return [

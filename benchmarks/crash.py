@@ -290,7 +290,7 @@ def do_ingest(lake: Lake, sources: Path, _: int) -> None:
 def do_tag(lake: Lake, _: Path, __: int) -> None:
     """Tags, replaced for a few scenes at a time."""
     tagging.SCENES_A_BATCH, tagging.BATCHES_A_COMMIT = 4, 1
-    tagging.tag(lake, only=["hard_brake"])
+    tagging.tag(lake, only=["hard_brake"], again=True)
 
 
 def do_copy(lake: Lake, _: Path, number: int) -> None:

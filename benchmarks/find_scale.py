@@ -123,7 +123,7 @@ def main() -> None:
             f"{report.events / len(chosen):.0f} intervals a scene"
         )
         started = time.perf_counter()
-        added = replicate(lake, chosen, report.run_id)
+        added = replicate(lake, chosen, report.run_ids[0])
         with lake.store.writing():
             lake.store.index()
         print(f"{added:,} rows added in {time.perf_counter() - started:.0f} s")

@@ -2,10 +2,9 @@
 
     python benchmarks/lake_scale.py [--scenes 100000] [--writers 2] [--lake FOLDER]
 
-The world makes but a log or two a second, so 48 logs are drawn from it and each is varied some
-three hundred times: another place and heading on the earth, map and all, another pace (±10 %),
-twelve other of its road users, positions off by centimetres. No two logs share an id, a map or a
-row. Each lasts about 20 s and names six overlapping windows of 10 s as its scenes, as Waymo's and
+48 logs are drawn from the world and each is varied some three hundred times: another place
+and heading on the earth, map and all, another pace (±10 %), twelve other of its road users, positions
+off by centimetres. No two logs share an id, a map or a row. Each lasts about 20 s and names six overlapping windows of 10 s as its scenes, as Waymo's and
 nuPlan's logs do.
 
 Logs come in through ``Lake.add_logs``, 1,000 scenes a call, from processes that write to one lake

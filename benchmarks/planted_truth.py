@@ -59,6 +59,7 @@ FOUND_BY = {
     "stalled_vehicle": "stopped",
     "debris": "category",
     "swerve": "swerve",
+    "emergency_vehicle": "special_vehicle",
 }
 """Predicates by the behaviours that they find; of ``category`` only hits of obstacles count."""
 
@@ -291,6 +292,11 @@ def _lies_in_lane(log: Log, motion: Motion, hit: Hit, window: slice) -> bool:
     return bool((np.abs(d) < 2.0).any())
 
 
+def _special(_: Log, motion: Motion, hit: Hit, window: slice) -> bool:
+    del window  # what a road user is does not change
+    return motion.source_cls[hit.actor] == "EMERGENCY_VEHICLE"
+
+
 JUDGES: dict[str, Judge] = {
     "cut_in": _cut_in,
     "hard_brake": _braked,
@@ -301,6 +307,7 @@ JUDGES: dict[str, Judge] = {
     "stalled_vehicle": _stood,
     "debris": _lies_in_lane,
     "swerve": _swerved,
+    "emergency_vehicle": _special,
 }
 
 

@@ -1,11 +1,11 @@
-"""WOSAC 2025 realism of the truth, constant velocity and random motion on real logs.
+"""WOSAC 2025 realism of the truth, constant velocity, IDM and random motion on real logs.
 
     python benchmarks/realism.py FOLDER_OR_FILE… [--scenes 20]
 
 Beside the published figures of the whole validation set: truth .832, random .485. Deviations: up
-to eight tracks of 91 steps that move are evaluated (not tracks_to_predict), heights are not looked
-at, red lights are left out, so that the weights of the other nine features are scaled up, and
-random agents walk at random about where they stand, 0.1 m a step.
+to eight tracks of 91 steps that move are evaluated (not tracks_to_predict), and random agents walk at
+random about where they stand, 0.1 m a step. IDM: vehicles on their logged line, the ego too.
+Sources: folders of GPUDrive JSON or files of Waymo scenario records.
 """
 
 from __future__ import annotations
@@ -18,21 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from formats import gpudrive
+from formats import gpudrive, waymo_motion
 from geometry.arrays import Array
-from geometry.boxes import corners
 from lake.scenes import scenes_of
 from schemas.labels import VEHICLES, MapLayer
 from schemas.records import Log
 from schemas.scene import Scene
+from simulation.batch import AgentMode, ready, stack
+from simulation.cases import make_case
+from simulation.engine import simulate
+from simulation.planners import IdmPlanner
 from simulation.realism import likelihoods, meta_metric
-from simulation.realism_features import (
-    Features,
-    motion,
-    nearest_object,
-    road_edge,
-    time_to_collision,
-)
+from simulation.realism_features import Features, features_of
 
 NOW, STEPS, ROLLOUTS = 10, 91, 32
 
@@ -56,10 +53,10 @@ def main() -> None:
 def scenes(sources: list[Path]) -> Iterator[Scene]:
     """Scenes of 91 steps with road edges."""
     for source in sources:
-        for found in gpudrive.sources(source):
-            for log in gpudrive.read(found):
-                if isinstance(log, Log):
-                    for scene in scenes_of(log):
+        for reader in (gpudrive, waymo_motion):
+            for found in reader.sources(source):
+                for log in reader.read(found):
+                    for scene in scenes_of(log) if isinstance(log, Log) else []:
                         if scene.steps == STEPS and scene.map.of_layer(MapLayer.ROAD_EDGE):
                             yield scene
 
@@ -73,35 +70,16 @@ def scored(scene: Scene) -> dict[str, float]:
     chosen = np.flatnonzero(here.valid.all(axis=1) & (moved > 2.0))[:8]
     if len(chosen) == 0:
         return {}
-    edges = [f.points[:, :2].astype(float) for f in scene.map.of_layer(MapLayer.ROAD_EDGE)]
-    size = here.size[:, :2].astype(float)
-    vehicle = np.isin(here.cls[chosen], [int(c) for c in VEHICLES])
+    z = here.z.astype(float)[None]
+    agents = np.flatnonzero(tracks.valid[:, NOW])
 
     def of(xy: Array, yaw: Array, valid: Array) -> Features:
-        shape = xy.shape[:3]
-        extent = np.broadcast_to(size[None, :, None], (*shape, 2))
-        boxes = np.concatenate([xy, yaw[..., None], extent], axis=-1)
-        speed, acceleration, turn, turning = motion(xy, yaw)
-        flat = corners(boxes[:, chosen, NOW + 1 :]).reshape(-1, 2)
-        edge = road_edge(flat, edges).reshape(shape[0], len(chosen), -1, 4).max(axis=-1)
-        mine = (slice(None), chosen, slice(NOW + 1, None))
-        after = slice(NOW + 1, None)
-        return Features(
-            valid=valid[mine], vehicle=vehicle, linear_speed=speed[mine],
-            linear_acceleration=acceleration[mine], angular_speed=turn[mine],
-            angular_acceleration=turning[mine],
-            distance_to_nearest_object=nearest_object(boxes, valid, chosen)[..., after],
-            time_to_collision=time_to_collision(boxes, speed, valid, chosen)[..., after],
-            distance_to_road_edge=edge, red_light=np.zeros(edge.shape, bool),
-        )  # fmt: skip
+        heights = np.broadcast_to(z, yaw.shape)
+        return features_of(scene, agents, chosen, xy, heights, yaw, valid)
 
     logged = of(xy, yaw, here.valid[None])
     random = np.random.default_rng(scene.scene_id % 2**32)
-    ahead = np.arange(1, STEPS - NOW) * 0.1
-    straight, kept = xy.copy(), yaw.copy()
-    straight[..., NOW + 1 :, :] = (
-        xy[..., NOW : NOW + 1, :] + here.velocity[None, :, NOW, None] * ahead[:, None]
-    )
+    straight, kept = straight_on(scene, agents, xy), yaw.copy()
     kept[..., NOW + 1 :] = yaw[..., NOW : NOW + 1]
     steps = random.normal(0.0, 0.1, (ROLLOUTS, *straight.shape[1:]))
     steps[..., : NOW + 1, :] = 0.0
@@ -113,16 +91,55 @@ def scored(scene: Scene) -> dict[str, float]:
     there = here.valid.copy()
     there[:, NOW + 1 :] = True
     everywhere = np.broadcast_to(there, (ROLLOUTS, *there.shape))
+    by_idm, its_yaw = driven_by_idm(scene, agents, xy, yaw)
     ways = {
         "truth, repeated": repeated(of(xy, yaw, here.valid[None])),
         "constant velocity, repeated": repeated(of(straight, kept, there[None])),
+        "IDM, repeated": repeated(of(by_idm, its_yaw, there[None])),
         "random": of(drift, turned, everywhere),
     }
     made = {}
     for who, simulated in ways.items():
-        known = likelihoods(logged, simulated)
-        known.pop("traffic_light_violation")
-        made[who] = meta_metric(known)
+        made[who] = meta_metric(likelihoods(logged, simulated))
+    return made
+
+
+def driven_by_idm(scene: Scene, agents: Array, xy: Array, yaw: Array) -> tuple[Array, Array]:
+    """The same, but vehicles keep to their logged line and their distance by IDM, from the present on.
+
+    Whoever is not a vehicle, or not in the case, goes straight on as it is told.
+    """
+    made_xy, made_yaw = straight_on(scene, agents, xy), yaw.copy()
+    made_yaw[..., NOW + 1 :] = yaw[..., NOW : NOW + 1]
+    case = make_case(scene, suite="realism", agents="idm", start=NOW)
+    if isinstance(case, str):
+        return made_xy, made_yaw
+    modes = [AgentMode.IDM if c in {int(v) for v in VEHICLES} else AgentMode.CONSTANT_VELOCITY
+             for c in scene.tracks.cls.tolist()]  # fmt: skip
+    prepared = ready(case, scene, mode=modes)
+    rollout = simulate(stack([prepared]), IdmPlanner())
+    place = {int(track): k for k, track in enumerate(prepared.track_id)}
+    last = min(len(rollout.xy), xy.shape[2])
+    for row, agent in enumerate(agents.tolist()):
+        k = place.get(int(scene.tracks.track_id[agent]))
+        if k is None:
+            continue
+        seen = np.flatnonzero(rollout.valid[NOW + 1 : last, 0, k]) + NOW + 1
+        made_xy[0, row, seen] = rollout.xy[seen, 0, k]
+        made_yaw[0, row, seen] = rollout.yaw[seen, 0, k]
+        if len(seen) and seen[-1] + 1 < xy.shape[2]:
+            # Gone from the simulation: it stays where it was last.
+            made_xy[0, row, seen[-1] + 1 :] = made_xy[0, row, seen[-1]]
+            made_yaw[0, row, seen[-1] + 1 :] = made_yaw[0, row, seen[-1]]
+    return made_xy, made_yaw
+
+
+def straight_on(scene: Scene, agents: Array, xy: Array) -> Array:
+    """Everyone keeps the velocity of the present."""
+    ahead = np.arange(1, STEPS - NOW) * 0.1
+    made = xy.copy()
+    velocity = scene.tracks.velocity[agents, NOW].astype(float)
+    made[..., NOW + 1 :, :] = xy[..., NOW : NOW + 1, :] + velocity[None, :, None] * ahead[:, None]
     return made
 
 

@@ -90,9 +90,8 @@ def main() -> None:
         code = app(standalone_mode=True)
     except SystemExit as end:
         if end.code == 130:
-            sys.stderr.write(
-                "Stopped. What was committed is kept; the same command goes on from there.\n"
-            )
+            how = getattr(end, "how", "the same command goes on from there.")
+            sys.stderr.write(f"Stopped. What was committed is kept; {how}\n")
             if terminated():
                 sys.exit(128 + signal.SIGTERM)
         raise

@@ -26,3 +26,12 @@ def open_lake(context: typer.Context, *, at: str | None = None) -> Lake:
     from lake import Lake
 
     return Lake.open(str(context.find_root().obj), at=at)
+
+
+class Stopped(SystemExit):
+    """A command was interrupted, and another one than itself goes on from there."""
+
+    def __init__(self, how: str) -> None:
+        """Tell how, to be read after a semicolon."""
+        super().__init__(130)
+        self.how = how

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cli.output import count, plain, progress, tell
-from cli.report import EmbeddingMap, Picture, Report, Section, Sheet, write_report
+from formats.page import EmbeddingMap, Picture, Report, Section, Sheet, write_report
 
 if TYPE_CHECKING:
     from generation.generate import GenerateReport
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from simulation.suites import RunReport
 
 SUITE = "demo"
+SUITE_PAGE = "suite.html"
 PLANNERS = ("constant_velocity", "idm", "pdm")
 
 
@@ -148,7 +149,7 @@ def run(out: Path, *, size: str = "small", seed: int = 0, quiet: bool = False) -
     from mining.rare import rare
     from mining.tag import tag
     from simulation.exporting import export
-    from simulation.suites import build
+    from simulation.suites import build, write_page
     from simulation.suites import run as drive
     from simulation.world import write_world
 
@@ -186,6 +187,10 @@ def run(out: Path, *, size: str = "small", seed: int = 0, quiet: bool = False) -
     with tour.step("Report", "one page that tells it all") as tick:
         story = _Story(tour, lake, clusters, tail, before, after, made, runs, hits)
         files = exported.files if exported else ()
+        write_page(
+            lake, [report.run_id for report in runs.values()], out / SUITE_PAGE,
+            animated=scale.pictures,
+        )  # fmt: skip
         page = write_report(story.page(files, tick), out / "report.html")
     return DemoReport(
         report=page,
@@ -498,6 +503,7 @@ class _Story:
                     columns=["criterion", *criteria], rows=by_criterion, bars=frozenset(criteria)
                 ),
             ],
+            links=[("The planners side by side, with the worst cases in motion", SUITE_PAGE)],
         )  # fmt: skip
 
     def _files_section(self, files: Sequence[Path]) -> Section:

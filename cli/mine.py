@@ -29,10 +29,13 @@ def tag(
     rules: Annotated[
         Path | None, typer.Option(help="Saved rules to tag instead, TOML (docs/query.md).")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look through all scenes, up to date or not.")
+    ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     json: Json = False,
 ) -> None:
-    """Run the predicates, or saved rules; what holds when, for whom, goes into `events`."""
+    """Run the predicates, or saved rules, where nobody has; what holds when goes into `events`."""
     from mining.query.rules import read_rules, rules_of, some_of
     from mining.query.tagging import tag_rules
     from mining.tag import tag as run
@@ -41,12 +44,18 @@ def tag(
     names = [name.strip() for name in only.split(",")] if only else None
     if rules is not None:
         told = read_rules(rules, rules_of(lake))
-        report = tag_rules(lake, some_of(told, names))
+        report = tag_rules(lake, some_of(told, names), again=again)
     else:
         with progress("Tag", quiet=json) as tick:
-            report = run(lake, only=names, jobs=jobs, progress=tick)
+            report = run(lake, only=names, again=again, jobs=jobs, progress=tick)
+    _tell_untagged(report.untagged)
     if json:
         print_json(report)
+        return
+    if report.up_to_date:
+        told_so = f"{count(report.up_to_date, 'scene')} had been looked through before"
+        tell(f"{told_so}: --again does them anew.")
+    if not report.scenes:
         return
     tell(
         f"{count(report.scenes, 'scene')}: {count(report.events, 'interval')} that hold, "
@@ -114,6 +123,7 @@ def rare(
     from mining.rare import rare as run
 
     report = run(open_lake(context), k=k)
+    _tell_untagged(report.untagged, "They are ranked by their vectors alone")
     if json:
         print_json(report)
         return
@@ -144,6 +154,7 @@ def coverage(
 
     names = [name.strip() for name in tags.split(",")] if tags else None
     report = run(open_lake(context), wanted=wanted, tags=names)
+    _tell_untagged(report.untagged, f"They may fill {count(report.unknown, 'cell')} more")
     if json:
         print_json(report)
         return
@@ -188,6 +199,7 @@ def find(
         return
     report = run(lake, query, limit=limit, rules=told)
     if json:
+        _tell_untagged(report.untagged)
         _tell_warnings(report)
         print_json(report)
         return
@@ -232,10 +244,20 @@ def ask(
         return
     report = run(lake, query, limit=limit)
     if json:
+        _tell_untagged(report.untagged)
         _tell_warnings(report)
         print_json({"words": sentence, **plain(report)})
     else:
         _print_matches(report)
+
+
+def _tell_untagged(number: int, but: str = "") -> None:
+    """What nobody looked for is not absent."""
+    if number:
+        tell(
+            f"{count(number, 'scene')} nobody has looked through for all of this: run `scenelake mine tag`."
+            + (f" {but}." if but else "")
+        )
 
 
 def _tell_warnings(report: FindReport) -> None:
@@ -247,7 +269,7 @@ def _print_matches(report: FindReport) -> None:
     _tell_warnings(report)
     tell(
         f"{count(report.total, 'match', 'matches')} in "
-        f"{count(report.scenes, 'scene')} of {report.searched:,}."
+        f"{count(report.scenes, 'scene')}; {report.searched:,} searched."
     )
     if report.unknown:
         why = "; ".join(f"{reason} ({number:,})" for reason, number in report.why_unknown.items())
@@ -255,11 +277,7 @@ def _print_matches(report: FindReport) -> None:
             f"In {count(report.unknown, 'further scene')} it cannot be known"
             f"{': ' if why else ''}{why}. `unknown as true` adds them."
         )
-    if report.untagged:
-        tell(
-            f"{count(report.untagged, 'further scene')} nobody has looked through for all of this: "
-            "run `scenelake mine tag`."
-        )
+    _tell_untagged(report.untagged)
     print_table(
         {
             "scene_id": str(m.scene_id),
@@ -285,16 +303,24 @@ def refav(
         list[str] | None,
         typer.Option(help="Only this log, by its id or the source's; repeatable."),
     ] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Keep what is found in `events`, as tags of this name.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a RefAV scenario definition on the logs; the file is read, never executed."""
     from formats.files import read_bytes
-    from mining.refav import run_program, stamps_of
+    from mining.refav import keep, run_program, stamps_of
 
     lake = open_lake(context)
-    report = run_program(
-        lake, read_bytes(program).decode(errors="replace"), name=program.name, logs=log or None
-    )
+    text = read_bytes(program).decode(errors="replace")
+    report = run_program(lake, text, name=program.name, logs=log or None)
+    if tag is not None:
+        kept = keep(lake, report, name=tag, program=text)
+        tell(
+            f"`{tag}`: {count(kept.intervals, 'interval')} in {count(kept.tagged, 'scene')} "
+            f"of {kept.scenes:,} that it was run on."
+        )
     if json:
         print_json(report)
         return

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import Json, Seed, open_lake
+from cli.common import Json, Seed, Stopped, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
-
-class Agents(StrEnum):
-    """How the other road users move."""
-
-    LOG = "log"
-    IDM = "idm"
-    CONSTANT_VELOCITY = "constant_velocity"
+if TYPE_CHECKING:
+    from simulation.suites import PageReport, RunReport
 
 
 class Keep(StrEnum):
@@ -27,6 +24,9 @@ class Keep(StrEnum):
     VALID = "valid"
     RANKING = "ranking"
 
+
+ERRORED = 3
+"""Exit code of a run that not enough cases passed, some since they could not be judged at all."""
 
 app = typer.Typer(help="Closed-loop test suites.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -43,7 +43,13 @@ def build(
     query: Annotated[
         str | None, typer.Option(help="Only scenes in which this holds (docs/query.md).")
     ] = None,
-    agents: Annotated[Agents, typer.Option(help="How others move.")] = Agents.LOG,
+    agents: Annotated[
+        str,
+        typer.Option(
+            help="How others move: log, constant_velocity, idm, log_then_idm, mobil, yielding, or "
+            "shares: mixed:idm=0.5,mobil=0.5,yielding=0.7 (docs/agents.md)."
+        ),
+    ] = "log",
     criterion: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,7 +64,7 @@ def build(
     stratify: Annotated[
         str | None,
         typer.Option(
-            help="With -n: as many of each, weighted: a column of `scenes`, or `cluster`."
+            help="Kinds of scenes, a column of `scenes` or `cluster`: with -n as many of each, weighted."
         ),
     ] = None,
     replace: Annotated[
@@ -72,7 +78,7 @@ def build(
 
     chosen = [tag.strip() for tag in tags.split(",")] if tags else None
     report = run(
-        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents.value,
+        open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents,
         criteria=_criteria(criterion or (), criteria), stratify=stratify, seed=seed, replace=replace,
     )  # fmt: skip
     if json:
@@ -81,10 +87,28 @@ def build(
     tell(
         f"Suite {name}: {count(report.cases, 'case')}, {count(len(report.refused), 'scene')} left out."
     )
+    if report.untagged:
+        tell(
+            f"{count(report.untagged, 'scene')} that might qualify nobody has looked through for this: "
+            "run `scenelake mine tag`."
+        )
+    if stratify is not None:
+        tell(f"{len(report.strata)} strata: {_listed(report.strata)}.")
+        if n is None:
+            tell(
+                "Without -n every scene that qualifies is a case, and none weighs more than another."
+            )
     if report.proxies:
         tell(f"In {report.proxies} of them a vehicle stands in for an ego that the log lacks.")
     for scene_id, reason in report.refused[:5]:
         tell(f"  {scene_id}: {reason}")
+
+
+def _listed(counts: Mapping[str, int], most: int = 12) -> str:
+    """Names with their counts, the greatest first, as many as a line bears."""
+    by_count = sorted(counts.items(), key=lambda item: -item[1])
+    left = "" if len(by_count) <= most else f", and {len(by_count) - most} more"
+    return ", ".join(f"{name} ({n})" for name, n in by_count[:most]) + left
 
 
 def _criteria(told: Iterable[str], path: Path | None) -> dict[str, float | str]:
@@ -126,70 +150,177 @@ def run(
         int | None, typer.Option(min=1, help="Stop once so many cases have failed.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds that one answer may take.")
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds that one answer may take; 60 for your own planners."
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
+    fail_under: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="End with exit code 1 under this pass rate; 0: never."
+        ),
+    ] = 1.0,
     json: Json = False,
 ) -> None:
-    """Drive a planner through a suite."""
-    from simulation.suites import results_of, write_junit
+    """Drive a planner through a suite; exit code 0 if enough passed, 1 if not, 3 if some errored."""
+    from simulation.suites import results_of, undriven_of, write_junit
     from simulation.suites import run as drive
 
     lake = open_lake(context)
-    with progress("Drive", quiet=json) as tick:
-        report = drive(
-            lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
-            timeout_s=timeout, progress=tick,
-        )  # fmt: skip
+    run_id: int | None = None
+
+    def begun(known_by: int) -> None:
+        nonlocal run_id
+        run_id = known_by
+        tell(f"Run {run_id}.")
+
+    try:
+        with progress("Drive", quiet=json) as tick:
+            report = drive(
+                lake, name, planner, batch=batch, jobs=jobs, resume=resume, stop_after=stop_after,
+                timeout_s=timeout, progress=tick, begun=begun,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if run_id is None:
+            raise
+        raise Stopped(f"go on with:\n  {_resuming(sys.argv[1:], run_id)}") from None
     if junit is not None:
-        write_junit(junit, report, results_of(lake, report.run_id))
+        results = results_of(lake, report.run_id)
+        write_junit(junit, report, results, undriven_of(lake, name, results))
     if json:
         print_json(report)
-        return
+    else:
+        _tell_run(report, planner)
+    if not report.reaches(fail_under):
+        rest = f", {count(report.undriven, 'case')} not driven" if report.undriven else ""
+        tell(f"Failed: pass rate {report.pass_rate.value:.3f} of {fail_under:g} wanted{rest}.")
+        raise typer.Exit(ERRORED if report.errored else 1)
+
+
+def _tell_run(report: RunReport, planner: str) -> None:
     tell(
-        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored; "
+        f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored"
+        f"{_blameless(report.not_drivable)}; "
         f"score {report.score:.3f}; {report.wall_s:.1f} s, "
         f"{report.agent_steps / max(report.wall_s, 1e-9):,.0f} agent-steps/s. Run {report.run_id}."
     )
+    for line in _reasons(report):
+        tell(line)
     if report.undriven:
         tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
     print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
 
 
+def _blameless(cases: int) -> str:
+    """How many cases no planner is to blame for, in brackets, if there are any."""
+    return f" ({cases} not drivable by anybody)" if cases else ""
+
+
+def _resuming(arguments: Sequence[str], run_id: int) -> str:
+    """The command line that goes on with a run, given the one that began it."""
+    left = iter(arguments)
+    kept = []
+    for argument in left:
+        if argument == "--resume":
+            next(left, None)
+        elif not argument.startswith("--resume="):
+            kept.append(argument)
+    return shlex.join(["scenelake", *kept, "--resume", str(run_id)])
+
+
+def _reasons(report: RunReport, most: int = 5) -> list[str]:
+    """Why cases errored, the commonest reasons first."""
+    from simulation.suites import commonest
+
+    reasons = commonest(report.errors)
+    lines = [f"  {n} × {reason}" for reason, n in reasons[:most]]
+    if len(reasons) > most:
+        lines.append(f"  and {count(len(reasons) - most, 'other reason')}")
+    return lines
+
+
 @app.command()
 def report(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A suite, or the id of a run.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="Ids of runs, or a suite: for its last run; for the last of each planner on a page.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write a page, .html: the runs side by side, with films."
+        ),
+    ] = None,
+    animate: Annotated[int, typer.Option(min=0, help="Cases that the page shows in motion.")] = 12,
     junit: Annotated[Path | None, typer.Option(help="Write the run as JUnit XML.")] = None,
     json: Json = False,
 ) -> None:
-    """How the runs of a suite went, case by case."""
-    from simulation.suites import reported, write_junit
+    """How runs of a suite went, case by case; or a page that tells it."""
+    from simulation.suites import reported, undriven_of, write_junit, write_page
 
-    found, results = reported(open_lake(context), name)
+    lake = open_lake(context)
+    if output is not None and junit is not None:
+        raise typer.BadParameter("a page and a JUnit file are two commands")
+    if output is None and len(names) > 1:
+        raise typer.BadParameter("several runs go on a page: -o report.html")
+    if output is not None:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise typer.BadParameter(f"a page ends in .html, not `{output.name}`")
+        with progress("Films", quiet=json) as tick:
+            page = write_page(lake, names, output, animated=animate, progress=tick)
+        if json:
+            print_json(page)
+        else:
+            _tell_page(page)
+        return
+    found, results = reported(lake, names[0])
     if junit is not None:
-        write_junit(junit, found, results)
+        write_junit(junit, found, results, undriven_of(lake, found.suite, results))
     if json:
         print_json(found)
         return
     print_line(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "
-        f"{found.errored} errored, score {found.score:.3f} (run {found.run_id})"
+        f"{found.errored} errored{_blameless(found.not_drivable)}, score {found.score:.3f} (run {found.run_id})"
     )
     rate = found.pass_rate
     print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")
+    if found.scores:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in found.scores.items())
+        print_line(f"published scores: {told}")
     if found.undriven:
         print_line(f"{count(found.undriven, 'case')} not driven")
+    for line in _reasons(found):
+        print_line(line)
     print_line()
-    print_table({"criterion": key, **value} for key, value in found.by_criterion.items())
-    print_line()
-    print_table(
-        {"tag": tag, "passed": passed, "of": cases}
-        for tag, (passed, cases) in found.by_tag.items()
-    )
+    failures = sorted(found.by_criterion.items(), key=lambda item: -item[1]["failed"])
+    print_table({"criterion": key, **value} for key, value in failures)
     if found.worst:
         print_line()
         print_table(found.worst[:10])
+    if found.by_tag:
+        print_line()
+        print_table(
+            {"tag": tag, "passed": passed, "of": cases}
+            for tag, (passed, cases) in sorted(
+                found.by_tag.items(), key=lambda item: item[1][0] - item[1][1]
+            )
+        )
+
+
+def _tell_page(page: PageReport) -> None:
+    left = page.failed - page.animated
+    tell(
+        f"{count(len(page.runs), 'run')} on {count(page.cases, 'case')}: {page.failed:,} that not everyone "
+        f"passed, {page.animated:,} of them in motion{' (--animate shows more)' if left else ''}."
+    )
+    tell(f"Open {page.file} ({page.bytes / 1e6:.1f} MB).")
 
 
 @app.command()

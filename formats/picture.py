@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formats.ground import Part, shapes
 from formats.registry import WriteReport
 from geometry import boxes, polylines
 from geometry.arrays import Array
 from schemas.errors import BadSetting
-from schemas.labels import AgentClass, LightState, MapLayer
+from schemas.labels import AgentClass, LightState
 from schemas.scene import DT, Scene
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ LANE = (190, 190, 186)
 BOUNDARY = (250, 250, 250)
 STRIPE = (255, 255, 255)
 INK = (40, 42, 46)
+GROUND = {
+    Part.SURFACE: SURFACE, Part.BOUNDARY: BOUNDARY, Part.CENTRE: LANE, Part.EDGE: EDGE,
+    Part.STRIPE: STRIPE,
+}  # fmt: skip
 EGO = (28, 98, 214)
 EMPHASIS = (214, 40, 57)
 AGENTS = {
@@ -184,35 +189,14 @@ class _Canvas:
 
         picture = Image.new("RGB", (self.pixels, self.pixels), PAPER)
         pen = ImageDraw.Draw(picture)
-        features = self.scene.map.features
-        lanes = [f for f in features if f.layer == MapLayer.LANE]
-        for feature in features:
-            if feature.layer == MapLayer.DRIVABLE_AREA and len(feature.points) > 2:
-                pen.polygon(self._points(feature.points), fill=SURFACE)
-        for lane in lanes:
-            if lane.left is not None and lane.right is not None:
-                outline = np.concatenate([lane.left, lane.right[::-1]])
-                if len(outline) > 2:
-                    pen.polygon(self._points(outline), fill=SURFACE)
-            elif len(lane.points) > 1:
-                pen.line(
-                    self._points(lane.points), fill=SURFACE, width=self._metres(3.6), joint="curve"
-                )
-        for lane in lanes:
-            for side in (lane.left, lane.right):
-                if side is not None and len(side) > 1 and not lane.in_intersection:
-                    pen.line(self._points(side), fill=BOUNDARY, width=self._metres(0.18))
-            if len(lane.points) > 1:
-                pen.line(self._points(lane.points), fill=LANE, width=max(1, self._metres(0.08)))
-        for feature in features:
-            if feature.layer == MapLayer.CROSSWALK and len(feature.points) > 2:
-                self._crosswalk(pen, feature.points)
-            elif feature.layer == MapLayer.ROAD_EDGE and len(feature.points) > 1:
-                pen.line(self._points(feature.points), fill=EDGE, width=self._metres(0.25))
-            elif feature.layer == MapLayer.ROAD_LINE and len(feature.points) > 1:
-                pen.line(self._points(feature.points), fill=BOUNDARY, width=self._metres(0.18))
-            elif feature.layer == MapLayer.STOP_LINE and len(feature.points) > 1:
-                pen.line(self._points(feature.points), fill=STRIPE, width=self._metres(0.5))
+        for shape in shapes(self.scene.map):
+            colour = GROUND[shape.part]
+            if shape.width is None:
+                pen.polygon(self._points(shape.points), fill=colour)
+            else:
+                joint = "curve" if shape.part == Part.SURFACE else None
+                width = self._metres(shape.width)
+                pen.line(self._points(shape.points), fill=colour, width=width, joint=joint)
         return picture
 
     def finish(self, picture: Image, step: int) -> Image:
@@ -270,26 +254,6 @@ class _Canvas:
             colour = LIGHTS[LightState(int(signals.state[row, step]))]
             corners = [x - radius, y - radius, x + radius, y + radius]
             pen.ellipse(corners, fill=colour, outline=INK, width=OVERSAMPLING)
-
-    def _crosswalk(self, pen: ImageDraw, outline: Array) -> None:
-        """White stripes along the walking direction's normal: a zebra."""
-        from shapely import minimum_rotated_rectangle
-        from shapely.geometry import Polygon
-
-        shape = minimum_rotated_rectangle(Polygon(outline[:, :2]))
-        if shape.geom_type != "Polygon":
-            return
-        corner = np.asarray(shape.exterior.coords)[:4]
-        along, across = corner[1] - corner[0], corner[3] - corner[0]
-        if np.linalg.norm(along) < np.linalg.norm(across):
-            along, across = across, along
-        stripes = max(1, round(float(np.linalg.norm(along)) / 1.0))
-        for index in range(stripes):
-            begin = corner[0] + along * (index + 0.25) / stripes
-            end = corner[0] + along * (index + 0.75) / stripes
-            pen.polygon(
-                self._points(np.array([begin, end, end + across, begin + across])), fill=STRIPE
-            )
 
     def _caption(self, pen: ImageDraw, step: int) -> None:
         from PIL import ImageFont

@@ -8,7 +8,7 @@ The closed-loop gates (a reference planner solves it, constant velocity does not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -258,17 +258,17 @@ class Shows:
     Attributes:
         query: As :mod:`mining.query` reads it.
         rules: Saved rules that it may call.
-        altered: Track ids of which one must take part; empty: anyone.
+        altered: Track ids of which one must take part, by scene id; anyone where there are none.
         name: Of the gate.
     """
 
     query: str
     rules: Mapping[str, Rule]
-    altered: tuple[int, ...] = ()
+    altered: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     name: str = "query"
 
     def check(self, scenes: Sequence[Scene], start: int) -> Sequence[Verdict]:
-        """One verdict a scene; the value is how many matches count."""
+        """One verdict a scene; the value is how many matches count. All are asked in one statement."""
         from mining.query import holds
 
         verdicts = []
@@ -279,8 +279,9 @@ class Shows:
         return verdicts
 
     def _takes_part(self, match: Match) -> bool:
+        altered = self.altered.get(match.scene_id, ())
         others = {i for i in match.actors.values() if i}  # all but the ego
-        return not self.altered or not others or bool(others & set(self.altered))
+        return not altered or not others or bool(others & set(altered))
 
 
 def rows_of(scene: Scene, track_ids: Sequence[int]) -> Array:

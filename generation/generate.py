@@ -487,12 +487,13 @@ def _judge(
             continue
         _enter(one, run_id=run_id, number=number)
         own = tuple(name for name in tags if name in PREDICATES)
-        wanted: list[Gate] = [HasTags(tags=own, altered=one.candidate.altered)] if own else []
-        wanted += [replace(gate, altered=one.candidate.altered) for gate in shown]
-        for gate in wanted:
-            if one.failed is None:
-                one.ask(gate, gate.check([one.candidate.scene], one.candidate.start)[0])
-    for gate in gates:
+        if own:
+            tagged = HasTags(tags=own, altered=one.candidate.altered)
+            one.ask(tagged, tagged.check([one.candidate.scene], one.candidate.start)[0])
+    altered = {
+        one.candidate.scene.scene_id: one.candidate.altered for one in judged if not one.failed
+    }
+    for gate in (*(replace(gate, altered=altered) for gate in shown), *gates):
         left = [one for one in judged if one.failed is None]
         for start in sorted({one.candidate.start for one in left}):
             group = [one for one in left if one.candidate.start == start]

@@ -12,6 +12,7 @@ scans and ``info`` cost the same in a large lake as in a small one.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ BATCH_BYTES = 8 * 2**20  # [bytes, as compressed] rows that are joined in memory
 THREADS = 1  # of several, files are put where their thread ends, and rows change their order
 
 _LEFT_BEHIND = (f"{ABOUT}{PART}", "journal.json")
+
+_STAGED = re.compile(r"\.lance/.*#\d+$")
+"""Lance writes a file under its name and a number first; killed before it renames it, it leaves that,
+and its own cleaning does not know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,5 +264,7 @@ def _remove_old(lake: Lake, keep_s: float, files: Collection[str]) -> int:
             elif local and not any(keep) and f"{name}.lance" in folders:
                 store.place.remove(f"{name}.lance")  # its first writer was killed
         for name in folders.intersection(_LEFT_BEHIND):
+            store.place.remove(name)
+        for name in filter(_STAGED.search, files):  # nobody else is writing now
             store.place.remove(name)
     return removed

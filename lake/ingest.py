@@ -15,17 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gc
 import hashlib
 import itertools
 import json
 import multiprocessing
 import os
-import shutil
-import signal
 import struct
 import tempfile
-import threading
 import time
 import traceback
 import uuid
@@ -57,6 +53,7 @@ from lake.remote import Mirrors, same
 from lake.remove import remove_rows
 from lake.scenes import cut
 from lake.splits import assign
+from lake.workers import begin_worker, rarer_collections, without_interrupts
 from schemas.errors import (
     BadInput,
     BadRecord,
@@ -166,7 +163,7 @@ def ingest(
     params = {"paths": named, "format": format, "on_error": on_error, "prefix": prefix}
     report = IngestReport()
     _tell_cut_short(lake)
-    with _rarer_collections(), lake.run("ingest", params=params) as run, Mirrors() as mirrors:
+    with rarer_collections(), lake.run("ingest", params=params) as run, Mirrors() as mirrors:
         desk = _Desk(lake, run.id, report, replace=replace)
         try:
             try:
@@ -541,7 +538,8 @@ class _Desk:
             added = dict.fromkeys(LOG_TABLES, 0)
             noted: Counter[str] = Counter()
             for rows in self._rows():
-                noted.update(rows["ledger"]["kind"].to_pylist())
+                if "ledger" in rows:  # a part of a long log has none of its own
+                    noted.update(rows["ledger"]["kind"].to_pylist())
                 for name, table in rows.items():
                     store.append(name, table)
                     added[name] += table.num_rows
@@ -944,14 +942,14 @@ def _items_of(
     # Lance does not survive a fork, so workers start afresh.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin_worker, initargs=(str(spool),)
+        jobs, mp_context=context, initializer=begin_worker, initargs=(str(spool),)
     ) as pool:
         try:
             for source in sources:
                 if isinstance(source, BadInput) or source.origins is _NOWHERE:
                     future = None
                 else:
-                    with _without_interrupts():
+                    with without_interrupts():
                         future = pool.submit(_spool_source, source, spool)
                 waiting.append((source, future))
                 while len(waiting) > 2 * jobs:
@@ -1120,48 +1118,3 @@ def _unspool(path: Path, source: _Source | BadInput) -> _Converted:
     tables = {name: table.replace_schema_metadata(None) for name, table in read.items()}
     path.unlink()
     return _Converted(**facts, origins=source.origins, tables=tables)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started within never see Ctrl-C, which is for the parent.
-
-    A Ctrl-C that comes meanwhile is felt right after.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-YOUNG_OBJECTS = 50_000
-
-
-@contextmanager
-def _rarer_collections() -> Iterator[None]:
-    """The garbage collector runs after ``YOUNG_OBJECTS`` new objects, not after some hundreds.
-
-    Decoders make objects by the million, hardly any of them in cycles: looking for those so often
-    takes a tenth of an ingest.
-    """
-    young, *older = gc.get_threshold()
-    gc.set_threshold(max(young, YOUNG_OBJECTS) if young else 0, *older)
-    try:
-        yield
-    finally:
-        gc.set_threshold(young, *older)
-
-
-def _begin_worker(spool: str) -> None:
-    """In a worker: end with the parent, even where that was killed, and leave no files behind."""
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        shutil.rmtree(spool, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

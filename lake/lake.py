@@ -222,13 +222,25 @@ class Lake:
         """
         return self._store.read(name, columns, where)
 
-    def sql(self, query: str, *, by_index: bool = True) -> pa.Table:
+    def sql(
+        self,
+        query: str,
+        *,
+        by_index: bool = True,
+        instead: Mapping[str, pa.Table] | None = None,
+    ) -> pa.Table:
         """The answer to one reading statement over all tables, see :func:`lake.sql.run_sql`.
+
+        Args:
+            query: DuckDB's SQL.
+            by_index: As for :func:`lake.sql.run_sql`.
+            instead: Rows to be taken for all that there are of a table.
 
         Raises:
             BadQuery: It does not run, or would write.
         """
-        return run_sql(query, tables=self._store.datasets(), by_index=by_index)
+        tables = {**self._store.datasets(), **(instead or {})}
+        return run_sql(query, tables=tables, by_index=by_index)
 
     def sql_batches(self, query: str, *, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The answer to a query batch by batch, for those that do not fit into memory.
@@ -487,6 +499,7 @@ class Lake:
         seed: int | None = None,
         model: str | None = None,
         run_id: int | None = None,
+        announced: bool = False,
     ) -> Iterator[Run]:
         """A run, whose row in ``runs`` is written when it ends, well or not.
 
@@ -496,6 +509,8 @@ class Lake:
             seed: If any.
             model: Name and hash of weights, if any.
             run_id: Of an earlier run that is taken up again; its row gives way.
+            announced: Write the row at the beginning already, with the outcome ``begun``, so that what
+                it has made is known should its process be killed.
 
         Raises:
             LakeError: The lake is shown as it was, and cannot be written.
@@ -504,6 +519,25 @@ class Lake:
         started = time.time_ns()
         run = Run(id=run_id or stable_id("run", started, os.getpid(), command))
         tables = self.versions()
+
+        def write(outcome: str) -> None:
+            row = {
+                "run_id": run.id, "command": command, "params": as_json(dict(params or {})),
+                "code_version": code_version(), "model": model, "seed": seed,
+                "tables": as_json(tables), "started_unix_ns": started,
+                "finished_unix_ns": time.time_ns(), "outcome": outcome,
+                "summary": as_json(run.summary),
+            }  # fmt: skip
+            with self._store.writing():
+                # While it went on, another process may have taken it for dead.
+                same = f"run_id = {run.id}"
+                if self.read("runs", ["run_id"], same).num_rows:
+                    self.replace("runs", [row], where=same)
+                else:
+                    self.append("runs", [row])
+
+        if announced:
+            write("begun")
         outcome = "interrupted"
         try:
             yield run
@@ -513,22 +547,10 @@ class Lake:
             raise
         finally:
             if run.keep:
-                row = {
-                    "run_id": run.id, "command": command, "params": as_json(dict(params or {})),
-                    "code_version": code_version(), "model": model, "seed": seed,
-                    "tables": as_json(tables), "started_unix_ns": started,
-                    "finished_unix_ns": time.time_ns(), "outcome": outcome,
-                    "summary": as_json(run.summary),
-                }  # fmt: skip
                 # A disk that refused the work refuses the record of it too.
                 refused = () if outcome == "done" else (StorageFull,)
-                with suppress(*refused), self._store.writing():
-                    # While it went on, another process may have taken it for dead.
-                    same = f"run_id = {run.id}"
-                    if self.read("runs", ["run_id"], same).num_rows:
-                        self.replace("runs", [row], where=same)
-                    else:
-                        self.append("runs", [row])
+                with suppress(*refused):
+                    write(outcome)
 
     def put_blobs(self, payloads: Iterable[bytes], *, run_id: int) -> list[int]:
         """Bytes into ``blobs``, each content once, see :func:`lake.blobs.put_blobs`.

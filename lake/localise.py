@@ -6,6 +6,7 @@ Positions are float32 relative to a float64 origin; ``source = origin + value`` 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -258,7 +259,7 @@ def localise(log: Log, *, before: LocalLog | None = None) -> LocalLog:
     if before is None:
         roads = localise_map(log.map, origin)
         notes += roads.notes
-        matcher = LaneMatcher(roads.map)
+        matcher = _matcher_of(roads.map)
     else:
         roads, matcher = before.roads, before.matcher
     tracks = _tracks(log, known, rows, notes)
@@ -278,6 +279,17 @@ def localise(log: Log, *, before: LocalLog | None = None) -> LocalLog:
         gap_ns=gap_ns,
         notes=notes,
     )
+
+
+_MATCHERS: weakref.WeakKeyDictionary[RoadMap, LaneMatcher] = weakref.WeakKeyDictionary()
+
+
+def _matcher_of(road_map: RoadMap) -> LaneMatcher:
+    """One for all logs that share a map in its local form."""
+    matcher = _MATCHERS.get(road_map)
+    if matcher is None:
+        _MATCHERS[road_map] = matcher = LaneMatcher(road_map)
+    return matcher
 
 
 def longest_gap_ns(rate_hz: float) -> int:

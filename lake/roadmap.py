@@ -51,11 +51,20 @@ class LocalMap:
     notes: Sequence[Note]
 
 
+_ORIGINS: weakref.WeakKeyDictionary[RoadMap, Float[Array, 3] | None] = weakref.WeakKeyDictionary()
+
+
 def map_origin(road_map: RoadMap) -> Float[Array, 3] | None:
     """Centre of the map's bounding box in whole metres, None where it has no points [m].
 
     The height is that of the features that have one, else 0.
     """
+    if road_map not in _ORIGINS:
+        _ORIGINS[road_map] = _origin_of(road_map)
+    return _ORIGINS[road_map]
+
+
+def _origin_of(road_map: RoadMap) -> Float[Array, 3] | None:
     features = [feature for feature in road_map.features if len(feature.points)]
     if not features:
         return None

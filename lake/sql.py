@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from lake import geometry_sql, macros
 from lake.expand import expand
+from lake.waiting import interruptible
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
@@ -65,7 +67,7 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
         try:
             reader = connection.to_arrow_reader(BATCH_ROWS)
             batches, size, most = [], 0, _most_bytes()
-            for batch in reader:
+            for batch in _batches(connection, reader):
                 batches.append(batch)
                 size += batch.nbytes
                 if size > most:
@@ -98,12 +100,20 @@ def run_sql_batches(
             reader = connection.to_arrow_reader(rows)
             nothing = pa.RecordBatch.from_pylist([], schema=reader.schema)
             told = False
-            for batch in itertools.chain(reader, [nothing]):
+            for batch in itertools.chain(_batches(connection, reader), [nothing]):
                 if batch.num_rows or not told:
                     told = True
                     yield batch.rename_columns(_told_apart(names))
         except duckdb.Error as error:
             raise _bad_query(error) from error
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
+) -> Iterator[pa.RecordBatch]:
+    """Those of an answer that is still being made; a signal ends that."""
+    while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
+        yield batch
 
 
 def _asked(
@@ -124,10 +134,12 @@ def _asked(
             with _closed_on_error(connection):
                 statement = _reading_statement(connection, query)
                 plain = expand(query) if easy else query
+                asked = None
                 if plain != query and statement.type == duckdb.StatementType.SELECT:
                     asked = connection.execute(f"DESCRIBE {query}").fetchall()
-                    return connection.execute(plain), [str(row[0]) for row in asked]
-                answer = connection.execute(plain)
+                answer = interruptible(connection, partial(connection.execute, plain))
+                if asked is not None:
+                    return answer, [str(row[0]) for row in asked]
                 return answer, [str(column[0]) for column in answer.description or ()]
         except duckdb.Error as error:
             if not easy or not isinstance(error, _OF_NAMES):

@@ -16,6 +16,7 @@ from lake.findings import Finding as Finding
 from lake.sql import connect
 from lake.verify_files import blob_contents, frame_files, snapshots, video_stamps
 from lake.verify_motion import motion
+from lake.waiting import interruptible
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 
@@ -235,9 +236,13 @@ def _unreadable(table: str, error: Exception) -> Finding:
 
 def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
     """How many rows a query finds, and the first of them."""
-    answer = sql.execute(f"SELECT *, count(*) OVER () AS found FROM ({query}) LIMIT 1")
-    names = [column[0] for column in answer.description or ()]
-    row: tuple[Any, ...] | None = answer.fetchone()
+    one = f"SELECT *, count(*) OVER () AS found FROM ({query}) LIMIT 1"
+
+    def ask() -> tuple[list[str], tuple[Any, ...] | None]:
+        answer = sql.execute(one)
+        return [column[0] for column in answer.description or ()], answer.fetchone()
+
+    names, row = interruptible(sql, ask)
     if row is None:
         return 0, ""
     told = ", ".join(f"{name} {value}" for name, value in zip(names[:-1], row, strict=False))

@@ -6,6 +6,9 @@ with the behaviours that can happen there. A cell is covered when ``wanted`` dif
 it; what falls short is a gap, with a name such as ``cut_in.highway.rain.day``. How much of what
 driving would show was never met is told by the Good–Turing estimate N₁/N: the share of
 observations whose cell was met just once (Good 1953).
+
+Scenes that nobody looked through for a tag (:mod:`mining.looked`) may show it or not. A cell which they
+could cover is no gap, and is not covered: it is unknown until they are tagged.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lake import Lake
+from lake.literals import literal
+from mining.looked import Looked, looked
 from mining.predicates import PREDICATES
-from mining.query.rules import rules_of
+from mining.query.rules import meanings, rules_of
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import RoadType
 
@@ -87,6 +92,7 @@ class Gap:
         count: Scenes of logs in it.
         generated: Accepted generated scenes in it.
         wanted: How many scenes it should have.
+        untagged: Further scenes of the context that nobody looked through for the tag.
         importance: Weight of the tag × share of log scenes in the context × share that is missing.
     """
 
@@ -94,6 +100,7 @@ class Gap:
     count: int
     generated: int
     wanted: int
+    untagged: int
     importance: float
 
     @property
@@ -102,8 +109,15 @@ class Gap:
         return self.cell.gap_id
 
     @property
+    def covered(self) -> bool | None:
+        """Whether it has as many scenes as wanted; None: that rests on scenes nobody looked through."""
+        if not self.missing:
+            return True
+        return None if self.missing <= self.untagged else False
+
+    @property
     def missing(self) -> int:
-        """How many scenes it lacks; 0 once it is closed."""
+        """How many scenes it lacks, as far as they were looked through; 0 once it is closed."""
         return max(self.wanted - self.count - self.generated, 0)
 
     def answer(self) -> dict[str, Any]:
@@ -121,6 +135,7 @@ class Gap:
             "generated": self.generated,
             "wanted": self.wanted,
             "missing": self.missing,
+            "untagged": self.untagged,
             "importance": round(self.importance, 6),
         }
 
@@ -132,6 +147,8 @@ class Coverage:
     Attributes:
         cells: Number of cells that can occur.
         covered: Cells with as many scenes as wanted, of logs and generated.
+        unknown: Cells that are or are not, by what scenes show that nobody looked through.
+        untagged: Scenes that nobody looked through for all of the tags.
         met: Cells with at least one scene of a log.
         unseen_mass: Good–Turing: probability that the next tagged behaviour falls in a cell that no
             log has shown yet; 1 if none has shown any.
@@ -140,6 +157,8 @@ class Coverage:
 
     cells: int
     covered: int
+    unknown: int
+    untagged: int
     met: int
     unseen_mass: float
     gaps: Sequence[Gap]
@@ -149,6 +168,8 @@ class Coverage:
         return {
             "cells": self.cells,
             "covered": self.covered,
+            "unknown": self.unknown,
+            "untagged": self.untagged,
             "met": self.met,
             "unseen_mass": self.unseen_mass,
             "gaps": [gap.answer() for gap in self.gaps],
@@ -164,13 +185,15 @@ def coverage(lake: Lake, *, wanted: int = WANTED, tags: Iterable[str] | None = N
         tags: Which behaviours, predicates or saved rules; those of :data:`INTERESTS` by default.
 
     Raises:
-        MissingData: The lake has no scenes, or was never tagged with these.
+        MissingData: The lake has no scenes, or none was looked through for any of these.
         UnknownName: There is no such predicate or rule.
     """
     names = list(INTERESTS) if tags is None else _known(lake, tags)
-    measured = _measure(lake, names, wanted)
+    now = lake.at()
+    seen = looked(now, meanings(names, rules_of(now)))
+    measured = _measure(now, seen, wanted)
     gaps = sorted(
-        (gap for gap in measured.values() if gap.missing),
+        (gap for gap in measured.values() if gap.covered is False),
         key=lambda gap: (-gap.importance, gap.gap_id),
     )
     params = {"wanted": wanted, "tags": names}
@@ -191,16 +214,20 @@ def coverage(lake: Lake, *, wanted: int = WANTED, tags: Iterable[str] | None = N
         ]
         lake.replace("gaps", rows, where="gap_id is not null")
         counts = [gap.count for gap in measured.values()]
+        covered = [gap.covered for gap in measured.values()]
         result = Coverage(
             cells=len(measured),
-            covered=len(measured) - len(gaps),
+            covered=covered.count(True),
+            unknown=covered.count(None),
+            untagged=len(seen.untagged),
             met=sum(count > 0 for count in counts),
             unseen_mass=unseen_mass(counts),
             gaps=gaps,
         )
         run.summary.update(
-            cells=result.cells, covered=result.covered, unseen_mass=result.unseen_mass
-        )
+            cells=result.cells, covered=result.covered, unknown=result.unknown,
+            untagged=result.untagged, unseen_mass=result.unseen_mass,
+        )  # fmt: skip
     return result
 
 
@@ -214,7 +241,7 @@ def gap(lake: Lake, gap_id: str, *, wanted: int | None = None) -> Gap:
 
     Raises:
         UnknownName: No cell that can occur in this lake has that name.
-        MissingData: The lake has no scenes, or was never tagged.
+        MissingData: The lake has no scenes, or none was looked through for the tag.
     """
     stored = {
         str(row["gap_id"]): int(row["wanted"])
@@ -223,7 +250,8 @@ def gap(lake: Lake, gap_id: str, *, wanted: int | None = None) -> Gap:
     tag = gap_id.split(".", 1)[0]
     names = [tag] if tag in PREDICATES or tag in rules_of(lake) else list(INTERESTS)
     wanted = wanted or stored.get(gap_id) or next(iter(stored.values()), WANTED)
-    measured = _measure(lake, names, wanted)
+    now = lake.at()
+    measured = _measure(now, looked(now, meanings(names, rules_of(now))), wanted)
     if gap_id in measured:
         return measured[gap_id]
     raise UnknownName("gap", gap_id, [*stored, *(k for k in measured if k not in stored)])
@@ -243,29 +271,35 @@ def unseen_mass(counts: Sequence[int]) -> float:
     return sum(count == 1 for count in counts) / total if total else 1.0
 
 
-def _measure(lake: Lake, names: Sequence[str], wanted: int) -> dict[str, Gap]:
+def _measure(lake: Lake, seen: Looked, wanted: int) -> dict[str, Gap]:
     """Every cell that can occur, by its name."""
+    names = list(seen.where)
     scenes = lake.read(
         "scenes", ["scene_id", "source", "road_type", "weather", "daylight"]
     ).to_pylist()
     if not any(scene["source"] == "log" for scene in scenes):
         raise MissingData("The lake has no scenes of logs.", hint="Ingest some logs first.")
-    quoted = ", ".join(f"'{name}'" for name in names)
-    events = lake.read(
-        "events", ["scene_id", "name", "truth"], f"source = 'rule' and name in ({quoted})"
+    if len(seen.never) == len(names):
+        raise MissingData(
+            "The lake's scenes were not tagged with any of these, as they are meant now.",
+            hint="Run: scenelake mine tag",
+        )
+    quoted = ", ".join(map(literal, names))
+    events = lake.sql(
+        "SELECT DISTINCT scene_id, name FROM events"
+        f" WHERE source = 'rule' AND truth = 'true' AND name IN ({quoted})"
     ).to_pylist()
-    if not events and not _was_tagged(lake):
-        raise MissingData("The lake's scenes were not tagged.", hint="Run: scenelake mine tag")
     context = {scene["scene_id"]: _context(scene) for scene in scenes}
     of_logs = {scene["scene_id"] for scene in scenes if scene["source"] == "log"}
     share = Counter(context[scene_id] for scene_id in of_logs)
     filled: dict[tuple[str, tuple[str, str, str]], set[int]] = defaultdict(set)
     for event in events:
-        if event["truth"] == "true" and event["scene_id"] in context:
+        if event["scene_id"] in seen.scenes[event["name"]]:
             filled[event["name"], context[event["scene_id"]]].add(event["scene_id"])
     cells = {}
     for name in names:
         interest = INTERESTS.get(name, Interest(0.5))
+        doubtful = Counter(context[scene_id] for scene_id in seen.everywhere - seen.scenes[name])
         for where, scenes_there in share.items():
             road_type, weather, daylight = where
             met = filled[name, where]
@@ -281,13 +315,10 @@ def _measure(lake: Lake, names: Sequence[str], wanted: int) -> dict[str, Gap]:
                 count=count,
                 generated=generated,
                 wanted=wanted,
+                untagged=doubtful[where],
                 importance=interest.weight * scenes_there / len(of_logs) * short,
             )
     return cells
-
-
-def _was_tagged(lake: Lake) -> bool:
-    return lake.read("runs", ["run_id"], "command = 'mine tag' and outcome = 'done'").num_rows > 0
 
 
 def _context(scene: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -35,6 +35,8 @@ CLEARANCE_M = 15.0
 """[m] Where circles round the boxes are farther apart, clearance is that of the circles."""
 OTHERS_M = 15.0
 """[m] Two agents beside the ego form a pair if they come this near to each other."""
+PAIRS_AT_ONCE = 4096
+"""Pairs whose steps are in memory at once while those are sought that come near each other."""
 LEAD_M = 80.0
 """[m] Farthest leader."""
 ACCELERATION_ERROR = 0.2
@@ -392,12 +394,13 @@ class Motion:
         within = np.where(ego, FOCUS_M, OTHERS_M)
         keep = (ego | (moves & drives)) & self._may_meet(i, j, within)
         i, j, ego, within = i[keep], j[keep], ego[keep], within[keep]
-        seen = self.seen[i] & self.seen[j]
-        apart = self.xy[j] - self.xy[i]
-        distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
-        keep = distance.min(axis=1) <= within
-        i, j, ego, seen = i[keep], j[keep], ego[keep], seen[keep]
-        apart, distance = apart[keep], distance[keep]
+        keep = np.zeros(len(i), dtype=bool)
+        for begin in range(0, len(i), PAIRS_AT_ONCE):
+            block = slice(begin, begin + PAIRS_AT_ONCE)
+            _, _, distance = self._apart(i[block], j[block])
+            keep[block] = distance.min(axis=1) <= within[block]
+        i, j, ego = i[keep], j[keep], ego[keep]
+        seen, apart, distance = self._apart(i, j)
         reach = np.hypot(self.length, self.width) / 2
         gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
         rows, steps = np.nonzero(gap < CLEARANCE_M)
@@ -415,6 +418,17 @@ class Motion:
             distance=np.concatenate([distance, distance]),
             clearance=np.concatenate([gap, gap]),
         )
+
+    def _apart(
+        self, i: Int[Array, " pairs"], j: Int[Array, " pairs"]
+    ) -> tuple[
+        Bool[Array, "pairs steps"], Float[Array, "pairs steps 2"], Float[Array, "pairs steps"]
+    ]:
+        """Whether both are seen, where j is from i, and how far; ∞ where not both are seen [m]."""
+        seen = self.seen[i] & self.seen[j]
+        apart = self.xy[j] - self.xy[i]
+        distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
+        return seen, apart, distance
 
     @cached_property
     def closing(self) -> Float[Array, "half steps"]:

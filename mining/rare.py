@@ -8,10 +8,10 @@ Two views, each a percentile among all scenes, 1 the rarest:
 
 The two are joined by Fisher's method: −log p_n − log p_t, where p is the share of scenes that are at
 least as novel, or have tags as rare. So a scene that is extreme in one view is rare, and one that is
-unusual in both more so; its rarity is the percentile of the sum. Where no scene has a tag yet
-(``mine tag`` was not run), it is its novelty alone. Neighbours of the same log never count, and
-shares are of logs: what a log does throughout is one observation, however many scenes it is cut
-into.
+unusual in both more so; its rarity is the percentile of the sum. Of a scene that nobody looked
+through for the tags that the others have (:mod:`mining.looked`), and where no scene has a tag yet, it
+is its novelty alone. Neighbours of the same log never count, and shares are of logs: what a log does
+throughout is one observation, however many scenes it is cut into.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ class RareScene:
         scene_id: Which.
         rarity: In (0, 1], 1 the rarest.
         novelty: Percentile of how unlike its vector is to others.
-        tag_rarity: Percentile of how rare its tags are.
+        tag_rarity: Percentile of how rare its tags are, among scenes that were looked through; None
+            of one that was not.
         tags: Its rarest tags, rarest first.
     """
 
     scene_id: int
     rarity: float
     novelty: float
-    tag_rarity: float
+    tag_rarity: float | None
     tags: Sequence[str]
 
 
@@ -58,11 +59,13 @@ class RareReport:
     Attributes:
         model: Whose vectors were compared.
         scenes: Among how many.
+        untagged: How many of them nobody looked through for all the tags.
         results: Rarest first.
     """
 
     model: str
     scenes: int
+    untagged: int
     results: Sequence[RareScene]
 
 
@@ -73,13 +76,15 @@ class Rarity:
     Attributes:
         rarity: In (0, 1], 1 the rarest.
         novelty: Percentile of how unlike its vector is to others.
-        tag_rarity: Percentile of how rare its tags are.
+        tag_rarity: Percentile of how rare its tags are, among scenes that were looked through.
+        tagged: Whether it was looked through for the tags; if not, its tag rarity means nothing.
         tags: The rarest tags of each scene, rarest first.
     """
 
     rarity: Float[Array, " scenes"]
     novelty: Float[Array, " scenes"]
     tag_rarity: Float[Array, " scenes"]
+    tagged: Bool[Array, " scenes"]
     tags: Sequence[Sequence[str]]
 
 
@@ -100,12 +105,13 @@ def rare(lake: Lake, *, k: int = 20, model: str | None = None) -> RareReport:
     return RareReport(
         model=known.model,
         scenes=len(known.scene_id),
+        untagged=int((~found.tagged).sum()),
         results=[
             RareScene(
                 scene_id=int(known.scene_id[i]),
                 rarity=float(found.rarity[i]),
                 novelty=float(found.novelty[i]),
-                tag_rarity=float(found.tag_rarity[i]),
+                tag_rarity=float(found.tag_rarity[i]) if found.tagged[i] else None,
                 tags=found.tags[i],
             )
             for i in order.tolist()
@@ -122,6 +128,7 @@ def score(lake: Lake, known: Vectors) -> Rarity:
         said.has[:, said.is_tag],
         group=known.log_id,
         names=tags,
+        tagged=said.tagged,
     )
 
 
@@ -131,6 +138,7 @@ def combine(
     *,
     group: Int[Array, " scenes"],
     names: Sequence[str],
+    tagged: Bool[Array, " scenes"] | None = None,
 ) -> Rarity:
     """Rarity from how far the neighbours are and which tags a scene has.
 
@@ -139,21 +147,30 @@ def combine(
         has_tag: Whether the scene has the tag.
         group: Log of each scene.
         names: Of the tags.
+        tagged: Whether the scene was looked through for the tags; all were by default.
     """
     novelty = percentile(distance)
-    weight = information(has_tag, group)
+    if tagged is None:
+        tagged = np.ones(len(distance), dtype=bool)
+    weight = information(has_tag[tagged], group[tagged])
     each = np.where(has_tag, weight, 0.0)
     top = -np.sort(-each, axis=1)[:, :RAREST_TAGS].sum(axis=1)
     if not has_tag.any():
         no_tags: list[tuple[str, ...]] = [()] * len(distance)
         none = np.zeros(len(distance))
-        return Rarity(rarity=novelty, novelty=novelty, tag_rarity=none, tags=no_tags)
-    tag_rarity = percentile(top)
+        return Rarity(
+            rarity=novelty, novelty=novelty, tag_rarity=none, tagged=tagged, tags=no_tags
+        )
+    tag_rarity, rarity = np.zeros(len(distance)), novelty.copy()
+    tag_rarity[tagged] = percentile(top[tagged])
+    joined = _surprisal(percentile(distance[tagged])) + _surprisal(tag_rarity[tagged])
+    rarity[tagged] = percentile(joined)
     order = np.argsort(-each, axis=1, kind="stable")[:, :RAREST_TAGS]
     return Rarity(
-        rarity=percentile(_surprisal(novelty) + _surprisal(tag_rarity)),
+        rarity=rarity,
         novelty=novelty,
         tag_rarity=tag_rarity,
+        tagged=tagged,
         tags=[
             tuple(names[j] for j in row if each[i, j] > 0.0)
             for i, row in enumerate(order.tolist())

@@ -19,6 +19,8 @@ from mining.motion import Motion
 
 COARSE = 3
 """[steps] Spacing at which pairs are first looked through for any that line up at all."""
+PAIRS_AT_ONCE = 4096
+"""Pairs whose steps are in memory at once; in a crowd there are millions."""
 INSIDE_M = 2.0
 """[m] Who is nearer to the ego's centre than this has no angle to speak of."""
 
@@ -84,13 +86,28 @@ def lines_of_sight(motion: Motion, *, within: float) -> Sight:
     view = angles(motion)
     close = view.seen & (view.distance <= within)
     who = np.flatnonzero((close & ~motion.is_thing[:, None]).any(axis=1))
-    far, near = (grid.ravel() for grid in np.meshgrid(who, who, indexing="ij"))
-    far, near = far[far != near], near[far != near]
-    share, _ = _cover(view, close, far, near, slice(None, None, COARSE))
-    some = (share > 0.0).any(axis=1)
+    coarse = slice(None, None, COARSE)
+    far, near = _there_at_once(close[who, coarse])
+    far, near = who[far], who[near]
+    some = np.zeros(len(far), dtype=bool)
+    for begin in range(0, len(far), PAIRS_AT_ONCE):
+        block = slice(begin, begin + PAIRS_AT_ONCE)
+        share, _ = _cover(view, close, far[block], near[block], coarse)
+        some[block] = (share > 0.0).any(axis=1)
     far, near = far[some], near[some]
     share, cut = _cover(view, close, far, near, slice(None))
     return Sight(far, near, share, cut)
+
+
+def _there_at_once(
+    close: Bool[Array, "agents steps"],
+) -> tuple[Int[Array, " pairs"], Int[Array, " pairs"]]:
+    """Ordered pairs of agents that are close at one step, by the first, then the second."""
+    ones = close.astype(np.float32)
+    together = ones @ ones.T > 0.0
+    np.fill_diagonal(together, False)
+    first, second = np.nonzero(together)
+    return first, second
 
 
 def _cover(

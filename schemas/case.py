@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -19,11 +19,14 @@ from geometry.arrays import Array
 AT_MOST = "<="
 AT_LEAST = ">="
 
-AgentsMode = Literal["log", "idm", "constant_velocity"]
-AGENTS_MODES: tuple[AgentsMode, ...] = ("log", "idm", "constant_velocity")
+AgentsMode: TypeAlias = str
+"""How the others move, in the words of :mod:`simulation.behaviours`: ``idm``, ``mixed:idm=0.5,log=0.5``."""
 
 DONE = "done"
 """Status of a case that ran to its end; anything else is the error that stopped it."""
+
+NOT_DRIVABLE = "not drivable: "
+"""How the status begins of a case that no planner could have driven: its scene or the case is at fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class Case:
         provenance: Log, gap, generator run, …, as JSON values.
         stratum: The kind of scenes that it was drawn from; empty where there is but one.
         weight: How many scenes it stands for.
+        seed: Of what its agents draw; the suite's.
     """
 
     case_id: int
@@ -107,6 +111,7 @@ class Case:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     stratum: str = ""
     weight: float = 1.0
+    seed: int = 0
 
     def row(self, *, run_id: int) -> dict[str, Any]:
         """As a row of ``cases``."""
@@ -128,6 +133,7 @@ class Case:
                     "ego_track_id": self.ego_track_id,
                     "stratum": self.stratum,
                     "weight": self.weight,
+                    "agents_seed": self.seed,
                 }
             ),
         }
@@ -148,6 +154,7 @@ class Case:
             ego_track_id=int(provenance.pop("ego_track_id", 0)),
             stratum=str(provenance.pop("stratum", "")),
             weight=float(provenance.pop("weight", 1.0)),
+            seed=int(provenance.pop("agents_seed", 0)),
             tags=tuple(row["tags"] or ()),
             provenance=provenance,
         )
@@ -166,6 +173,10 @@ class Result:
         criteria: Name to measurement.
         steps: Simulated.
         trajectory: x, y, yaw, speed of the ego's box centre, from the start on [m, m, rad, m/s].
+        agents: How the others moved and what became of them, by track id, as JSON values; see
+            :func:`simulation.agents.told`.
+        scores: Every published score in [0, 1] by name, see :func:`simulation.running.scores_of`; none
+            of an errored case.
     """
 
     case: Case
@@ -176,6 +187,8 @@ class Result:
     criteria: Mapping[str, Measured]
     steps: int
     trajectory: Float[Array, "states 4"]
+    agents: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[str]:
@@ -197,4 +210,6 @@ class Result:
             "failed": self.failed,
             "steps": self.steps,
             "trajectory": self.trajectory.astype(np.float32).tobytes(),
+            "agents": json.dumps(dict(self.agents)),
+            "scores": json.dumps(dict(self.scores)),
         }

@@ -14,7 +14,7 @@
     │   ├── LakeTooNew       written by a newer Scenelake
     │   └── StorageFull      the disk is full or read-only
     ├── ExportRefused        a scene that the target format cannot carry faithfully
-    └── PlannerFailed        a user's planner raised while it was driving
+    └── PlannerFailed        a user's planner raised, hung, or answered what is no answer
 
 Each keeps its facts as fields, says what was asked and what is there, and carries a ``hint``: what
 to do. The command line prints them; nothing else catches them.
@@ -34,6 +34,10 @@ class ScenelakeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """As it crosses from one process to another: facts and all, whatever ``__init__`` asks for."""
+        return _remade, (type(self), self.args, self.__dict__)
 
     @property
     def kind(self) -> str:
@@ -116,14 +120,25 @@ class ExportRefused(ScenelakeError):
 
 
 class PlannerFailed(ScenelakeError):
-    """A planner raised while it was driving."""
+    """A planner raised while it was driving, or gave no answer that can be driven."""
 
-    def __init__(self, planner: str, error: BaseException) -> None:
-        self.planner, self.error = planner, f"{type(error).__name__}: {error}"
-        super().__init__(
-            f"Planner {planner} raised {self.error}",
-            hint="The traceback above this error shows where.",
-        )
+    LONGEST = 1000  # characters: the message is kept with every case that it is told of
+
+    def __init__(self, planner: str, why: BaseException | str) -> None:
+        """Tell what it raised, or in words what it did."""
+        self.planner = planner
+        told = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        self.error = _printable(told)[: self.LONGEST]
+        did = self.error if isinstance(why, str) else f"raised {self.error}"
+        super().__init__(f"Planner {planner} {did}")
+
+
+def _remade(
+    kind: type[ScenelakeError], args: tuple[object, ...], facts: dict[str, object]
+) -> ScenelakeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 def _printable(text: str) -> str:

@@ -324,11 +324,11 @@ EVENTS = _table("events", "A tag that holds over an interval, with its actors an
     value f32? The number that decided it, in the predicate's unit
     evidence str? The numbers behind it, JSON
     params str? Thresholds with units and source, JSON
-    source str rule, dataset or model
+    source str rule, dataset, model or refav
     rule_version i32? Of the predicate
 """ + _MADE_BY)  # fmt: skip
 
-LOOKED = _table("looked", "A scene that a run of `mine tag` looked through; its `params` tell for what.", "scene_id run_id", """
+LOOKED = _table("looked", "A scene that a run of `mine tag`, or of `mine refav --tag`, looked through; its `params` tell for what.", "scene_id run_id", """
     scene_id i64 Of `scenes`
 """ + _MADE_BY)  # fmt: skip
 
@@ -421,7 +421,7 @@ CASES = _table("cases", "One closed-loop test: scene, goal, criteria, provenance
     horizon_steps i32 How long it drives, in steps of 0.1 s
     goal_x f32 Where the ego should get, log's frame [m]
     goal_y f32 Likewise [m]
-    agents str How the others move: log, idm or constant_velocity
+    agents str How the others move: idm, log, mixed:idm=0.5,mobil=0.5, …
     criteria str Name to bound, or to query, of every pass criterion, JSON
     tags [str] Why the scene is in the suite
     provenance str Where it comes from: log, gap, generator run, JSON
@@ -454,6 +454,8 @@ RESULTS = _table("results", "How one case ended in one run.", "run_id case_id", 
     failed [str] Names of the criteria that did not hold
     steps i32 Simulated steps
     trajectory bin float32 (steps, 4): x, y, yaw, speed of the ego
+    agents str? How the others moved and what became of them, JSON
+    scores str? Published score to value in [0, 1], JSON: nuplan, pdms, epdms, carla
 """)  # fmt: skip
 
 LEDGER = _table("ledger", "What was read, dropped, guessed or refused, and why.", "entry_id", """

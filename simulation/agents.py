@@ -4,25 +4,79 @@
 to its logged line but not to its logged speed: it keeps its distance from anyone in its way, the
 ego included, and heeds signals. An IDM agent
 
-- enters at its first logged step, unless somebody stands there by then: then never, so that no
-  traffic appears inside others (nuplan-devkit #421);
-- wants to go as fast as it ever went in the log, 5 m/s at least; one that stood throughout, stands;
-- leaves at the end of its logged line if the log lost sight of it there, else drives straight on.
+- comes and goes as :mod:`simulation.presence` says;
+- wants to go as fast as it ever went in the log, 5 m/s at least; one that stood throughout, stands.
+
+``log_then_idm`` and ``mobil`` are in :mod:`simulation.reacting`, ``yielding`` in
+:mod:`simulation.yielding`; what each agent does is drawn in :mod:`simulation.behaviours`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from geometry.boxes import overlap
 from schemas.scene import DT
-from simulation.batch import AGENT_PATH_EXTENSION_M, NOW, PARKED_M, AgentMode, CaseBatch
+from simulation.batch import NOW, CaseBatch
+from simulation.behaviours import BLIND, MIXED, AgentMode
 from simulation.following import Everyone, leader_braking, signal_braking
 from simulation.idm import BRAKE_MAX, TRAFFIC, free
+from simulation.presence import followed, has_room, presence_of
+from simulation.reacting import Reacting
+from simulation.yielding import Yielding
 
-DESIRED_FLOOR = 5.0  # [m/s]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrafficLog:
+    """What became of the others of a batch.
+
+    Attributes:
+        reacts_from: Step from which on each agent reacts; −1 for those that take no notice of anybody.
+        kept_out: Whether it could not enter, somebody being in its place.
+        lane_changes: How many it began.
+    """
+
+    reacts_from: Int[Array, "cases agents"]
+    kept_out: Bool[Array, "cases agents"]
+    lane_changes: Int[Array, "cases agents"]
+
+
+def told(batch: CaseBatch, log: TrafficLog, case: int) -> dict[str, Any]:
+    """What a result says about the agents of its case.
+
+    ``behaviours`` is there where each drew its own: behaviour to track ids, those that replay the log
+    left out. ``fell_back`` is track id to seconds after the start, ``kept_out`` track ids, and
+    ``lane_changes`` track id to how many; what did not happen is left out.
+    """
+    ready = batch.ready[case]
+    ids = batch.track_id[case].tolist()
+    mode = batch.mode[case, : len(ready.track_id)]
+    made: dict[str, Any] = {}
+    if ready.case.agents.startswith(MIXED):
+        made["behaviours"] = {
+            kind.name.lower(): [ids[i] for i in np.flatnonzero(mode == kind).tolist() if i > 0]
+            for kind in AgentMode
+            if kind != AgentMode.LOG and (mode[1:] == kind).any()
+        }
+    fell = np.flatnonzero(
+        (mode == AgentMode.LOG_THEN_IDM) & (log.reacts_from[case, : len(mode)] >= 0)
+    )
+    events = {
+        "fell_back": {
+            str(ids[i]): round(float(log.reacts_from[case, i] - NOW) * DT, 1)
+            for i in fell.tolist()
+        },
+        "kept_out": [ids[i] for i in np.flatnonzero(log.kept_out[case]).tolist()],
+        "lane_changes": {
+            str(ids[i]): int(log.lane_changes[case, i])
+            for i in np.flatnonzero(log.lane_changes[case]).tolist()
+        },
+    }
+    return {**made, **{name: value for name, value in events.items() if value}}
 
 
 class Traffic:
@@ -35,29 +89,41 @@ class Traffic:
         idm[:, 0] = False
         steady = batch.mode == AgentMode.CONSTANT_VELOCITY
         steady[:, 0] = False
-        self.logged = ~idm & ~steady
+        self.logged = batch.mode == AgentMode.LOG
         self.logged[:, 0] = False
         self.steady = np.nonzero(steady & batch.valid[NOW])
         self.case, self.agent = np.nonzero(idm)
         self.path = batch.line_of[self.case, self.agent]
         self.size = np.ascontiguousarray(batch.size[self.case, self.agent])
-        here = batch.valid[NOW:, self.case, self.agent]
-        self.enters = NOW + here.argmax(axis=0)
-        self.inside = here[0].copy()
+        known = presence_of(batch, self.case, self.agent)
+        self.enters, self.parked, self.leaves_at = known.enters, known.parked, known.leaves_at
+        self.speed, self.desired = known.speed.copy(), known.desired
+        self.inside = batch.valid[NOW, self.case, self.agent].copy()
         self.s = np.zeros(len(self.case))
-        begin = batch.velocity[self.enters, self.case, self.agent]
-        self.speed = np.hypot(begin[:, 0].copy(), begin[:, 1].copy())
-        moving = batch.velocity[NOW:, self.case, self.agent]
-        logged_speed = np.where(here, np.hypot(moving[..., 0].copy(), moving[..., 1].copy()), 0.0)
-        length = batch.lines.length[self.path] if len(self.path) else np.zeros(0)
-        self.parked = length - AGENT_PATH_EXTENSION_M <= 2.0 * PARKED_M
-        self.speed = np.where(self.parked, 0.0, self.speed)
-        self.desired = np.maximum(logged_speed.max(axis=0, initial=0.0), DESIRED_FLOOR)
-        last = NOW + (len(here) - 1 - here[::-1].argmax(axis=0)) if len(here) else self.enters
-        ends = NOW + batch.horizon[self.case]
-        # Lost from sight before the end: it left the scene where its line ended.
-        self.leaves_at = np.where(last < ends, length - AGENT_PATH_EXTENSION_M, np.inf)
         self.gone = np.zeros(len(self.case), dtype=bool)
+        self.kept_out = np.zeros(len(self.case), dtype=bool)
+        self.reacting = Reacting(batch)
+        self.yielding = Yielding(batch)
+        self.anyone_reacts = bool(
+            len(self.case) + len(self.reacting.case) + len(self.yielding.case)
+        )
+        self._desired = np.full(batch.valid.shape[1:], -1.0)
+        self._desired[self.case, self.agent] = self.desired
+        self.reacting.desired_of_all(self._desired)
+
+    def log(self) -> TrafficLog:
+        """What became of everybody so far."""
+        batch, reacting, yielding = self.batch, self.reacting, self.yielding
+        blind = np.isin(batch.mode, [int(mode) for mode in BLIND])
+        since = np.where(blind | (batch.track_id < 0), -1, 0)
+        since[reacting.case, reacting.agent] = reacting.since
+        since[:, 0] = 0
+        kept_out = np.zeros(batch.mode.shape, dtype=bool)
+        for some in (self, reacting, yielding):
+            kept_out[some.case, some.agent] = some.kept_out
+        changes = np.zeros(batch.mode.shape, dtype=np.int64)
+        changes[reacting.case, reacting.agent] = reacting.changes
+        return TrafficLog(reacts_from=since, kept_out=kept_out, lane_changes=changes)
 
     def step(
         self,
@@ -77,9 +143,20 @@ class Traffic:
             who = self.steady
             next_xy[who] = xy[who] + velocity[who] * DT
             next_yaw[who], next_velocity[who], next_valid[who] = yaw[who], velocity[who], True
+        if not self.anyone_reacts:
+            return next_xy, next_yaw, next_velocity, next_valid
+        everyone = Everyone(xy=xy, yaw=yaw, velocity=velocity, size=batch.size, valid=valid)
+        if len(self.reacting.case):
+            who = (self.reacting.case, self.reacting.agent)
+            moved = self.reacting.step(step, everyone, self._desired)
+            next_xy[who], next_yaw[who], next_velocity[who], next_valid[who] = moved
+        if len(self.yielding.case):
+            who = (self.yielding.case, self.yielding.agent)
+            moved = self.yielding.step(step, everyone)
+            next_xy[who], next_yaw[who], next_velocity[who], next_valid[who] = moved
         if len(self.case):
-            self._drive(step, xy, yaw, velocity, valid)
-            self._enter(following, xy, yaw, valid)
+            self._drive(step, everyone)
+            self._enter(following, everyone)
             where, heading = batch.lines.pose(self.path, self.s)
             moving = self.speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
             who = (self.case, self.agent)
@@ -91,13 +168,12 @@ class Traffic:
             next_velocity[who], next_valid[who] = moving, self.inside
         return next_xy, next_yaw, next_velocity, next_valid
 
-    def _drive(self, step: int, xy: Array, yaw: Array, velocity: Array, valid: Array) -> None:
+    def _drive(self, step: int, everyone: Everyone) -> None:
         batch = self.batch
         mover = np.flatnonzero(self.inside & ~self.parked)
         if len(mover) == 0:
             return
         s, speed, size = self.s[mover], self.speed[mover], self.size[mover]
-        everyone = Everyone(xy=xy, yaw=yaw, velocity=velocity, size=batch.size, valid=valid)
         braking = leader_braking(
             batch.lines, self.path[mover], s, speed, size,
             (self.case[mover], self.agent[mover]), everyone, TRAFFIC,
@@ -118,28 +194,16 @@ class Traffic:
         after = np.maximum(speed + acceleration * DT, 0.0)
         self.s[mover] = s + (speed + after) / 2.0 * DT
         self.speed[mover] = after
-        left = self.s > self.leaves_at
-        self.inside &= ~left
-        self.gone |= left
+        past = np.flatnonzero(self.inside & (self.s > self.leaves_at))
+        if len(past):
+            past = past[~followed(self.case[past], self.agent[past], everyone)]
+            self.inside[past], self.gone[past] = False, True
 
-    def _enter(self, following: int, xy: Array, yaw: Array, valid: Array) -> None:
+    def _enter(self, following: int, everyone: Everyone) -> None:
         """Let in whoever the log first sees now, where there is room."""
         coming = np.flatnonzero((self.enters == following) & ~self.inside & ~self.gone)
         if len(coming) == 0:
             return
-        batch = self.batch
-        everyone = np.concatenate([xy, yaw[..., None], batch.size], axis=-1)
-        case, agent = self.case[coming], self.agent[coming]
-        box = np.concatenate(
-            [
-                batch.xy[following, case, agent],
-                batch.yaw[following, case, agent][:, None],
-                batch.size[case, agent],
-            ],
-            axis=-1,
-        )
-        row, other = np.nonzero(valid[case])
-        blocked = np.zeros(len(coming), dtype=bool)
-        np.logical_or.at(blocked, row, overlap(box[row], everyone[case[row], other]))
-        self.inside[coming] = ~blocked
-        self.gone[coming] = blocked
+        fits = has_room(self.batch, self.case[coming], self.agent[coming], following, everyone)
+        self.inside[coming] = fits
+        self.gone[coming] = self.kept_out[coming] = ~fits

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -19,10 +18,13 @@ from geometry.arrays import Array
 from geometry.polylines import arc_length, at
 from schemas.case import Case
 from schemas.errors import MissingData
-from schemas.labels import VEHICLES, AgentClass, EdgeKind, LightState, MapLayer
+from schemas.labels import AgentClass, EdgeKind, LightState, MapLayer
 from schemas.records import MapFeature
 from schemas.scene import Scene
 from simulation import kernels
+from simulation.behaviours import AgentMode, modes_of
+from simulation.following import bend_limited
+from simulation.lanes_beside import LanesBeside, lanes_beside
 from simulation.paths import Paths, extended, project_on, respace
 from simulation.routes import LaneGraph, Route, build_route
 from simulation.surface import Ground
@@ -38,17 +40,10 @@ PARKED_M = 1.0  # an agent that moves less than this in the log stands
 STOP_OFFSET_M = 3.0  # a signal's stopping point this near to a path belongs to it
 STOP_TURN = np.deg2rad(45.0)
 STOP_PROBE_M = 15.0
+FASTEST = 60.0  # [m/s]
 
-
-class AgentMode(IntEnum):
-    """How one agent moves."""
-
-    LOG = 0
-    """As in the log, whatever happens."""
-    CONSTANT_VELOCITY = 1
-    """Straight on from the start."""
-    IDM = 2
-    """Along its logged line, keeping its distance from whoever stands in it, heeding signals."""
+ON_LINES = frozenset({AgentMode.IDM, AgentMode.LOG_THEN_IDM, AgentMode.MOBIL})
+"""These follow a line in what they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +84,24 @@ class ReadyCase:
     lines: Sequence[Array | None]
     line_stops: Sequence[Sequence[tuple[float, int]]]
     signals: Int[Array, "signals steps"]
+    lanes: LanesBeside | None = None
+    lane_stops: Sequence[Sequence[tuple[float, int]]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LaneChanges:
+    """Where changes of lane lead from the paths of a batch.
+
+    Attributes:
+        beside: At each point of the paths, the path onto which a change to the left, and to the right,
+            leads; −1 where none is open.
+        mapped: How far along each path the map knows a lane; ∞ for the logged lines [m].
+        limit: Speed at each point that the bends of a lane allow; ∞ on logged lines [m/s].
+    """
+
+    beside: Int[Array, "sides points"]
+    mapped: Float[Array, " paths"]
+    limit: Float[Array, " points"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +110,7 @@ class CaseBatch:
 
     Attributes:
         ready: The cases one by one.
+        index: Of each case in its suite: what planners know it by.
         track_id: −1 for padding.
         cls: Codes of AgentClass.
         size: Length and width [m].
@@ -115,12 +129,14 @@ class CaseBatch:
         start_s: Station of the start on the route [m].
         goal_s: Station of the goal [m].
         goal: [m].
-        lines: Paths of agents that move by IDM.
+        lines: Paths of agents that follow lines, and after them the lanes onto which these may change.
         line_of: Path of each such agent, −1 for the others.
         line_stops: Signals along those paths.
+        lane_changes: Where changes of lane lead; None where nobody may.
     """
 
     ready: Sequence[ReadyCase]
+    index: Int[Array, " cases"]
     track_id: Int[Array, "cases agents"]
     cls: Int[Array, "cases agents"]
     size: Float[Array, "cases agents 2"]
@@ -142,6 +158,7 @@ class CaseBatch:
     lines: Paths
     line_of: Int[Array, "cases agents"]
     line_stops: Stops
+    lane_changes: LaneChanges | None
 
     def __len__(self) -> int:
         return len(self.ready)
@@ -217,10 +234,15 @@ def ready(
         ground = Ground(scene.map)
     driven = np.flatnonzero(valid[0, NOW:]) + NOW
     route = build_route(xy[0, driven], yaw[0, driven], graph)
-    modes = _modes(case, tracks.cls[order], order, mode)
+    modes = _modes(case, tracks.cls[order], tracks.track_id[order], order, mode)
     lines = [
-        _line(xy[i], yaw[i], valid[i]) if m == AgentMode.IDM else None for i, m in enumerate(modes)
+        _line(xy[i], yaw[i], valid[i]) if m in ON_LINES else None for i, m in enumerate(modes)
     ]
+    changing = [
+        line for line, m in zip(lines, modes, strict=True)
+        if m == AgentMode.MOBIL and line is not None
+    ]  # fmt: skip
+    lanes = lanes_beside(graph, changing) if changing and graph is not None else None
     stops = _stopping_points(scene)
     return ReadyCase(
         case=case,
@@ -240,11 +262,18 @@ def ready(
         lines=lines,
         line_stops=[() if line is None else _stops_on(line, stops) for line in lines],
         signals=signals,
+        lanes=lanes,
+        lane_stops=[] if lanes is None else [_stops_on(line, stops) for line in lanes.lines],
     )
 
 
-def stack(cases: Sequence[ReadyCase]) -> CaseBatch:
-    """Cases side by side."""
+def stack(cases: Sequence[ReadyCase], index: Sequence[int] | None = None) -> CaseBatch:
+    """Cases side by side.
+
+    Args:
+        cases: Made ready.
+        index: Of each case in its suite; None: their places here.
+    """
     agents = max(len(c.track_id) for c in cases)
     steps = max(c.xy.shape[1] for c in cases)
 
@@ -274,9 +303,13 @@ def stack(cases: Sequence[ReadyCase]) -> CaseBatch:
                 line_of[i, j] = len(lines)
                 on_lines += [(len(lines), s, i, c.signals[which]) for s, which in c.line_stops[j]]
                 lines.append(line)
+    lanes = _Lanes(cases, lines, line_of)
+    on_lines += lanes.stops
+    paths = Paths.through(lines)
     length = np.array([c.size[0, 0] for c in cases])
     return CaseBatch(
         ready=cases,
+        index=np.array(range(len(cases)) if index is None else index, dtype=np.int64),
         track_id=table("track_id", -1),
         cls=table("cls", int(AgentClass.UNKNOWN)),
         size=table("size", 1, (2,)),
@@ -295,25 +328,57 @@ def stack(cases: Sequence[ReadyCase]) -> CaseBatch:
         start_s=np.array([c.route.start_s for c in cases]),
         goal_s=np.array([c.route.goal_s for c in cases]),
         goal=np.array([c.case.goal for c in cases]),
-        lines=Paths.through(lines),
+        lines=paths,
         line_of=line_of,
         line_stops=_stack_stops(on_lines, steps),
+        lane_changes=lanes.changes(paths),
     )
 
 
+class _Lanes:
+    """The lanes onto which agents may change, appended to the lines of a batch."""
+
+    def __init__(self, cases: Sequence[ReadyCase], lines: list[Array], line_of: Array) -> None:
+        self.logged = len(lines)
+        self.stops: list[tuple[int, float, int, Array]] = []
+        self.beside: dict[int, Array] = {}
+        self.mapped: list[float] = []
+        for i, c in enumerate(cases):
+            if c.lanes is None:
+                continue
+            begin = len(lines)
+            lines += c.lanes.lines
+            self.mapped += c.lanes.mapped
+            ways = line_of[i, : len(c.mode)][c.mode == AgentMode.MOBIL].tolist()
+            ways += range(begin, len(lines))
+            for way, beside in zip(ways, c.lanes.beside, strict=True):
+                self.beside[way] = np.where(beside >= 0, beside + begin, -1)
+            for k, stops in enumerate(c.lane_stops):
+                self.stops += [(begin + k, s, i, c.signals[which]) for s, which in stops]
+
+    def changes(self, paths: Paths) -> LaneChanges | None:
+        """Where the changes lead; None where there are no lanes to change to."""
+        if not self.mapped:
+            return None
+        beside = np.full((2, len(paths.xy)), -1, dtype=np.int64)
+        for way, targets in self.beside.items():
+            beside[:, paths.first[way] : paths.first[way] + paths.count[way]] = targets
+        limit = bend_limited(paths, np.full(len(paths.xy), FASTEST))
+        limit[: paths.first[self.logged]] = np.inf
+        mapped = np.concatenate([np.full(self.logged, np.inf), self.mapped])
+        return LaneChanges(beside=beside, mapped=mapped, limit=limit)
+
+
 def _modes(
-    case: Case, cls: Array, order: Array, mode: Sequence[AgentMode] | None
+    case: Case, cls: Array, track_id: Array, order: Array, mode: Sequence[AgentMode] | None
 ) -> Int[Array, " agents"]:
     if mode is not None:
         return np.array([int(mode[i]) for i in order], dtype=np.int64)
-    wanted = AgentMode[case.agents.upper()]
-    if wanted != AgentMode.IDM:
-        return np.full(len(order), int(wanted), dtype=np.int64)
-    # People, animals and things do not follow lanes: they keep to the log.
-    motor = np.isin(cls, [int(c) for c in VEHICLES])
-    modes = np.where(motor, int(AgentMode.IDM), int(AgentMode.LOG))
+    modes = modes_of(
+        case.agents, cls=cls, track_id=track_id, case_id=case.case_id, seed=case.seed
+    )  # fmt: skip
     modes[0] = int(AgentMode.LOG)
-    return modes.astype(np.int64)
+    return modes
 
 
 def _line(xy: Array, yaw: Array, valid: Array) -> Array:

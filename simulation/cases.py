@@ -15,6 +15,8 @@ from schemas.case import AgentsMode, Case
 from schemas.labels import AgentClass
 from schemas.scene import DT, Scene
 from simulation.criteria import criteria_for
+from simulation.drivable import cannot_be_met, cannot_start
+from simulation.surface import Ground
 
 HISTORY_STEPS = 10
 HORIZON_MIN = 30  # steps: under 3 s nothing can be said about a drive
@@ -34,6 +36,7 @@ def make_case(
     start: int | None = None,
     allow_proxy: bool = True,
     provenance: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Case | str:
     """The case of a scene, or why there can be none.
 
@@ -49,6 +52,7 @@ def make_case(
         start: Step at which the planner takes over, if chosen by the caller.
         allow_proxy: Where the scene names no ego, let the vehicle with the longest way stand in.
         provenance: Where the scene comes from.
+        seed: Of what the agents draw.
     """
     ego, first = 0, 0
     if not scene.has_ego:
@@ -82,6 +86,13 @@ def make_case(
     length, width = tracks.size[ego, :2]
     if not (1.0 <= length <= 30.0 and 0.4 <= width <= 4.0):
         return f"an ego of {length:.1f} m × {width:.1f} m cannot be driven"
+    wanted = criteria_for(tags, criteria)
+    queries = [(name, told) for name, told in wanted.items() if isinstance(told, str)]
+    wrong = cannot_start(
+        scene, ego, first, Ground(scene.map) if scene.has_map else None
+    ) or cannot_be_met(queries, np.delete(tracks.cls, ego))
+    if wrong is not None:
+        return wrong
     inside = _overlapping(scene, ego, first)
     track_id = int(tracks.track_id[ego])
     known: dict[str, Any] = {
@@ -103,10 +114,11 @@ def make_case(
         horizon_steps=int(horizon),
         goal=(float(xy[-1, 0]), float(xy[-1, 1])),
         agents=agents,
-        criteria=criteria_for(tags, criteria),
+        criteria=wanted,
         ego_track_id=track_id,
         tags=tuple(tags),
         provenance=known,
+        seed=seed,
     )
 
 

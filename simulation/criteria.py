@@ -7,6 +7,7 @@ recorded as unknown, with the reason.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from schemas.case import AT_LEAST, AT_MOST, Case, Criterion, Measured
@@ -115,7 +116,7 @@ def criteria_for(
 
     Raises:
         UnknownName: A criterion that there is none of.
-        BadSetting: A bound that is no number, or a query under the name of a measure.
+        BadSetting: A bound that is no finite number, or a query under the name of a measure.
         BadExpression: A query that cannot be asked.
     """
     made: dict[str, float | str] = {name: CRITERIA[name].bound for name in ALWAYS}
@@ -132,7 +133,7 @@ def checked_criteria(told: Mapping[str, float | str]) -> dict[str, float | str]:
 
     Raises:
         UnknownName: A criterion that there is none of.
-        BadSetting: A bound that is no number, or a query under the name of a measure.
+        BadSetting: A bound that is no finite number, or a query under the name of a measure.
         BadExpression: A query that cannot be asked.
     """
     made: dict[str, float | str] = {}
@@ -150,8 +151,19 @@ def checked_criteria(told: Mapping[str, float | str]) -> dict[str, float | str]:
             raise UnknownName("criterion", name, CRITERIA)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise BadSetting(f"The bound of {name} must be a number, not {value!r}.")
+        # Nothing can be measured against nan, and JSON has a form for neither it nor infinity.
+        if not abs(value) <= sys.float_info.max:
+            raise BadSetting(
+                f"The bound of {name} must be a finite number, not {_shortened(value)}.",
+                hint=f"Give one that a drive can be measured against, such as {CRITERIA[name].bound:g}.",
+            )
         made[name] = float(value)
     return made
+
+
+def _shortened(value: float) -> str:
+    """A number that no float holds, as far as anyone would read it."""
+    return f"{value:g}" if isinstance(value, float) else "one beyond 1.8e308"
 
 
 def judge(
@@ -179,7 +191,8 @@ def judge(
 
 
 def _at_fault(drive: Drive) -> tuple[float | None, str]:
-    return float(len(drive.at_fault)), _told(drive.at_fault)
+    excused = [c for c in drive.collisions if c.excuse]
+    return float(len(drive.at_fault)), _told([*drive.at_fault, *excused])
 
 
 def _any_collision(drive: Drive) -> tuple[float | None, str]:
@@ -189,7 +202,7 @@ def _any_collision(drive: Drive) -> tuple[float | None, str]:
 def _told(collisions: Iterable[Collision]) -> str:
     return "; ".join(
         f"{c.kind.name.lower()} with {c.cls.word} {c.track_id} after {c.step / 10:.1f} s "
-        f"at {c.speed:.1f} m/s"
+        f"at {c.speed:.1f} m/s" + (f" (not the ego's fault: {c.excuse})" if c.excuse else "")
         for c in collisions
     )
 

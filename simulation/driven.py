@@ -13,7 +13,8 @@ from jaxtyping import Int
 from geometry.arrays import Array
 from lake.localise import LaneMatcher
 from schemas.scene import Scene, Signals, Tracks
-from simulation.batch import NOW, AgentMode, ReadyCase
+from simulation.batch import NOW, ReadyCase
+from simulation.behaviours import AgentMode
 from simulation.engine import Rollout
 
 EGO = 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -24,30 +25,38 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.kinematics import bicycle_step
-from schemas.errors import BadInput, PlannerFailed
+from schemas.errors import PlannerFailed
 from schemas.records import RoadMap
 from schemas.scene import DT
 from simulation import kernels
-from simulation.agents import Traffic
+from simulation.agents import Traffic, TrafficLog
 from simulation.batch import NOW, CaseBatch
 from simulation.following import STEERING_MAX
 from simulation.idm import BRAKE_MAX
 from simulation.protocol import (
+    ALL_CASES,
+    STARTS,
     TRAJECTORY_STEPS_MIN,
+    UNWATCHED,
     CaseBatchView,
     EgoView,
     Observation,
     OthersView,
+    PerCasePlanner,
     Plan,
     Planner,
     RouteView,
     SignalsView,
+    Watch,
+    WrongAnswer,
+    numbers_of,
 )
 
 T = TypeVar("T")
 
 ACCELERATION_MAX = 4.0  # [m/s²] a strong car's
 TRACKING_STEPS = 10  # a trajectory is met so many steps ahead
+ABSURD = 1e8  # no place, speed or pedal is greater [m, m/s, m/s²]
 CREEP_M = 0.3  # a trajectory that moves less than this in that time says nothing about steering
 
 
@@ -68,6 +77,7 @@ class Rollout:
         contact: Step at which each agent first overlapped the ego, −1 for never. Agents that
             overlap it at the start already are not counted until they have come apart.
         errors: Case to what stopped its planner.
+        traffic: What became of the others.
     """
 
     batch: CaseBatch
@@ -81,6 +91,7 @@ class Rollout:
     steering: Float[Array, "steps cases"]
     contact: Int[Array, "cases agents"]
     errors: dict[int, str]
+    traffic: TrafficLog
 
     @property
     def agent_steps(self) -> int:
@@ -166,40 +177,72 @@ class _State:
         self.valid[following, :, 0] = active
 
     def _controls(self, plan: Plan) -> tuple[Array, Array]:
-        if plan.trajectory is not None:
-            return track(
-                plan.trajectory, self.rear, self.batch.wheelbase, self.batch.rear_to_centre
-            )
+        batch = self.batch
+        if plan.trajectory is not None and plan.steps is None:
+            return track(plan.trajectory, self.rear, batch.wheelbase, batch.rear_to_centre)
         assert plan.acceleration is not None, "checked() lets no such plan pass"
         assert plan.steering is not None, "likewise"
-        return plan.acceleration, plan.steering
+        if plan.trajectory is None or plan.steps is None:
+            return plan.acceleration, plan.steering
+        acceleration, steering = plan.acceleration.copy(), plan.steering.copy()
+        # Trajectories of one length together: none is cut to another's, so that a case gets what
+        # it would alone.
+        ahead = np.minimum(plan.steps, TRACKING_STEPS)
+        for steps in np.unique(ahead[ahead > 0]).tolist():
+            rows = np.flatnonzero(ahead == steps)
+            acceleration[rows], steering[rows] = track(
+                plan.trajectory[rows, :steps],
+                self.rear[rows],
+                batch.wheelbase[rows],
+                batch.rear_to_centre[rows],
+            )
+        return acceleration, steering
 
 
-def simulate(batch: CaseBatch, planner: Planner) -> Rollout:
+def simulate(batch: CaseBatch, planner: Planner, watch: Watch = UNWATCHED) -> Rollout:
     """Drive every case of a batch to its horizon.
 
     Args:
         batch: The cases.
         planner: Who drives; see :mod:`simulation.protocol`.
+        watch: Told whenever the planner is asked, and when it has answered.
 
     Raises:
-        PlannerFailed: The planner raised; a :class:`~simulation.protocol.PerCasePlanner` that
-            raises in one case stops that case alone.
-        BadInput: Its answer has not the shape of a plan.
+        PlannerFailed: The planner raised, or gave what is no plan for the batch; a
+            :class:`~simulation.protocol.PerCasePlanner` that does so in one case stops that case alone.
     """
     loop = Loop(batch)
+    everyone = int(batch.index[0]) if len(batch) == 1 else ALL_CASES
     if isinstance(planner, Reference):
         planner.foresee(batch)
-    _guarded(planner, partial(planner.start, loop.view))
+    watch.asks(STARTS, everyone)
+    try:
+        _guarded(planner, partial(planner.start, loop.view))
+    finally:
+        watch.answered()
+    # One that is asked case by case tells the watch of each itself.
+    by_case = isinstance(planner, PerCasePlanner) and type(planner).plan is PerCasePlanner.plan
     while loop.goes_on:
-        plan, wrong = checked(
-            _guarded(planner, partial(planner.plan, loop.observe())),
-            planner=planner.name,
-            cases=len(batch),
-            active=loop.active,
-        )
+        ask = partial(planner.plan, loop.observe())
+        if by_case:
+            plan, wrong = _asked(planner, partial(ask, watch=watch), loop)
+        else:
+            watch.asks(loop.now - NOW, everyone)
+            try:
+                plan, wrong = _asked(planner, ask, loop)
+            finally:
+                watch.answered()
         loop.step(plan, {**wrong, **plan.errors})
     return loop.rollout(planner.name)
+
+
+def _asked(planner: Planner, ask: Callable[[], Plan], loop: Loop) -> tuple[Plan, dict[int, str]]:
+    """The planner's answer, checked; see :func:`checked`."""
+
+    def answer() -> tuple[Plan, dict[int, str]]:
+        return checked(ask(), planner=planner.name, cases=len(loop.batch), active=loop.active)
+
+    return _guarded(planner, answer)
 
 
 class Loop:
@@ -270,6 +313,7 @@ class Loop:
             steering=state.steering,
             contact=self.contact,
             errors=self.errors,
+            traffic=state.traffic.log(),
         )
 
 
@@ -337,59 +381,66 @@ def checked(
     """The plan with harmless numbers where it had none, and the cases where it had none.
 
     Raises:
-        BadInput: It is no plan, or its arrays have not the right shapes.
+        PlannerFailed: It is no plan, or its arrays have not the right shapes or hold no numbers.
     """
     if not isinstance(plan, Plan):
-        raise BadInput(
-            planner,
-            f"answered {type(plan).__name__}, not a Plan",
-            hint="Return simulation.protocol.Plan.",
+        raise PlannerFailed(
+            planner, f"answered `{type(plan).__name__}`, not a simulation.protocol.Plan"
         )
-    given: dict[str, tuple[Array, tuple[int, ...]]] = {}
-    if plan.trajectory is not None:
-        trajectory = np.asarray(plan.trajectory, dtype=np.float64)
-        steps = trajectory.shape[1] if trajectory.ndim == 3 else 0
-        least = 1 if plan.exact else TRAJECTORY_STEPS_MIN
-        if steps < least or trajectory.shape != (cases, steps, 4):
-            raise BadInput(
-                planner,
-                f"gave a trajectory of shape {trajectory.shape}",
-                hint=f"It should be ({cases}, steps, 4) with {least} steps or more.",
-            )
-        given["trajectory"] = (trajectory, (1, 2))
-    elif plan.acceleration is None or plan.steering is None:
-        raise BadInput(
-            planner,
-            "gave neither a trajectory nor both acceleration and steering",
-            hint="Fill in one of the two in Plan.",
+    controls = plan.acceleration is not None and plan.steering is not None
+    if plan.trajectory is None and not controls:
+        raise PlannerFailed(
+            planner, "gave neither a trajectory nor both acceleration and steering"
         )
-    else:
-        for name in ("acceleration", "steering"):
-            value = np.asarray(getattr(plan, name), dtype=np.float64)
-            if value.shape != (cases,):
-                raise BadInput(
-                    planner,
-                    f"gave {name} of shape {value.shape}",
-                    hint=f"It should be ({cases},).",
-                )
-            given[name] = (value, ())
-    wrong: dict[int, str] = {}
+    if plan.steps is not None and (plan.exact or plan.trajectory is None or not controls):
+        raise PlannerFailed(planner, "gave steps without a trajectory to track, or no controls")
+
+    def given(name: str, *tail: int | None) -> Array:
+        value = getattr(plan, name)
+        wanted = ", ".join("steps" if n is None else str(n) for n in (cases, *tail))
+        wanted = f"not ({wanted}{'' if tail else ','})"
+        try:
+            array = numbers_of(value)
+        except WrongAnswer as error:
+            raise PlannerFailed(planner, f"gave {name} as {error}, {wanted} numbers") from error
+        shape = (cases, *(array.shape[1] if n is None and array.ndim > 1 else n for n in tail))
+        if array.shape != shape:
+            raise PlannerFailed(planner, f"gave {name} of shape {array.shape}, {wanted}")
+        return array
+
+    steps: Array | None = None
+    counts: dict[str, Array] = {}
     clean: dict[str, Array] = {}
-    for name, (value, inner) in given.items():
-        finite = np.isfinite(value).all(axis=inner) if inner else np.isfinite(value)
-        for case in np.flatnonzero(~finite & active).tolist():
-            wrong[case] = f"{planner} gave a {name} that is not finite"
-        clean[name] = np.where(np.isfinite(value), value, 0.0)
-    return (
-        Plan(
-            acceleration=clean.get("acceleration"),
-            steering=clean.get("steering"),
-            trajectory=clean.get("trajectory"),
-            exact=plan.exact,
-            errors=plan.errors,
-        ),
-        wrong,
-    )
+    if plan.trajectory is not None:
+        clean["trajectory"] = trajectory = given("trajectory", None, 4)
+        longest = trajectory.shape[1]
+        least = 1 if plan.exact else TRAJECTORY_STEPS_MIN
+        if plan.steps is not None:
+            steps = given("steps").astype(np.int64)
+            if not ((steps == 0) | ((steps >= least) & (steps <= longest))).all():
+                raise PlannerFailed(planner, f"gave steps that are neither 0 nor {least} or more")
+        elif longest < least:
+            raise PlannerFailed(
+                planner, f"gave a trajectory of {longest} steps, not {least} or more"
+            )
+        used = np.full(cases, longest) if steps is None else steps
+        counts["trajectory"] = (np.arange(longest) < used[:, None])[..., None]
+    if plan.trajectory is None or steps is not None:
+        for name in ("acceleration", "steering"):
+            clean[name] = given(name)
+            counts[name] = np.ones(cases, dtype=bool) if steps is None else steps == 0
+    wrong: dict[int, str] = {}
+    for name, value in clean.items():
+        good = np.abs(value) <= ABSURD
+        for case in np.flatnonzero((counts[name] & ~good).reshape(cases, -1).any(axis=1) & active):
+            finite = np.isfinite(value[case]).all()
+            what = f"beyond {ABSURD:g}" if finite else "that is not finite"
+            wrong[int(case)] = f"{planner} gave a {name} {what}"
+        clean[name] = np.where(good, value, 0.0)
+    errors = {int(place): str(why) for place, why in plan.errors.items()}
+    if any(not 0 <= place < cases for place in errors):
+        raise PlannerFailed(planner, f"told of errors in cases that there are none of: {errors}")
+    return Plan(**clean, steps=steps, exact=plan.exact, errors=errors), wrong
 
 
 def _guarded(planner: Planner, call: Callable[[], T]) -> T:
@@ -400,37 +451,40 @@ def _guarded(planner: Planner, call: Callable[[], T]) -> T:
     try:
         with redirect_stdout(sys.stderr):
             return call()
-    except (BadInput, PlannerFailed):
+    except PlannerFailed:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PlannerFailed(str(planner.name), error) from error
 
 
 def _case_view(batch: CaseBatch) -> CaseBatchView:
+    """Copies, so that nothing a planner does to its routes reaches the simulation."""
+    paths, speed_limit, limit_known, goal = deepcopy(
+        (batch.routes, batch.speed_limit, batch.limit_known, batch.goal)
+    )
     routes = []
     for i in range(len(batch)):
-        points = slice(
-            int(batch.routes.first[i]), int(batch.routes.first[i] + batch.routes.count[i])
-        )
+        points = slice(int(paths.first[i]), int(paths.first[i] + paths.count[i]))
         routes.append(
             RouteView(
-                xy=batch.routes.xy[points],
-                yaw=batch.routes.yaw[points],
-                curvature=batch.routes.curvature[points],
-                speed_limit=batch.speed_limit[points],
-                limit_known=batch.limit_known[points],
+                xy=paths.xy[points],
+                yaw=paths.yaw[points],
+                curvature=paths.curvature[points],
+                speed_limit=speed_limit[points],
+                limit_known=limit_known[points],
                 goal_s=float(batch.goal_s[i]),
             )
         )
     maps: Sequence[RoadMap] = [c.scene.map for c in batch.ready]
     return CaseBatchView(
         case_id=np.array([c.case.case_id for c in batch.ready], dtype=np.int64),
+        index=batch.index.copy(),
         routes=routes,
-        paths=batch.routes,
-        speed_limit=batch.speed_limit,
-        limit_known=batch.limit_known,
-        start_s=batch.start_s,
-        goal=batch.goal,
+        paths=paths,
+        speed_limit=speed_limit,
+        limit_known=limit_known,
+        start_s=batch.start_s.copy(),
+        goal=goal,
         maps=maps,
     )
 
@@ -473,8 +527,8 @@ def _observe(
             valid=ago(state.valid, everyone),
         ),
         signals=SignalsView(
-            case=batch.route_stops.case,
-            s=batch.route_stops.s,
+            case=batch.route_stops.case.copy(),
+            s=batch.route_stops.s.copy(),
             state=batch.route_stops.state[step].copy(),
         ),
     )

@@ -30,7 +30,7 @@ from geometry.angles import wrap
 from geometry.arrays import Array
 from lake import Lake
 from schemas.case import Case
-from schemas.errors import BadSetting
+from schemas.errors import BadSetting, MissingData
 from schemas.labels import LightState
 from schemas.scene import Scene
 from simulation.batch import ReadyCase, ready, stack
@@ -38,8 +38,9 @@ from simulation.engine import ACCELERATION_MAX, Loop
 from simulation.following import STEERING_MAX
 from simulation.idm import BRAKE_MAX
 from simulation.protocol import Plan
+from simulation.running import paired
 from simulation.scores import OUTSIDE_M, Drive, measure
-from simulation.suites.driving import cases_of, paired
+from simulation.suites.driving import cases_of
 from simulation.surface import Surface
 
 OTHERS = 16
@@ -87,8 +88,17 @@ def pairs_of(lake: Lake, suite: str) -> list[Paired]:
 
     Raises:
         UnknownName: There is no such suite.
+        MissingData: A scene of it is not in the lake any more.
     """
-    return list(paired(lake, cases_of(lake, suite)))
+    made = []
+    for case, scene in paired(lake, cases_of(lake, suite)):
+        if scene is None:
+            raise MissingData(
+                f"Scene {case.scene_id} of suite `{suite}` is not in the lake.",
+                hint="Build the suite again.",
+            )
+        made.append((case, scene))
+    return made
 
 
 def space_of() -> gymnasium.spaces.Dict:

@@ -13,6 +13,7 @@ from geometry.arrays import Array
 EXPONENT = 4.0
 GAP_FLOOR_M = 0.1
 BRAKE_MAX = 8.0  # [m/s²] what dry asphalt gives
+DESIRED_FLOOR = 5.0  # [m/s] of anyone in traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """The function, compiled when it is first called, and kept for the next process."""
+    """The function, compiled when it is first called, and kept for the next process.
+
+    What is kept is renewed when the function's own file changes, not when one changes that it calls into:
+    after changing a kernel that other files call, touch these.
+    """
     made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return cast(F, made)
 
@@ -106,6 +110,30 @@ def along(
 
 
 @compiled
+def place(
+    points: Array, yaws: Array, first: int, count: int, s: float
+) -> tuple[float, float, float]:
+    """Point and heading of one path at a station; beyond the ends straight on.
+
+    Between two points it goes evenly, also where a corner brings them closer than 1 m: nothing jumps.
+    """
+    step = min(max(math.floor(min(s, count - 2.0)), 0), count - 1)
+    at = first + step
+    yaw, past = yaws[at], s - step
+    turn = yaws[at + 1] - yaw
+    turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
+    heading = yaw + min(max(past, 0.0), 1.0) * turn
+    if past < 0.0 or past > 1.0:
+        beyond = past - min(max(past, 0.0), 1.0)
+        end = at + (1 if past > 1.0 else 0)
+        x, y = points[end, 0] + beyond * math.cos(yaw), points[end, 1] + beyond * math.sin(yaw)
+        return x, y, heading
+    x = points[at, 0] + past * (points[at + 1, 0] - points[at, 0])
+    y = points[at, 1] + past * (points[at + 1, 1] - points[at, 1])
+    return x, y, heading
+
+
+@compiled
 def pose(
     points: Array, yaws: Array, first: Array, count: Array, path: Array, s: Array
 ) -> tuple[Array, Array]:
@@ -114,14 +142,7 @@ def pose(
     xy, heading = np.empty((rows, 2)), np.empty(rows)
     for row in range(rows):
         p = path[row]
-        step = min(max(math.floor(min(s[row], count[p] - 2.0)), 0), count[p] - 1)
-        at = first[p] + step
-        yaw, past = yaws[at], s[row] - step
-        xy[row, 0] = points[at, 0] + past * math.cos(yaw)
-        xy[row, 1] = points[at, 1] + past * math.sin(yaw)
-        turn = yaws[at + 1] - yaw
-        turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
-        heading[row] = yaw + min(max(past, 0.0), 1.0) * turn
+        xy[row, 0], xy[row, 1], heading[row] = place(points, yaws, first[p], count[p], s[row])
     return xy, heading
 
 
@@ -472,3 +493,46 @@ def project(xy: Array, line: Array) -> tuple[Array, Array, Array]:
                 heading[i] = math.atan2(dy, dx)
             along += step
     return s, d, heading
+
+
+@compiled
+def nearest_segment(points: Array, start: Array, along: Array, stretch: float) -> Array:
+    """Which segment lies nearest each point, the first of equals; heights, if any, count ``stretch`` times.
+
+    The place on a segment is that nearest in plan.
+    """
+    dims = points.shape[1]
+    chosen = np.zeros(len(points), dtype=np.int64)
+    for i in range(len(points)):
+        best = math.inf
+        for k in range(len(start)):
+            dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
+            ax, ay = along[k, 0], along[k, 1]
+            square = ax * ax + ay * ay
+            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            off_x, off_y = dx - share * ax, dy - share * ay
+            distance = off_x * off_x + off_y * off_y
+            if dims > 2 and distance < best:
+                up = stretch * (points[i, 2] - start[k, 2] - share * along[k, 2])
+                distance += up * up
+            if distance < best:
+                best, chosen[i] = distance, k
+    return chosen
+
+
+@compiled
+def first_segment_ahead(points: Array, start: Array, along: Array) -> Array:
+    """Which segment has each point nearest its start, what it is past that counting twice."""
+    chosen = np.zeros(len(points), dtype=np.int64)
+    for i in range(len(points)):
+        best = math.inf
+        for k in range(len(start)):
+            dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
+            ax, ay = along[k, 0], along[k, 1]
+            square = ax * ax + ay * ay
+            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            off_x, off_y = dx + share * ax, dy + share * ay
+            distance = off_x * off_x + off_y * off_y
+            if distance < best:
+                best, chosen[i] = distance, k
+    return chosen

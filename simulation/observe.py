@@ -7,11 +7,13 @@ size would make speeds by differences useless.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from geometry.arrays import Array
-from geometry.boxes import corners
+from simulation.kernels import compiled
 
 RANGE_M = 80.0
 SIGMA_XY_M = 0.035
@@ -20,6 +22,22 @@ SIGMA_SIZE_M = 0.03
 MEMORY = 0.92  # correlation of the noise from one step to the next
 SIGHT_EVERY = 2  # steps between computations of the line of sight
 SEES_OVER_M = 0.35  # an object this much lower than another does not hide it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """What stands between the truth and what the ego reports of it; it sees ``RANGE_M`` far anyway.
+
+    Attributes:
+        noise: Positions, headings and sizes are off, as a tracker's are.
+        occlusion: Who is hidden behind others is not seen.
+    """
+
+    noise: bool = True
+    occlusion: bool = True
+
+
+USUAL = Senses()
 
 
 def visible(
@@ -51,35 +69,47 @@ def visible(
     return out & near
 
 
+@compiled
 def _in_sight(eye: Array, boxes: Array, height: Array) -> Array:
     """Slab test of the rays from the eye to five points of each box against all boxes."""
-    if len(boxes) == 0:
-        return np.zeros(0, dtype=bool)
-    inner = boxes.copy()
-    inner[:, 3:5] *= 0.9
-    targets = np.concatenate([boxes[:, None, :2], corners(inner)], axis=1)
+    count = len(boxes)
+    seen = np.zeros(count, np.bool_)
     cos, sin = np.cos(boxes[:, 2]), np.sin(boxes[:, 2])
-    start = eye - boxes[:, :2]
-    origin = np.stack(
-        [cos * start[:, 0] + sin * start[:, 1], cos * start[:, 1] - sin * start[:, 0]], -1
-    )
-    ray = targets - eye
-    # Rays (target, point) in the frame of each blocker.
-    rx = cos * ray[..., None, 0] + sin * ray[..., None, 1]
-    ry = cos * ray[..., None, 1] - sin * ray[..., None, 0]
-    near, far = np.zeros(rx.shape), np.ones(rx.shape)
-    for start_k, ray_k, half in (
-        (origin[:, 0], rx, boxes[:, 3] / 2),
-        (origin[:, 1], ry, boxes[:, 4] / 2),
-    ):
-        safe = np.where(np.abs(ray_k) < 1e-9, 1e-9, ray_k)
-        t0, t1 = (-half - start_k) / safe, (half - start_k) / safe
-        near = np.maximum(near, np.minimum(t0, t1))
-        far = np.minimum(far, np.maximum(t0, t1))
-    hides = height[None, :] >= height[:, None] - SEES_OVER_M
-    np.fill_diagonal(hides, False)
-    blocked = (near < far) & hides[:, None, :]
-    return np.asarray(~np.all(blocked.any(axis=2), axis=1))
+    for i in range(count):
+        for corner in range(5):
+            x, y = boxes[i, 0], boxes[i, 1]
+            if corner > 0:
+                ahead = 0.45 * boxes[i, 3] * (1.0 if corner < 3 else -1.0)
+                left = 0.45 * boxes[i, 4] * (1.0 if corner % 2 else -1.0)
+                x, y = x + cos[i] * ahead - sin[i] * left, y + sin[i] * ahead + cos[i] * left
+            x, y = x - eye[0], y - eye[1]
+            free = True
+            for j in range(count):
+                if j == i or height[j] < height[i] - SEES_OVER_M:
+                    continue
+                # The ray in the frame of the blocker.
+                sx, sy = eye[0] - boxes[j, 0], eye[1] - boxes[j, 1]
+                near, far = _slab(
+                    cos[j] * sx + sin[j] * sy, cos[j] * x + sin[j] * y, boxes[j, 3] / 2, 0.0, 1.0
+                )
+                near, far = _slab(
+                    cos[j] * sy - sin[j] * sx, cos[j] * y - sin[j] * x, boxes[j, 4] / 2, near, far
+                )
+                if near < far:
+                    free = False
+                    break
+            if free:
+                seen[i] = True
+                break
+    return seen
+
+
+@compiled
+def _slab(start: float, ray: float, half: float, near: float, far: float) -> tuple[float, float]:
+    """The part of a ray, from ``near`` to ``far``, that lies within ±half along one axis."""
+    safe = 1e-9 if abs(ray) < 1e-9 else ray
+    t0, t1 = (-half - start) / safe, (half - start) / safe
+    return max(near, min(t0, t1)), min(far, max(t0, t1))
 
 
 def tracking_noise(
@@ -89,7 +119,13 @@ def tracking_noise(
     fresh = rng.standard_normal(shape)
     out = np.empty(shape)
     out[:, 0] = fresh[:, 0]
-    scale = np.sqrt(1.0 - MEMORY**2)
-    for step in range(1, shape[1]):
-        out[:, step] = MEMORY * out[:, step - 1] + scale * fresh[:, step]
+    scale = float(np.sqrt(1.0 - MEMORY**2))
+    _remember(out, fresh, scale)
     return out
+
+
+@compiled
+def _remember(out: Array, fresh: Array, scale: float) -> None:
+    for row in range(out.shape[0]):
+        for step in range(1, out.shape[1]):
+            out[row, step] = MEMORY * out[row, step - 1] + scale * fresh[row, step]

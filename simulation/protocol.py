@@ -16,6 +16,9 @@ The shortest planner is one class with one method::
 A planner that works on many cases at once implements :class:`Planner` instead and is asked once a
 step for all of them. Either is asked every 0.1 s, sees the world up to now and never after, and
 answers with controls or with a trajectory, which the engine tracks within the vehicle's limits.
+
+A suite lets it drive in a process of its own (:mod:`simulation.guard`): what takes long but once, such
+as loading weights, belongs into ``__init__``, for each answer has its time.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
@@ -135,7 +138,8 @@ class CaseView:
     """One case at one moment, for :class:`PerCasePlanner`; the same words without the case axis.
 
     Attributes:
-        index: Of the case in its batch: a key for what the planner remembers.
+        index: Of the case in its suite, by case id: a key for what the planner remembers, and the
+            same in whatever batch, order or process the case is driven.
         time: Since the planner took over [s].
         ego: The driven vehicle.
         others: Everyone else.
@@ -161,6 +165,7 @@ class CaseBatchView:
 
     Attributes:
         case_id: As in the lake.
+        index: Of each case in its suite; its place here may be another.
         routes: One route a case.
         paths: The same routes end to end, for computing on all at once: path ``i`` is of case ``i``.
         speed_limit: At each point of ``paths`` [m/s].
@@ -171,6 +176,7 @@ class CaseBatchView:
     """
 
     case_id: Int[Array, " cases"]
+    index: Int[Array, " cases"]
     routes: Sequence[RouteView]
     paths: Paths
     speed_limit: Float[Array, " points"]
@@ -205,24 +211,24 @@ class Observation:
     others: OthersView
     signals: SignalsView
 
-    def case(self, index: int) -> CaseView:
-        """One case alone, without the others' padding."""
+    def case(self, place: int) -> CaseView:
+        """The case at a place of the batch, alone and without the others' padding."""
         ego, others, signals = self.ego, self.others, self.signals
-        there = np.flatnonzero(others.track_id[index] >= 0)
-        mine = signals.case == index
+        there = np.flatnonzero(others.track_id[place] >= 0)
+        mine = signals.case == place
         return CaseView(
-            index=index,
+            index=int(self.cases.index[place]),
             time=self.time,
-            ego=EgoView(**{name: getattr(ego, name)[index] for name in EgoView.__slots__}),
+            ego=EgoView(**{name: getattr(ego, name)[place] for name in EgoView.__slots__}),
             others=OthersView(
-                **{name: getattr(others, name)[index][there] for name in OthersView.__slots__}
+                **{name: getattr(others, name)[place][there] for name in OthersView.__slots__}
             ),
             signals=SignalsView(
                 case=signals.case[mine], s=signals.s[mine], state=signals.state[mine]
             ),
-            route=self.cases.routes[index],
-            goal=self.cases.goal[index],
-            map=self.cases.maps[index],
+            route=self.cases.routes[place],
+            goal=self.cases.goal[place],
+            map=self.cases.maps[place],
         )
 
 
@@ -235,14 +241,16 @@ class Plan:
         steering: Front wheel angle, left positive [rad].
         trajectory: x, y, yaw, speed of the box centre 0.1 s, 0.2 s, … from now, in the map's
             frame [m, m, rad, m/s]; at least 5 steps. The engine tracks it.
+        steps: How many steps of each case's trajectory count, 0 where its controls do; None: all.
         exact: Put the ego on the trajectory's first state without any dynamics: for replaying
             recorded drives.
-        errors: Cases that the planner cannot go on with, and why.
+        errors: Cases, by their places in the batch, that the planner cannot go on with, and why.
     """
 
     acceleration: Float[Array, " cases"] | None = None
     steering: Float[Array, " cases"] | None = None
     trajectory: Float[Array, "cases steps 4"] | None = None
+    steps: Int[Array, " cases"] | None = None
     exact: bool = False
     errors: Mapping[int, str] = field(default_factory=dict)
 
@@ -264,13 +272,46 @@ Controls: TypeAlias = tuple[float, float]
 """Acceleration [m/s²] and front wheel angle [rad]."""
 
 
+class Watch(Protocol):
+    """Who wants to know whom a planner is asked for, and for how long already."""
+
+    def asks(self, step: int, index: int) -> None:
+        """The planner is asked at a step, −1 before the first, for the case of an index or for all (−1)."""
+
+    def answered(self) -> None:
+        """It has answered, or raised."""
+
+
+class Unwatched:
+    """Nobody wants to know."""
+
+    def asks(self, step: int, index: int) -> None:
+        """Nothing."""
+
+    def answered(self) -> None:
+        """Nothing."""
+
+
+UNWATCHED = Unwatched()
+STARTS, ALL_CASES = -1, -1
+"""The step before the first, and the index of a whole batch; see :class:`Watch`."""
+
+
 class PerCasePlanner:
-    """Base of planners that look at one case at a time; implement :meth:`plan_one`."""
+    """Base of planners that look at one case at a time; implement :meth:`plan_one`.
 
-    name = "per_case"
+    One that gives itself no ``name`` bears that of its class.
+    """
 
-    def start_one(self, index: int, cases: CaseBatchView) -> None:
-        """Called once for each case before the first step."""
+    name = ""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if not cls.name:
+            cls.name = cls.__name__
+
+    def start_one(self, case: CaseView) -> None:
+        """Called once for each case, before its first :meth:`plan_one`, with what that will see."""
 
     def plan_one(self, case: CaseView) -> Controls | Float[Array, "steps 4"]:
         """Acceleration and steering, or a trajectory as in :class:`Plan`."""
@@ -278,64 +319,97 @@ class PerCasePlanner:
 
     def start(self, cases: CaseBatchView) -> None:
         """As the engine calls it."""
-        for index in range(len(cases)):
-            self.start_one(index, cases)
 
-    def plan(self, obs: Observation) -> Plan:
+    def plan(self, obs: Observation, watch: Watch = UNWATCHED) -> Plan:
         """As the engine calls it: one call of :meth:`plan_one` for every case that runs."""
         answers: dict[int, Array] = {}
         errors: dict[int, str] = {}
-        for index in np.flatnonzero(obs.active).tolist():
+        for place in np.flatnonzero(obs.active).tolist():
+            case = obs.case(place)
+            watch.asks(obs.step, case.index)
             try:
-                answers[index] = self._ask(obs.case(index))
+                answers[place] = self._ask(case, first=obs.step == 0)
             except PlannerFailed as failure:
-                errors[index] = failure.message
-        try:
-            return stacked_plan(answers, errors, len(obs.cases))
-        except ValueError as error:
-            raise BadInput(
-                self.name, str(error), hint="Answer every case in the same way."
-            ) from error
+                errors[place] = failure.message
+            finally:
+                watch.answered()
+        return stacked_plan(answers, errors, len(obs.cases))
 
-    def _ask(self, case: CaseView) -> Array:
+    def _ask(self, case: CaseView, *, first: bool) -> Array:
         """The answer as an array, whatever goes wrong being told as this planner's failure."""
         try:
-            answer = np.asarray(self.plan_one(case), dtype=np.float64)
-        except Exception as error:
+            if first:
+                self.start_one(case)
+            return answer_of(self.plan_one(case))
+        except WrongAnswer as error:
+            raise PlannerFailed(self.name, str(error)) from error
+        except (Exception, SystemExit) as error:
             raise PlannerFailed(self.name, error) from error
-        if answer.shape == (2,) or (answer.ndim == 2 and answer.shape[1] == 4):
-            return answer
-        raise BadInput(
-            f"{type(self).__name__}.plan_one",
-            f"answered with shape {answer.shape}",
-            hint="Answer (acceleration, steering), or an array of (steps, 4): x, y, yaw, speed.",
-        )
+
+
+class WrongAnswer(ValueError):
+    """An answer for one case that is none."""
+
+
+def answer_of(given: object) -> Array:
+    """What was answered for one case: two controls, or a trajectory of (steps, 4).
+
+    Raises:
+        WrongAnswer: It is neither; in words that follow the planner's name.
+    """
+    asked = (
+        f"(acceleration, steering) or {TRAJECTORY_STEPS_MIN} or more rows of (x, y, yaw, speed)"
+    )
+    try:
+        answer = numbers_of(given)
+    except WrongAnswer as error:
+        raise WrongAnswer(f"answered {error}, not {asked}") from error
+    if answer.shape == (2,) or (
+        answer.ndim == 2 and answer.shape[1] == 4 and len(answer) >= TRAJECTORY_STEPS_MIN
+    ):
+        return answer
+    raise WrongAnswer(f"answered with shape {answer.shape}, not {asked}")
+
+
+def numbers_of(given: object) -> Array:
+    """An array of float64.
+
+    Raises:
+        WrongAnswer: These are no numbers; with what they are.
+    """
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "iuf":
+            raise WrongAnswer(f"`{type(given).__name__}` of {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged, or on another device
+        if isinstance(error, WrongAnswer):
+            raise
+        raise WrongAnswer(f"`{type(given).__name__}` that is no array of numbers") from error
 
 
 def stacked_plan(answers: Mapping[int, Array], errors: Mapping[int, str], count: int) -> Plan:
-    """One plan of the answers for single cases.
+    """One plan of the answers for single cases, each of which counts as if it stood alone.
 
     Args:
-        answers: Case to acceleration and steering, or to a trajectory of (steps, 4).
-        errors: Case to why there is none.
+        answers: Place of the case to acceleration and steering, or to a trajectory of (steps, 4).
+        errors: Place to why there is none.
         count: How many cases there are; those without an answer get zeros.
-
-    Raises:
-        ValueError: Some answers are trajectories, others controls.
     """
     controls = np.zeros((count, 2))
-    trajectories = {index: answer for index, answer in answers.items() if answer.ndim == 2}
-    for index, answer in answers.items():
+    steps = np.zeros(count, dtype=np.int64)
+    for place, answer in answers.items():
         if answer.ndim == 1:
-            controls[index] = answer
-    if not trajectories:
-        return Plan(acceleration=controls[:, 0], steering=controls[:, 1], errors=errors)
-    if len(trajectories) < len(answers):
-        raise ValueError("gave trajectories for some cases and controls for others")
-    stacked = np.zeros((count, min(map(len, trajectories.values())), 4))
-    for index, trajectory in trajectories.items():
-        stacked[index] = trajectory[: stacked.shape[1]]
-    return Plan(trajectory=stacked, errors=errors)
+            controls[place] = answer
+        else:
+            steps[place] = len(answer)
+    plan = Plan(acceleration=controls[:, 0], steering=controls[:, 1], errors=errors)
+    if not steps.any():
+        return plan
+    stacked = np.zeros((count, int(steps.max()), 4))
+    for place in np.flatnonzero(steps).tolist():
+        stacked[place, : steps[place]] = answers[place]
+    return replace(plan, trajectory=stacked, steps=steps)
 
 
 def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:
@@ -350,7 +424,7 @@ def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:
         BadInput: The class cannot be made, or is no planner.
     """
     if ":" not in name and name not in built_in:
-        raise UnknownName("planner", name, [*built_in, "module:Class"])
+        raise UnknownName("planner", name, [*built_in, "module:Class", "cmd:PROGRAM"])
     module_name, _, class_name = built_in.get(name, name).partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
@@ -361,6 +435,12 @@ def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:
             name,
             f"cannot be imported: {error}",
             hint="Run from the folder that holds the module, or put it on PYTHONPATH.",
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(
+            name,
+            f"raised {type(error).__name__} while it was imported: {error}",
+            hint=f"See that `python -c 'import {module_name}'` works.",
         ) from error
     found = getattr(module, class_name, None)
     if found is None:
@@ -374,6 +454,11 @@ def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:
             f"cannot be made without arguments: {error}",
             hint="Give every argument of __init__ a default.",
         ) from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(
+            name, f"raised {type(error).__name__} while it was made: {error}",
+            hint="See to its __init__.",
+        ) from error  # fmt: skip
     for method in ("start", "plan"):
         if not callable(getattr(planner, method, None)):
             raise BadInput(
@@ -383,6 +468,7 @@ def load_planner(name: str, *, built_in: Mapping[str, str]) -> Planner:
             )
     if isinstance(planner, PerCasePlanner) and type(planner).plan_one is PerCasePlanner.plan_one:
         raise BadInput(name, "has no method `plan_one`", hint="See simulation/protocol.py.")
-    if not isinstance(getattr(planner, "name", None), str):
-        planner.name = name  # type: ignore[union-attr]
+    called = getattr(planner, "name", None)
+    if not isinstance(called, str) or not called or not called.isprintable():
+        planner.name = class_name  # type: ignore[union-attr]
     return cast(Planner, planner)

@@ -19,9 +19,10 @@ from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import in_frame_of
 from schemas.labels import AgentClass, LightState
+from simulation.drivers import KINDS
 from simulation.roads import Network
 from simulation.signals import ALL_RED_S, YELLOW_S, SignalPlan
-from simulation.traffic import DT, KINDS, YELLOW_BRAKING, Obstacle, Traffic
+from simulation.traffic import DT, YELLOW_BRAKING, Obstacle, Traffic
 
 NEAR_M = 50.0  # what happens farther from the ego than this does not count
 NEAR_MISS_PET_S = 1.0  # as the predicate of that name has it
@@ -58,6 +59,7 @@ class Script:
 
     name: ClassVar[str]
     roads: ClassVar[tuple[str, ...]]
+    by: ClassVar[AgentClass] = AgentClass.VEHICLE  # class of whoever does it
 
     ego: int
     actor: int = -1
@@ -307,6 +309,7 @@ class Jaywalking(Script):
     """Somebody crosses where there is no crosswalk, close enough that the ego must react."""
 
     name = "jaywalking"
+    by = AgentClass.PEDESTRIAN
     roads: ClassVar[tuple[str, ...]] = ("straight", "curve", "unsignalled", "signalled")
 
     station: float
@@ -372,8 +375,10 @@ class Jaywalking(Script):
 
     def _beside(self, traffic: Traffic) -> float:
         """How far the person has yet to go to the middle of the ego's way, negative after it [m]."""
-        x, y, _, _ = traffic.ways.pose(traffic.way[[self.ego]], np.array([self.station]))
-        return float((np.array([x[0], y[0]]) - self.person.at) @ self.across)
+        x, y, yaw, _ = traffic.ways.pose(traffic.way[[self.ego]], np.array([self.station]))
+        aside = traffic.d[self.ego] + traffic.aside[self.ego]
+        at = np.array([x[0] - aside * np.sin(yaw[0]), y[0] + aside * np.cos(yaw[0])])
+        return float((at - self.person.at) @ self.across)
 
     def act(self, traffic: Traffic, t: float) -> None:
         """See :meth:`Script.act`."""
@@ -420,6 +425,7 @@ class NearMiss(Jaywalking):
     """Somebody runs across just ahead of an ego that does not see them: PET under 1 s."""
 
     name = "near_miss"
+    by = AgentClass.PEDESTRIAN
     roads = ("straight", "curve", "unsignalled")
 
     @classmethod
@@ -785,10 +791,98 @@ class Swerve(Script):
         )  # fmt: skip
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class EmergencyVehicle(Script):
+    """A police car comes from behind, far too fast; whoever is ahead of it makes way."""
+
+    name = "emergency_vehicle"
+    roads = ("straight", "curve", "highway")
+
+    limit: float
+    yielded: set[int] = field(default_factory=set)
+
+    @classmethod
+    def fits(cls, network: Network) -> bool:
+        """It takes a lane to move over to."""
+        return any(lane.left >= 0 for lane in network.lanes)
+
+    @classmethod
+    def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
+        """See :meth:`Script.cast`."""
+        rng, ways = traffic.rng, traffic.ways
+        for ego in egos:
+            way, v = int(traffic.way[ego]), float(traffic.v[ego])
+            lane = traffic.network.lanes[_lane(traffic, ego)]
+            s = float(traffic.s[ego]) - float(rng.uniform(30.0, 75.0))
+            pace = float(rng.uniform(1.2, 1.4)) * lane.speed_limit
+            if max(lane.left, lane.right) < 0 or ways.dead_end[way] or v < 4.0 or s < 8.0:
+                continue
+            x, y, _, _ = ways.pose(np.array([way]), np.array([s]))
+            rows = np.flatnonzero(traffic.alive)
+            px, py, _ = traffic.poses(rows)
+            gap, speed, _ = traffic.leaders(np.array([ego]), way=np.array([way]), s=np.array([s]))
+            start = min(pace, float(speed[0]) + 0.25 * float(gap[0]))
+            if np.hypot(px - x[0], py - y[0]).min() < 10.0 or gap[0] < 14.0:
+                continue
+            actor = traffic.add(KINDS[0], way, s, start)
+            traffic.eagerness[actor], traffic.politeness[actor] = pace / lane.speed_limit, 0.0
+            traffic.power[actor], traffic.headway[actor] = 2.5, 0.6
+            traffic.words[_uid(traffic, actor)] = "EMERGENCY_VEHICLE"
+            return cls(ego=ego, actor=actor, limit=lane.speed_limit)
+        return None
+
+    def act(self, traffic: Traffic, t: float) -> None:
+        """See :meth:`Script.act`."""
+        j = self.actor
+        if not traffic.alive[j]:
+            return
+        gap, _, i = _gap_ahead(traffic, j)
+        if gap < 60.0 and traffic.s_len[i] == 0.0 and i not in self.yielded and traffic.v[i] > 2.0:
+            self._make_way(traffic, i)
+        self.seen.append(
+            (t, _distance(traffic, self.ego, _point(traffic, j)), float(traffic.v[j]))
+        )
+
+    def _make_way(self, traffic: Traffic, i: int) -> None:
+        """Into a neighbouring lane, the right one first, if there is room beside."""
+        here = traffic.network.lanes[_lane(traffic, i)]
+        rows = np.flatnonzero(traffic.alive)
+        lane, along = traffic.lane_of(rows)
+        for beside in (here.right, here.left):
+            ways = [w for w in traffic.ways.through(beside) if not traffic.ways.dead_end[w]]
+            if beside < 0 or not ways:
+                continue
+            station, _ = traffic.abreast(i, ways[0])
+            at = station - float(traffic.ways.offset[ways[0], beside])
+            apart = np.abs(along[lane == beside] - at)
+            if (apart < 9.0 + 0.4 * traffic.v[i]).any():
+                continue
+            traffic.change_lane(i, ways[0], max(2.6 * float(traffic.v[i]), 16.0))
+            traffic.keeps_lane[i] = True
+            traffic.top[i] = 0.8 * float(traffic.v[i])
+            self.yielded.add(i)
+            return
+
+    def happened(self, traffic: Traffic) -> Happened | None:
+        """See :meth:`Script.happened`."""
+        seen = self.table()
+        if len(seen) == 0 or not self.yielded:
+            return None
+        near = np.flatnonzero(seen[:, 1] < NEAR_M)
+        if len(near) < 15 or seen[near, 2].max() < 1.05 * self.limit:
+            return None
+        return Happened(
+            actors=(_uid(traffic, self.actor),), t0=float(seen[near[0], 0]), t1=float(seen[near[-1], 0]),
+            measure={"speed": float(seen[near, 2].max()), "made_way": float(len(self.yielded)),
+                     "distance_m": float(seen[:, 1].min())},
+        )  # fmt: skip
+
+
 BEHAVIOURS: dict[str, type[Script]] = {
     script.name: script
     for script in (
         CutIn, HardBrake, Jaywalking, NearMiss, RedLightRunning, WrongWay, StalledVehicle, Debris, Swerve,
+        EmergencyVehicle,
     )
 }  # fmt: skip
 """Every behaviour that can be planted, in the order of the documentation."""

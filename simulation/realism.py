@@ -7,8 +7,8 @@ ever happened. Per feature, exp of the mean log-likelihood over all evaluated ag
 the scenario's score is their weighted sum. Scenarios are averaged.
 
 The truth scores below 1: even 32 copies of the log spread over the bins of a histogram (.832 on
-Waymo's own data; random agents .485). The features are those of :mod:`simulation.realism_features`;
-which steps run a red light is the caller's to say, and who cannot say leaves that feature out.
+Waymo's own data; random agents .485). The features are those of :mod:`simulation.realism_features`.
+``benchmarks/realism_official.py`` sets both beside Waymo's own code.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def log_likelihood(
 
 
 def _bins(histogram: Histogram, value: Array) -> Array:
-    clipped = np.clip(np.nan_to_num(value), histogram.low, histogram.high)
+    # Waymo's histogram counts what is not a number (differences at the ends of a drive) into the last bin.
+    clipped = np.clip(np.nan_to_num(value, nan=np.inf), histogram.low, histogram.high)
     width = (histogram.high - histogram.low) / histogram.bins
     return np.minimum(((clipped - histogram.low) / width).astype(np.int64), histogram.bins - 1)
 

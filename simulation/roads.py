@@ -1,5 +1,8 @@
 """Procedural roads: straights, curves, highways, junctions and roundabouts, drawn from a seed.
 
+Streets with several lanes and highways may have a work zone: a stretch of their outermost lane that
+the map still has, but that is closed off by cones, so that traffic merges before it.
+
 A road is built once in a local frame (small coordinates, the interesting place near the origin)
 as a :class:`Network`: lanes with curvature for those who drive, footways for those who walk, and
 the same as a :class:`~schemas.records.RoadMap` in a world frame that is turned and far away.
@@ -27,6 +30,7 @@ BIKE_WIDTH = 1.7  # [m]
 PARKING_WIDTH = 2.3  # [m]
 SIDEWALK_WIDTH = 3.4  # [m]
 CROSSWALK_DEPTH = 3.2  # [m] along the road
+WORKS = 0.2  # share of roads with several lanes that have a work zone
 CONFLICT_M = 2.5  # [m] centre lines nearer than this: two cars cannot pass
 
 
@@ -44,6 +48,7 @@ class Lane:
         rank: Whom it yields to at conflicts: to those of smaller rank.
         group: Signal group that controls it, −1 for none.
         stop: Whether a stop sign stands at its beginning.
+        closed: Whether a work zone closes it; who comes to it must have left before.
         left: Lane to the left in the same direction, −1 for none.
         right: Likewise to the right.
         successors: Lanes that continue it.
@@ -58,6 +63,7 @@ class Lane:
     rank: int = 0
     group: int = -1
     stop: bool = False
+    closed: bool = False
     left: int = -1
     right: int = -1
     successors: tuple[int, ...] = ()
@@ -93,6 +99,25 @@ class Walk:
     crossings: tuple[tuple[int, float, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """Something that stands in a work zone.
+
+    Attributes:
+        word: What it is, as Argoverse 2 calls it.
+        x: [m].
+        y: [m].
+        yaw: [rad].
+        size: (length, width, height) [m].
+    """
+
+    word: str
+    x: float
+    y: float
+    yaw: float
+    size: tuple[float, float, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Network:
     """One road layout.
@@ -103,6 +128,7 @@ class Network:
         crosswalks: All crossings.
         walks: Ways on foot.
         parking: Poses (x, y, yaw) of parking places [m, m, rad].
+        works: What closes lanes off.
         signals: Plan of the traffic lights, or None.
         kerbs: Outer edges of the carriageway [m].
         world_from_local: Where the layout lies in the world.
@@ -116,6 +142,7 @@ class Network:
     crosswalks: Sequence[Crosswalk]
     walks: Sequence[Walk]
     parking: Sequence[tuple[float, float, float]]
+    works: Sequence[Fixture]
     signals: SignalPlan | None
     kerbs: Sequence[Float[Array, "points 2"]]
     world_from_local: SE2
@@ -125,9 +152,18 @@ class Network:
 
     @property
     def entries(self) -> list[int]:
-        """Lanes that nothing leads into: where traffic comes from."""
+        """Lanes at the roads' ends that nothing leads into: where traffic comes from."""
         fed = {to for lane in self.lanes for to in lane.successors}
+        fed |= {i for i, lane in enumerate(self.lanes) if lane.left >= 0 and lane.left in fed}
         return [i for i in range(len(self.lanes)) if i not in fed]
+
+    @property
+    def starts(self) -> list[int]:
+        """Entries, then lanes that begin beside another or behind a work zone."""
+        fed = {to for lane in self.lanes if not lane.closed for to in lane.successors}
+        begin = [i for i, lane in enumerate(self.lanes) if i not in fed and not lane.closed]
+        first = self.entries
+        return first + [i for i in begin if i not in first]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +220,7 @@ class _Draft:
     crosswalks: list[Crosswalk] = field(default_factory=list)
     walks: list[Walk] = field(default_factory=list)
     parking: list[tuple[float, float, float]] = field(default_factory=list)
+    works: list[Fixture] = field(default_factory=list)
     kerbs: list[Array] = field(default_factory=list)
     areas: list[Array] = field(default_factory=list)
     junctions: list[Array] = field(default_factory=list)
@@ -259,6 +296,27 @@ class _Draft:
             xy = xy + profile.parking_offset * np.array([np.sin(yaw), -np.cos(yaw)])
             self.parking.append((float(xy[0]), float(xy[1]), yaw))
 
+    def close(self, index: int) -> None:
+        """A work zone on an outermost lane: cones in a taper, along the open lane, and back."""
+        lane = replace(self.lanes[index], closed=True)
+        self.lanes[index] = lane
+        half, length = lane.width / 2 - 0.35, lane.curve.length
+        taper = min(30.0, length / 4)
+        stations = np.arange(0.5, length - 0.5, 5.0)
+        ahead = np.clip(np.minimum(stations, length - stations) / taper, 0.0, 1.0)
+        for s, share in zip(stations, ahead, strict=True):
+            xy, yaw, _ = lane.curve.at(float(s))
+            at = xy + half * (2.0 * share - 1.0) * np.array([-np.sin(yaw), np.cos(yaw)])
+            cone = Fixture("CONSTRUCTION_CONE", float(at[0]), float(at[1]), yaw, (0.4, 0.4, 0.75))
+            self.works.append(cone)
+        for s, word, size in (
+            (taper + 3.0, "MESSAGE_BOARD_TRAILER", (2.4, 1.7, 2.6)),
+            (length / 2, "CONSTRUCTION_BARREL", (0.6, 0.6, 1.0)),
+        ):
+            xy, yaw, _ = lane.curve.at(float(s))
+            at = xy - 0.4 * np.array([-np.sin(yaw), np.cos(yaw)])
+            self.works.append(Fixture(word, float(at[0]), float(at[1]), yaw, size))
+
 
 def build(kind: str, rng: np.random.Generator) -> Network:
     """A road of one kind.
@@ -277,7 +335,7 @@ def build(kind: str, rng: np.random.Generator) -> Network:
     road_map, lane_feature = _map_of(draft, kind, world_from_local, z)
     return Network(
         kind=kind, lanes=draft.lanes, crosswalks=draft.crosswalks, walks=draft.walks,
-        parking=draft.parking, signals=draft.signals, kerbs=draft.kerbs,
+        parking=draft.parking, works=draft.works, signals=draft.signals, kerbs=draft.kerbs,
         world_from_local=world_from_local, z=z, map=road_map, lane_feature=lane_feature,
     )  # fmt: skip
 
@@ -304,12 +362,15 @@ def _two_way(draft: _Draft, rng: np.random.Generator, reference: Curve) -> None:
     tight = float(np.abs(reference.curvature).max()) > 1 / 80
     profile = Profile(
         lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bool(rng.random() < 0.55),
-        parking=bool(rng.random() < 0.5), limit=float(rng.choice([11.1, 13.9] if tight else [13.9, 16.7])),
+        parking=bool(rng.random() < 0.5), limit=float(rng.choice([8.3, 11.1, 13.9] if tight else [11.1, 13.9, 16.7])),
     )  # fmt: skip
     back = reference.reversed()
-    for line in (reference, back):
-        draft.carriageway(line, profile, sections=3)
+    works = int(rng.integers(2)) if profile.lanes > 1 and rng.random() < WORKS else -1
+    for k, line in enumerate((reference, back)):
+        rows, _ = draft.carriageway(line, profile, sections=5)
         draft.paint(line, profile)
+        if k == works:
+            draft.close(rows[2][-1])
     draft.lines.append(
         (reference.xy, "DOUBLE_SOLID_YELLOW" if profile.lanes > 1 else "DASHED_YELLOW")
     )
@@ -335,7 +396,7 @@ def _two_way(draft: _Draft, rng: np.random.Generator, reference: Curve) -> None:
 
 
 def _highway(draft: _Draft, rng: np.random.Generator) -> None:
-    """Two carriageways; from the right an on-ramp joins the first by an acceleration lane."""
+    """Two carriageways; an on-ramp joins the first, an exit may leave the other."""
     kappa = float(rng.uniform(-1.0, 1.0)) / 900.0
     pieces = [(250.0, 0.0), (150.0, kappa), (350.0, kappa), (150.0, 0.0), (250.0, 0.0)]
     reference = bend((-430.0, 0.0), 0.0, pieces)
@@ -345,7 +406,10 @@ def _highway(draft: _Draft, rng: np.random.Generator) -> None:
     )  # fmt: skip
     rows, _ = draft.carriageway(reference, profile, sections=5, lane_type=LaneType.FREEWAY)
     back = reference.reversed()
-    draft.carriageway(back, profile, sections=5, lane_type=LaneType.FREEWAY)
+    other, _ = draft.carriageway(back, profile, sections=5, lane_type=LaneType.FREEWAY)
+    works = bool(rng.random() < WORKS)
+    if works:
+        draft.close(other[2][-1])
     shoulder = profile.kerb + 2.4
     for line in (reference, back):
         draft.paint(line, profile)
@@ -376,11 +440,50 @@ def _highway(draft: _Draft, rng: np.random.Generator) -> None:
         -(aside + half) + (aside + half - shoulder) * ease**2 * (3 - 2 * ease)
     ).xy
     ramp_right = np.concatenate([ramp_right, narrowing[1:]])
-    draft.kerbs += [left, right[: cuts[2] - run // 3], ramp_right, right[tail:]]
+    draft.kerbs += [right[: cuts[2] - run // 3], ramp_right, right[tail:]]
+    if works or rng.random() < 0.3:
+        draft.kerbs.append(left)
+    else:
+        _exit(draft, rng, back, other[1][-1], profile, (cuts[1], cuts[2]))
     draft.areas.append(np.concatenate([right, left[::-1]]))
     ramp_left = np.concatenate([ramp_curve.offset(half).xy, part.offset(-aside + half).xy[1:],
                                 taper.offset(-aside + half).xy[1:]])  # fmt: skip
     draft.areas.append(np.concatenate([ramp_right, ramp_left[::-1]]))
+
+
+def _exit(
+    draft: _Draft, rng: np.random.Generator, line: Curve, beside: int, profile: Profile,
+    span: tuple[int, int],
+) -> None:  # fmt: skip
+    """A deceleration lane on the right of a carriageway, from point to point, and a ramp away."""
+    begin, end = span
+    part = line.cut(begin, end)
+    aside, half = profile.lane_offset(profile.lanes), profile.width / 2 + 1.5
+    shoulder = profile.kerb + 2.4
+    slow = draft.lane(part.offset(-aside), part.s, width=profile.width,
+                      lane_type=LaneType.FREEWAY, speed_limit=profile.limit)  # fmt: skip
+    draft.abreast(beside, slow)
+    run = 2 * round(float(rng.uniform(170.0, 230.0)))
+    lead = line.cut(end, end + run)
+    x = lead.s / lead.s[-1]
+    away = -aside - rng.uniform(22.0, 34.0) * x**3 * (10.0 - 15.0 * x + 6.0 * x * x)
+    curve = _from_points(lead.xy + away[:, None] * lead.normal)
+    ramp = draft.lane(curve, lead.s, width=profile.width, lane_type=LaneType.FREEWAY,
+                      speed_limit=min(profile.limit, 16.7))  # fmt: skip
+    draft.link(slow, ramp)
+    draft.lines.append((part.offset(-(aside + profile.width / 2)).xy, "SOLID_WHITE"))
+    right = line.offset(-shoulder).xy
+    head = max(begin - 90, 0)
+    taper = line.cut(head, begin)
+    ease = np.linspace(0.0, 1.0, len(taper.s))
+    widening = taper.offset(-(shoulder + (aside + half - shoulder) * ease**2 * (3 - 2 * ease))).xy
+    outer = np.concatenate(
+        [widening, part.offset(-(aside + half)).xy[1:], curve.offset(-half).xy[1:]]
+    )
+    inner = np.concatenate([taper.offset(-aside + half).xy, part.offset(-aside + half).xy[1:],
+                            curve.offset(half).xy[1:]])  # fmt: skip
+    draft.kerbs += [right[: head + 1], outer, right[end + run // 3 :]]
+    draft.areas.append(np.concatenate([outer, inner[::-1]]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -423,7 +526,7 @@ def _signalled(draft: _Draft, rng: np.random.Generator) -> None:
     """Four arms; opposite ones share profile and green."""
     axes = [
         Profile(lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bool(rng.random() < 0.5),
-                parking=bool(rng.random() < 0.3), limit=float(rng.choice([11.1, 13.9, 16.7])))
+                parking=bool(rng.random() < 0.3), limit=float(rng.choice([8.3, 11.1, 13.9, 16.7])))
         for _ in range(2)
     ]  # fmt: skip
     skew = float(rng.uniform(-0.12, 0.12))
@@ -436,25 +539,29 @@ def _signalled(draft: _Draft, rng: np.random.Generator) -> None:
     for k in range(2):
         if protected[k]:
             greens.append(([2 + k], float(rng.uniform(6.0, 9.0))))
-        greens.append(([k] if protected[k] else [k, 2 + k], float(rng.uniform(12.0, 20.0))))
+        greens.append(([k] if protected[k] else [k, 2 + k], float(rng.uniform(12.0, 30.0))))
     cycle = sum(lasts + 5.0 for _, lasts in greens)
     draft.signals = plan(greens, groups=4, offset=float(rng.uniform(0.0, cycle)))
     _junction(draft, arms, signals=True, minor=())
 
 
-def _unsignalled_t(draft: _Draft, rng: np.random.Generator) -> None:
-    """A main road and a side road that must stop for it."""
+def _unsignalled(draft: _Draft, rng: np.random.Generator) -> None:
+    """A main road, and a side road that must stop for it: from one side or across."""
     bike = bool(rng.random() < 0.4)
     main = Profile(lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bike,
                    parking=bool(rng.random() < 0.3), limit=float(rng.choice([11.1, 13.9, 16.7])))  # fmt: skip
     side = Profile(lanes=1, width=_width(rng), limit=8.3)
     radius = main.kerb + float(rng.uniform(6.0, 8.0)) + CROSSWALK_DEPTH + 1.0
-    thetas = [0.0, np.pi, 3 * np.pi / 2 + float(rng.uniform(-0.15, 0.15))]
+    skew = float(rng.uniform(-0.15, 0.15))
+    minor = (1, 3) if rng.random() < 0.4 else (2,)
+    thetas = [0.0, np.pi, 3 * np.pi / 2 + skew]
+    if len(minor) == 2:
+        thetas = [0.0, np.pi / 2 + skew, np.pi, 3 * np.pi / 2 + skew]
     arms = [
-        _arm(draft, rng, t, radius, side if k == 2 else main, 160.0 if k == 2 else 215.0)
+        _arm(draft, rng, t, radius, side if k in minor else main, 160.0 if k in minor else 215.0)
         for k, t in enumerate(thetas)
     ]
-    _junction(draft, arms, signals=False, minor=(2,))
+    _junction(draft, arms, signals=False, minor=minor)
 
 
 def _junction(draft: _Draft, arms: list[_Arm], *, signals: bool, minor: tuple[int, ...]) -> None:
@@ -617,14 +724,14 @@ ROADS: dict[str, Callable[[_Draft, np.random.Generator], None]] = {
     "curve": _curve,
     "highway": _highway,
     "signalled": _signalled,
-    "unsignalled": _unsignalled_t,
+    "unsignalled": _unsignalled,
     "roundabout": _roundabout,
 }
 """Every kind of road, simplest first."""
 
 
 def _width(rng: np.random.Generator) -> float:
-    return float(rng.uniform(3.2, 3.7))
+    return float(rng.uniform(3.2, 3.9))
 
 
 def _from_points(xy: Array) -> Curve:

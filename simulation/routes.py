@@ -9,7 +9,7 @@ on straight behind the start and past the goal, so that a vehicle never stands a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,9 +93,51 @@ class LaneGraph:
             for a, kind, b in road_map.edges.tolist()
             if kind in (EdgeKind.SUCCESSOR, EdgeKind.PREDECESSOR)
         }
+        self.beside: dict[EdgeKind, dict[int, list[int]]] = {
+            kind: _neighbours(road_map.edges, kind, self.lanes)
+            for kind in (EdgeKind.LEFT, EdgeKind.RIGHT)
+        }
         self._half_widths: dict[int, float] = {}
         if not self._successor:
             self._join_ends()
+        self._before: dict[int, list[int]] = {}
+        for before, after in sorted(self._successor):
+            if before in self.lanes and after in self.lanes:
+                self._before.setdefault(after, []).append(before)
+
+    def straightest(self, lane: int, *, back: bool = False) -> int | None:
+        """The lane that most nearly goes straight on from a lane, or leads straight to it."""
+        if back:
+            start = _start_yaw(self.lanes[lane].points)
+            options = [
+                (abs(float(difference(_end_yaw(self.lanes[a].points), start))), a)
+                for a in self._before.get(lane, ())
+            ]
+        else:
+            end = _end_yaw(self.lanes[lane].points)
+            options = [
+                (abs(float(difference(_start_yaw(self.lanes[b].points), end))), b)
+                for b, _ in self._next[lane]
+                if (lane, b) in self._successor
+            ]
+        return min(options)[1] if options else None
+
+    def in_junction(self, lane: int) -> bool:
+        """Whether a lane lies in an intersection; where the map does not say, whether ways fan out or merge.
+
+        A lane that shares the one before it, or the one after it, with others leads across a junction.
+        """
+        told = self.lanes[lane].in_intersection
+        if told is not None:
+            return told
+        after = [b for b, _ in self._next[lane] if (lane, b) in self._successor]
+        shared = [b for b in after if len(self._before.get(b, ())) > 1]
+        forks = [
+            a
+            for a in self._before.get(lane, ())
+            if sum((a, b) in self._successor for b, _ in self._next[a]) > 1
+        ]
+        return bool(shared or forks)
 
     def half_width(self, place: int) -> float:
         """Half the typical distance between the boundaries of a lane, by its place in order [m]."""
@@ -244,7 +286,7 @@ def _from_log(driven: Array, yaw: Array) -> Route:
     if len(line) < 2 or arc_length(line)[-1] < STANDING_M:
         ahead = np.array([np.cos(yaw[0]), np.sin(yaw[0])])
         line = np.stack([driven[0], driven[0] + 10.0 * ahead])
-    line = _smoothed(respace(line))
+    line = smoothed(respace(line))
     line = respace(extended(line, before=BEHIND_M, after=PAST_GOAL_M))
     nothing = np.zeros(len(line))
     return _finish(line, driven, nothing, nothing.astype(bool), (), "log")
@@ -281,7 +323,7 @@ def _spaced(points: Array, spacing: float) -> Array:
     return points[kept]
 
 
-def _smoothed(line: Array) -> Array:
+def smoothed(line: Array) -> Array:
     """Mean over five points, ends kept."""
     if len(line) < 7:
         return line
@@ -299,6 +341,16 @@ def _start_yaw(line: Array) -> Array:
 def _end_yaw(line: Array) -> Array:
     step = line[-1, :2] - line[-2, :2]
     return np.asarray(np.arctan2(step[1], step[0]))
+
+
+def _neighbours(
+    edges: Int[Array, "edges 3"], kind: EdgeKind, lanes: Mapping[int, MapFeature]
+) -> dict[int, list[int]]:
+    made: dict[int, list[int]] = {}
+    for lane, told, neighbour in edges.tolist():
+        if told == kind and lane in lanes and neighbour in lanes:
+            made.setdefault(lane, []).append(neighbour)
+    return made
 
 
 def _half_width(lane: MapFeature) -> float:

@@ -10,19 +10,23 @@ import numpy as np
 from jaxtyping import Float
 
 from geometry.arrays import Array
-from schemas.case import DONE, Case, Measured, Result
+from lake import Lake
+from schemas.case import DONE, NOT_DRIVABLE, Case, Measured, Result
 from schemas.errors import MissingData, PlannerFailed
 from schemas.scene import Scene
+from simulation import navsim
+from simulation.agents import told
 from simulation.batch import NOW, ReadyCase, ready, stack
 from simulation.criteria import judge
 from simulation.demands import met, queries_of
+from simulation.drivable import not_drivable
 from simulation.driven import DrivenScenes
+from simulation.driving_score import driving_score
 from simulation.engine import Rollout, simulate
-from simulation.protocol import Planner
+from simulation.protocol import UNWATCHED, Planner, Watch
 from simulation.routes import LaneGraph
 from simulation.scores import Drive, measure
 from simulation.surface import Ground
-from simulation.time_limit import TimeLimited
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -44,58 +48,79 @@ class Ran:
 
 
 def run_cases(
-    cases: Iterable[tuple[Case, Scene]],
+    cases: Iterable[tuple[Case, Scene | None]],
     planner: Planner,
     *,
     batch: int = 256,
-    timeout_s: float | None = None,
+    index: Mapping[int, int] | None = None,
+    watch: Watch = UNWATCHED,
 ) -> Iterator[Ran]:
     """Drive cases, so many at a time, and judge each.
 
-    A case whose scene no longer fits is an errored result, as is one in which the planner fails. A
-    planner that raises for a whole batch, or takes too long, is asked again case by case; one that
-    has hung in :data:`~simulation.time_limit.HUNG_MAX` cases is asked no more.
+    A case that nobody could drive is an errored result (its status begins with
+    :data:`~schemas.case.NOT_DRIVABLE`), as is one in which the planner fails. A
+    planner that raises for a whole batch is asked again case by case. One that hangs, or ends the
+    process, stops all of them here; :mod:`simulation.guard` drives in processes apart.
 
     Args:
-        cases: With their scenes.
+        cases: With their scenes, None where there is none any more.
         planner: Who drives.
         batch: How many at a time.
-        timeout_s: How long the planner may take for one answer; None: as long as it likes.
+        index: Case id to what planners know the case by; None: its place in ``cases``.
+        watch: Told whom the planner is asked for.
     """
-    if timeout_s is not None:
-        planner = TimeLimited(planner, timeout_s)
     maps: dict[int, tuple[LaneGraph, Ground]] = {}
-    stream = iter(cases)
+    stream = enumerate(cases)
     while chunk := list(islice(stream, batch)):
-        made: list[ReadyCase] = []
-        for case, scene in chunk:
+        made: list[tuple[int, ReadyCase]] = []
+        for place, (case, scene) in chunk:
+            if scene is None:
+                yield errored(case, planner.name, f"{NOT_DRIVABLE}its scene is not in the lake")
+                continue
             key = id(scene.map)
             if scene.has_map and key not in maps:
                 maps[key] = (LaneGraph(scene.map), Ground(scene.map))
             graph, ground = maps.get(key, (None, None))
+            known_by = place if index is None else index[case.case_id]
             try:
-                made.append(ready(case, scene, graph=graph, ground=ground))
+                one = ready(case, scene, graph=graph, ground=ground)
+                why = not_drivable(case, scene, one.route)
             except MissingData as error:
-                yield _errored(case, planner.name, error.message)
+                why = error.message
+            if why is None:
+                made.append((known_by, one))
+            else:
+                yield errored(case, planner.name, f"{NOT_DRIVABLE}{why}")
         if made:
-            yield from _run(made, planner)
+            yield from _run(made, planner, watch)
         # Maps are told apart by identity, which lasts only as long as their scenes do.
         maps.clear()
 
 
-def _run(cases: Sequence[ReadyCase], planner: Planner) -> Iterator[Ran]:
+def paired(lake: Lake, cases: Sequence[Case]) -> Iterator[tuple[Case, Scene | None]]:
+    """Cases with their scenes, None where the lake has the scene no more."""
+    there = set(lake.scene_ids())
+    scenes = lake.scenes([case.scene_id for case in cases if case.scene_id in there])
+    for case in cases:
+        yield case, next(scenes) if case.scene_id in there else None
+
+
+def _run(cases: Sequence[tuple[int, ReadyCase]], planner: Planner, watch: Watch) -> Iterator[Ran]:
+    index, made = [i for i, _ in cases], [case for _, case in cases]
     try:
-        rollout = simulate(stack(cases), planner)
+        rollout = simulate(stack(made, index), planner, watch)
     except PlannerFailed as failure:
         if len(cases) == 1:
-            yield _errored(cases[0].case, planner.name, failure.message)
+            yield errored(made[0].case, planner.name, failure.message)
         else:
             for one in cases:
-                yield from _run([one], planner)
+                yield from _run([one], planner, watch)
         return
     answers = _answers(rollout)
-    for index, drive in enumerate(measure(rollout)):
-        yield _judged(rollout, index, drive, answers.get(index, {}))
+    drives = measure(rollout)
+    scores = scores_of(rollout, drives)
+    for place, drive in enumerate(drives):
+        yield _judged(rollout, place, drive, answers.get(place, {}), scores[place])
 
 
 def _answers(rollout: Rollout) -> dict[int, dict[str, Measured]]:
@@ -110,7 +135,21 @@ def _answers(rollout: Rollout) -> dict[int, dict[str, Measured]]:
     return dict(zip(queries, met(asked), strict=True))
 
 
-def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Measured]) -> Ran:
+def scores_of(rollout: Rollout, drives: Sequence[Drive]) -> list[dict[str, float]]:
+    """Every published score of each case, in [0, 1], by name: nuplan, pdms, epdms and carla."""
+    return [
+        {"nuplan": drive.score, **of_navsim, "carla": driving_score(drive)}
+        for drive, of_navsim in zip(drives, navsim.of_rollout(rollout, drives), strict=True)
+    ]
+
+
+def _judged(
+    rollout: Rollout,
+    index: int,
+    drive: Drive,
+    answers: Mapping[str, Measured],
+    scores: Mapping[str, float],
+) -> Ran:
     case = rollout.batch.ready[index].case
     steps = slice(NOW, NOW + case.horizon_steps + 1)
     error = rollout.errors.get(index)
@@ -124,6 +163,8 @@ def _judged(rollout: Rollout, index: int, drive: Drive, answers: Mapping[str, Me
         criteria=measured,
         steps=case.horizon_steps,
         trajectory=_trajectory(rollout, index, steps),
+        agents=told(rollout.batch, rollout.traffic, index),
+        scores=scores if error is None else {},
     )
     return Ran(
         result=result,
@@ -143,7 +184,8 @@ def _trajectory(rollout: Rollout, index: int, steps: slice) -> Float[Array, "sta
     ).astype(np.float32)
 
 
-def _errored(case: Case, planner: str, reason: str) -> Ran:
+def errored(case: Case, planner: str, reason: str) -> Ran:
+    """A case that was not driven to its end, and why."""
     result = Result(
         case=case,
         planner=planner,

@@ -14,12 +14,12 @@ to be wrong there and the rule has no say (as NAVSIM 2 filters by the human's ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from geometry.boxes import Box, corners, overlap
@@ -28,6 +28,7 @@ from schemas.scene import DT
 from simulation import kernels
 from simulation.batch import NOW, REAR_TO_CENTRE_RATIO, CaseBatch
 from simulation.engine import Rollout
+from simulation.faults import excuse
 from simulation.surface import LaneUse, Surface
 
 STOPPED = 0.05  # [m/s]
@@ -53,6 +54,8 @@ COMFORT: dict[str, tuple[float, float]] = {
     "jerk": (0.0, 8.37),  # [m/s³]
 }
 SMOOTHING = 15  # steps of the second-order Savitzky-Golay window that takes derivatives
+
+ASIDE_M = 0.5  # beside the centre of its lane, NAVSIM 2
 
 WEIGHTS = {"progress": 5.0, "ttc": 5.0, "speed_limit": 4.0, "comfort": 2.0}
 
@@ -80,6 +83,7 @@ class Collision:
         kind: See :class:`CollisionKind`.
         at_fault: Whether the ego is to blame.
         speed: Of the ego relative to the other [m/s].
+        excuse: Why the ego is not to blame where nuPlan would blame it, see :mod:`simulation.faults`.
     """
 
     track_id: int
@@ -88,6 +92,7 @@ class Collision:
     kind: CollisionKind
     at_fault: bool
     speed: float
+    excuse: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,9 +105,13 @@ class Drive:
         wrong_way: Greatest distance driven against the lanes within a second [m].
         progress: Along the route, as a ratio to the recorded drive's, at most 1.
         distance: Along the route [m].
+        reference: Likewise, of the recorded drive [m].
         ttc: Least time to collision [s]; the horizon of 3 s where nothing is nearer.
         overspeed: Mean excess over the limit [m/s].
         comfort: Least and greatest value of each quantity of :data:`COMFORT`.
+        comfort_before: Likewise, the second before the start with it.
+        aside: Longest time without a break farther than 0.5 m beside the centre of the lane that it is
+            in, intersections apart [s].
         red_lights: Stop lines crossed at red.
         gap: Least clearance to anyone while the ego moves [m]; None where nobody is there.
         gap_vru: Likewise to pedestrians, cyclists and motorcycles.
@@ -116,9 +125,12 @@ class Drive:
     wrong_way: float | None
     progress: float
     distance: float
+    reference: float
     ttc: float
     overspeed: float | None
     comfort: dict[str, tuple[float, float]]
+    comfort_before: dict[str, tuple[float, float]]
+    aside: float | None
     red_lights: int | None
     gap: float | None
     gap_vru: float | None
@@ -134,10 +146,7 @@ class Drive:
     @property
     def comfortable(self) -> bool:
         """Whether every quantity stayed within nuPlan's bounds."""
-        return all(
-            COMFORT[name][0] <= least and greatest <= COMFORT[name][1]
-            for name, (least, greatest) in self.comfort.items()
-        )
+        return within_comfort(self.comfort)
 
     @property
     def multipliers(self) -> dict[str, float | None]:
@@ -176,6 +185,14 @@ class Drive:
             product *= 1.0 if factor is None else factor
         terms = [(WEIGHTS[n], v) for n, v in self.weighted.items() if v is not None]
         return product * sum(w * v for w, v in terms) / sum(w for w, _ in terms)
+
+
+def within_comfort(quantities: Mapping[str, tuple[float, float]]) -> bool:
+    """Whether least and greatest of every quantity are within nuPlan's bounds."""
+    return all(
+        COMFORT[name][0] <= least and greatest <= COMFORT[name][1]
+        for name, (least, greatest) in quantities.items()
+    )
 
 
 def measure(rollout: Rollout) -> list[Drive]:
@@ -333,10 +350,11 @@ class _Roadside:
         logged_yaw = np.ascontiguousarray(batch.yaw[self.steps, case, 0][self.seen])
         self.outside: float | None = None
         self.wrong_way: float | None = None
+        self.aside: float | None = None
         self.in_lane = np.abs(offset[self.steps]) <= OFF_ROUTE_M
         self.crossing = np.zeros(len(self.xy), dtype=bool)
         if ready.graph is None or ready.ground is None:
-            self.unknown = dict.fromkeys(("outside", "wrong_way"), "there is no map")
+            self.unknown = dict.fromkeys(("outside", "wrong_way", "aside"), "there is no map")
             return
         self.unknown = {}
         everywhere = np.concatenate([self.xy, logged_xy])
@@ -352,8 +370,9 @@ class _Roadside:
                 self.outside = float(surface.outside(corners(self.boxes).reshape(-1, 2)).max())
         use = LaneUse(ready.graph, self.xy, self.yaw)
         if not use.known:
-            self.unknown["wrong_way"] = "the map has no lanes"
+            self.unknown["wrong_way"] = self.unknown["aside"] = "the map has no lanes"
             return
+        self.aside = _longest(use.beside_centre(ASIDE_M)) * DT
         self.in_lane, self.crossing = use.in_one_lane(width), use.in_intersection
         if _against(logged_xy, LaneUse(ready.graph, logged_xy, logged_yaw)) > WRONG_WAY_M[0]:
             self.unknown["wrong_way"] = "the recorded drive itself runs against the mapped lanes"
@@ -395,9 +414,14 @@ def _drive(
         wrong_way=road.wrong_way,
         progress=min(ratio, 1.0),
         distance=distance,
+        reference=reference,
         ttc=ttc,
         overspeed=overspeed,
-        comfort=_comfort(rollout, case, road),
+        comfort=_range_of(quantities(rollout, case, road.steps)),
+        comfort_before=_range_of(
+            quantities(rollout, case, _with_history(rollout, case, road.steps))
+        ),
+        aside=road.aside,
         red_lights=red_lights,
         gap=gap,
         gap_vru=gap_vru,
@@ -424,16 +448,17 @@ def _collisions(rollout: Rollout, case: int, road: _Roadside) -> list[Collision]
         kind = collision_kind(
             road.boxes[at], float(road.speed[at]), other, float(np.hypot(*velocity))
         )
-        # Someone who comes into being on top of the ego was not to be avoided.
-        appeared = not rollout.valid[step - 1, case, agent]
+        blamed = is_at_fault(kind, in_one_lane=bool(road.in_lane[at]))
+        excused = excuse(rollout, case=case, agent=agent, step=step) if blamed else ""
         found.append(
             Collision(
                 track_id=int(batch.track_id[case, agent]),
                 cls=AgentClass(int(batch.cls[case, agent])),
                 step=at,
                 kind=kind,
-                at_fault=not appeared and is_at_fault(kind, in_one_lane=bool(road.in_lane[at])),
+                at_fault=blamed and not excused,
                 speed=float(np.hypot(*(velocity - rollout.velocity[step, case, 0]))),
+                excuse=excused,
             )
         )
     return sorted(found, key=lambda c: (c.step, c.track_id))
@@ -468,23 +493,29 @@ def _crossings(front: Array, red: Array, line: float) -> int:
     return int(passes.sum())
 
 
-def _comfort(rollout: Rollout, case: int, road: _Roadside) -> dict[str, tuple[float, float]]:
-    """Least and greatest of each quantity, smoothed as nuPlan does."""
-    window = min(SMOOTHING, len(road.speed) - (len(road.speed) + 1) % 2)
+def quantities(
+    rollout: Rollout, case: int, steps: Int[Array, " states"]
+) -> dict[str, Float[Array, " states"]]:
+    """Each quantity of :data:`COMFORT` at consecutive steps of a drive, smoothed as nuPlan does.
+
+    Empty for fewer than five states.
+    """
+    window = min(SMOOTHING, len(steps) - (len(steps) + 1) % 2)
     if window < 5:
         return {}
 
     def smooth(value: Array, order: int) -> Array:
         return kernels.slope(np.ascontiguousarray(value), window, order, DT)
 
-    velocity = rollout.velocity[road.steps, case, 0]
+    velocity = rollout.velocity[steps, case, 0]
+    heading = np.ascontiguousarray(rollout.yaw[steps, case, 0])
     acceleration = np.stack([smooth(velocity[:, i], 1) for i in (0, 1)], axis=-1)
-    cos, sin = np.cos(road.yaw), np.sin(road.yaw)
+    cos, sin = np.cos(heading), np.sin(heading)
     lon = acceleration[:, 0] * cos + acceleration[:, 1] * sin
     lat = acceleration[:, 1] * cos - acceleration[:, 0] * sin
     jerk = np.hypot(*(smooth(velocity[:, i], 2) for i in (0, 1)))
-    yaw = np.unwrap(road.yaw)
-    quantities = {
+    yaw = np.unwrap(heading)
+    return {
         "lon_acceleration": lon,
         "lat_acceleration": lat,
         "yaw_rate": smooth(yaw, 1),
@@ -492,7 +523,24 @@ def _comfort(rollout: Rollout, case: int, road: _Roadside) -> dict[str, tuple[fl
         "lon_jerk": smooth(lon, 1),
         "jerk": jerk,
     }
-    return {name: (float(v.min()), float(v.max())) for name, v in quantities.items()}
+
+
+def _range_of(values: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    return {name: (float(v.min()), float(v.max())) for name, v in values.items()}
+
+
+def _with_history(rollout: Rollout, case: int, steps: Int[Array, " states"]) -> Array:
+    """The steps, and those before them at which the ego was seen without a break."""
+    seen = rollout.batch.valid[: NOW + 1, case, 0]
+    unseen = np.flatnonzero(~seen)
+    first = int(unseen[-1]) + 1 if len(unseen) else 0
+    return np.concatenate([np.arange(first, NOW), steps])
+
+
+def _longest(holds: Bool[Array, " states"]) -> int:
+    """Most steps in a row that hold."""
+    breaks = np.flatnonzero(~np.concatenate([[False], holds, [False]]))
+    return int(np.diff(breaks).max()) - 1
 
 
 def _against(xy: Array, use: LaneUse) -> float:

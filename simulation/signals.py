@@ -14,9 +14,11 @@ from jaxtyping import Int
 
 from geometry.arrays import Array
 from schemas.labels import LightState
+from simulation.kernels import compiled
 
 YELLOW_S = 3.0
 ALL_RED_S = 2.0
+_RED = int(LightState.RED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +47,21 @@ class SignalPlan:
 
     def red_for(self, group: int, t: float) -> float:
         """How long a group will stay red from a time on; 0 if it is not red [s]."""
-        now = (t + self.offset) % self.cycle
-        phase = min(int(np.searchsorted(self.ends, now, side="right")), len(self.ends) - 1)
-        left = 0.0
-        for _ in range(len(self.ends)):
-            if self.states[phase, group] != LightState.RED:
-                return left
-            left += float(self.ends[phase]) - now
-            phase = (phase + 1) % len(self.ends)
-            now = float(self.ends[phase - 1]) if phase else 0.0
-        return left
+        return red_for(self.ends, self.states, (t + self.offset) % self.cycle, group)
+
+
+@compiled
+def red_for(ends: Array, states: Array, now: float, group: int) -> float:
+    """Likewise, of a plan's arrays at a time within the cycle."""
+    phase = min(int(np.searchsorted(ends, now, side="right")), len(ends) - 1)
+    left = 0.0
+    for _ in range(len(ends)):
+        if states[phase, group] != _RED:
+            return left
+        left += ends[phase] - now
+        phase = (phase + 1) % len(ends)
+        now = ends[phase - 1] if phase else 0.0
+    return left
 
 
 def plan(

@@ -153,6 +153,10 @@ class LaneUse:
             self._room[here] = graph.half_width(lane)
             self.in_intersection[here] = bool(graph.in_order[lane].in_intersection)
 
+    def beside_centre(self, least: float) -> Bool[Array, " poses"]:
+        """Whether a pose outside intersections is so far or farther beside its lane's centre [m]."""
+        return np.asarray(self.matched & ~self.in_intersection & (np.abs(self._d) > least))
+
     def in_one_lane(self, width: float, *, slack: float = 0.2) -> Bool[Array, " poses"]:
         """Whether a box so wide keeps within the lane that it is matched to."""
         return np.asarray(self.matched & (np.abs(self._d) + width / 2.0 <= self._room + slack))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float
 from geometry.arrays import Array
 from geometry.boxes import overlap
 from schemas.labels import AgentClass, Daylight, Weather
+from simulation.kernels import compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Motion:
     Attributes:
         source_track_id: Of each agent; the ego's is ``"ego"``.
         cls: Of each agent.
+        source_cls: Likewise, in the words that logs of the world are written in.
         size: (length, width, height) [m].
         xy: [m].
         yaw: [rad].
@@ -51,6 +54,7 @@ class Motion:
 
     source_track_id: tuple[str, ...]
     cls: tuple[AgentClass, ...]
+    source_cls: tuple[str, ...]
     size: Float[Array, "agents 3"]
     xy: Float[Array, "agents steps 2"]
     yaw: Float[Array, "agents steps"]
@@ -69,20 +73,37 @@ class Motion:
         """Pairs of agents whose boxes ever overlap."""
         boxes = self.boxes
         reach = np.hypot(self.size[:, 0], self.size[:, 1]) / 2.0
-        pairs: set[tuple[int, int]] = set()
-        for step in range(boxes.shape[1]):
-            here = np.flatnonzero(self.present[:, step])
-            now = boxes[here, step]
-            offset = now[:, None, :2] - now[None, :, :2]
-            limit = (reach[here][:, None] + reach[here][None]) ** 2
-            first, second = np.nonzero(np.triu((offset**2).sum(axis=-1) < limit, 1))
-            if len(first):
-                hit = overlap(now[first], now[second])
-                pairs |= {
-                    (int(here[i]), int(here[j]))
-                    for i, j in zip(first[hit], second[hit], strict=True)
-                }
-        return sorted(pairs)
+        first, second, step = _close_pairs(self.xy, self.present, reach)
+        hit = overlap(boxes[first, step], boxes[second, step])
+        return sorted(set(zip(first[hit].tolist(), second[hit].tolist(), strict=True)))
+
+
+@compiled
+def _close_pairs(xy: Array, present: Array, reach: Array) -> tuple[Array, Array, Array]:
+    """First, second and step of all who come so close that their boxes might overlap."""
+    first, second, when = [0], [0], [0]
+    stride = np.zeros(len(xy))  # the longest step of each [m]
+    for i in range(len(xy)):
+        for step in range(1, xy.shape[1]):
+            if present[i, step] and present[i, step - 1]:
+                dx, dy = xy[i, step, 0] - xy[i, step - 1, 0], xy[i, step, 1] - xy[i, step - 1, 1]
+                stride[i] = max(stride[i], math.sqrt(dx * dx + dy * dy))
+    for i in range(len(xy)):
+        for j in range(i + 1, len(xy)):
+            limit, closing, step = reach[i] + reach[j], stride[i] + stride[j] + 1e-3, 0
+            while step < xy.shape[1]:
+                ahead = 1
+                if present[i, step] and present[j, step]:
+                    dx, dy = xy[i, step, 0] - xy[j, step, 0], xy[i, step, 1] - xy[j, step, 1]
+                    apart = math.sqrt(dx * dx + dy * dy)
+                    if apart < limit:
+                        first.append(i)
+                        second.append(j)
+                        when.append(step)
+                    else:  # those who are far apart cannot have met for a while
+                        ahead = max(1, int(min((apart - limit) / closing, 1e6)))
+                step += ahead
+    return np.array(first)[1:], np.array(second)[1:], np.array(when)[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
 from geometry.arrays import Array
+from simulation import traffic_kernels as kernels
 from simulation.roads import Network
 from simulation.signals import SignalPlan
 
-ELBOW_M = 0.9  # room that pedestrians leave to those ahead
 SLOTS_M = (-1.35, -0.45)  # beside each other on a footway, to the right of its middle
-SPEEDING_UP = 1.0  # [m/s²]
-SIDESTEP = 0.5  # [m/s]
-WIDEST_M = 1.5  # from the middle of the footway
 
 
 @dataclass(slots=True, eq=False)
@@ -57,14 +53,8 @@ class Walker:
 
     def place(self) -> None:
         """Position and heading from ``s``."""
-        here, ahead = (
-            np.array([np.interp(s, self.along, self.xy[:, k]) for k in range(2)])
-            for s in (self.s - 0.4, self.s + 0.4)
-        )
-        step = ahead - here
-        self.yaw = float(np.arctan2(step[1], step[0]))
-        left = np.array([-np.sin(self.yaw), np.cos(self.yaw)])
-        self.at = (here + ahead) / 2 + self.slot * left
+        x, y, self.yaw = kernels.standing_at(self.xy, self.along, self.s, self.slot)
+        self.at = np.array([x, y])
 
 
 def spawn(
@@ -90,7 +80,7 @@ def spawn(
     spans = [(k, a, b) for k, a, b in walk.crossings]
     back = bool(rng.random() < 0.5)
     if back:
-        xy, along = xy[::-1], total - along[::-1]
+        xy, along = np.ascontiguousarray(xy[::-1]), total - along[::-1]
         spans = [(k, total - b, total - a) for k, a, b in reversed(spans)]
     crossings = []
     for k, a, b in spans:
@@ -116,62 +106,69 @@ def spawn(
     return walker
 
 
-def walk(
-    walkers: list[Walker],
-    *,
-    signals: SignalPlan | None,
-    network: Network,
-    t: float,
-    dt: float,
-    safe: Callable[[int, Walker, float], bool],
-) -> None:
-    """Move everyone on foot by one step.
+class Crowd:
+    """Those on foot as the compiled loops move them.
+
+    What a walker's attributes say that change is copied from here after every step; nobody else
+    changes them.
 
     Args:
-        walkers: Those on foot; changed in place.
-        signals: The plan of the lights, if any.
+        walkers: Those on foot.
         network: With the crosswalks.
-        t: Time [s].
-        dt: Step [s].
-        safe: Whether traffic lets (crosswalk, walker, seconds to cross) happen.
     """
-    if not walkers:
-        return
-    at = np.array([w.at for w in walkers])
-    for row, walker in enumerate(walkers):
-        want = walker.pace
-        walker.crossing, walker.waiting = -1, False
-        for k, begin, end, _ in walker.crossings:
-            if begin - 0.3 < walker.s < end + 0.5:
-                walker.crossing = k
-                want = max(want, 1.3)
-            elif begin - 1.2 < walker.s <= begin - 0.3:
-                duration = (end - begin) / max(walker.pace, 1.2)
-                crosswalk = network.crosswalks[k]
-                may = all(
-                    signals is not None and signals.red_for(g, t) > duration + 0.5
-                    for g in crosswalk.groups
-                )
-                if not may or not safe(k, walker, duration):
-                    want = 0.0
-                    walker.crossing, walker.waiting = (k, True) if may else (-1, False)
-        change = float(np.clip(want - walker.speed, -4.0 * dt, SPEEDING_UP * dt))
-        _move(walker, max(walker.speed + change, 0.0), dt, np.delete(at, row, axis=0))
-        at[row] = walker.at
+
+    def __init__(self, walkers: list[Walker], network: Network) -> None:
+        """Collect what stays the same, and where everyone is."""
+        self.walkers = list(walkers)
+        self._plan: SignalPlan | None = None
+        most = max((len(walk.groups) for walk in network.crosswalks), default=0)
+        groups = np.full((len(network.crosswalks), most), -1)
+        for k, crosswalk in enumerate(network.crosswalks):
+            groups[k, : len(crosswalk.groups)] = crosswalk.groups
+        spans = [span for walker in walkers for span in walker.crossings]
+        ways = [walker.xy for walker in walkers]
+        self.loops = kernels.Crowd(
+            state=np.array(
+                [
+                    (w.s, w.slot, w.speed, w.at[0], w.at[1], w.yaw, w.crossing, w.waiting, w.pace,
+                     w.patience, w.uid)
+                    for w in walkers
+                ], dtype=np.float64,
+            ).reshape(-1, 11),
+            xy=np.concatenate([np.zeros((0, 2)), *ways]),
+            along=np.concatenate([np.zeros(0), *(walker.along for walker in walkers)]),
+            first=np.cumsum([0, *(len(xy) for xy in ways)]),
+            spans=np.array(spans, dtype=np.float64).reshape(-1, 4),
+            first_span=np.cumsum([0, *(len(walker.crossings) for walker in walkers)]),
+            groups=groups,
+        )  # fmt: skip
+
+    def is_of(self, walkers: list[Walker]) -> bool:
+        """Whether these are the ones."""
+        return self.walkers == walkers
+
+    def step(
+        self, slots: kernels.Slots, tables: kernels.Tables, alive: Array, *,
+        signals: SignalPlan | None, t: float, dt: float,
+    ) -> None:  # fmt: skip
+        """Move everyone on by one step.
+
+        Args:
+            slots: The vehicles that one must not step in front of.
+            tables: Their ways.
+            alive: Which of them are there.
+            signals: The plan of the lights, if any.
+            t: Time [s].
+            dt: Step [s].
+        """
+        plan = _DARK if signals is None else signals
+        now = (t + plan.offset) % plan.cycle
+        kernels.walk(slots, tables, alive, self.loops, plan.ends, plan.states, now, dt)
+        for walker, state in zip(self.walkers, self.loops.state.tolist(), strict=True):
+            walker.s, walker.slot, walker.speed, x, y, walker.yaw = state[:6]
+            walker.at = np.array((x, y))
+            walker.crossing, walker.waiting = int(state[6]), state[7] > 0.0
 
 
-def _move(walker: Walker, speed: float, dt: float, others: Array) -> None:
-    """One step ahead, or aside where somebody is in the way; right first, as the other does."""
-    before = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
-    s, slot = walker.s, walker.slot
-    aside = SIDESTEP * dt
-    for ahead, left in ((1.0, 0.0), (0.6, -aside), (0.6, aside), (0.0, -aside), (0.0, aside)):
-        walker.s = float(np.round(s + ahead * speed * dt, 6))
-        walker.slot = float(np.round(np.clip(slot + left, -WIDEST_M, WIDEST_M), 6))
-        walker.place()
-        after = np.hypot(others[:, 0] - walker.at[0], others[:, 1] - walker.at[1])
-        if bool(((after > ELBOW_M) | (after >= before)).all()):
-            walker.speed = float(np.round(ahead * speed, 6))
-            return
-    walker.s, walker.slot, walker.speed = s, slot, 0.0
-    walker.place()
+_DARK = SignalPlan(np.array([1.0]), np.zeros((1, 0), dtype=np.int64), 0.0)
+"""No signals: nobody who waits for one ever sees red."""

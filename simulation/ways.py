@@ -18,11 +18,12 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from schemas.labels import LaneType
+from simulation import traffic_kernels as kernels
 from simulation.roads import CONFLICT_M, Network, crosswalk_span, overlap_runs
+from simulation.traffic_kernels import GRID_M
 
-GRID_M = 0.5
-LATERAL_COMFORT = 2.2  # [m/s²] in bends, by an average driver
-ANTICIPATION = 1.1  # [m/s²] braking ahead of bends
+LATERAL_COMFORT = 1.9  # [m/s²] in bends, by an average driver
+ANTICIPATION = 1.0  # [m/s²] braking ahead of bends
 MERGE_ZONE_M = 7.0  # of a merge, the rest is car following
 TAIL_M = 3.0  # a vehicle's rear still stands in a diverging neighbour's way
 
@@ -34,6 +35,7 @@ class Ways:
     Attributes:
         lanes: The lanes of each way.
         length: [m].
+        width: Of its narrowest lane [m].
         x: Centre line on the grid [m].
         y: Likewise [m].
         yaw: Without jumps of 2π [rad].
@@ -65,6 +67,7 @@ class Ways:
 
     lanes: Sequence[tuple[int, ...]]
     length: Float[Array, " ways"]
+    width: Float[Array, " ways"]
     x: Float[Array, "ways grid"]
     y: Float[Array, "ways grid"]
     yaw: Float[Array, "ways grid"]
@@ -100,17 +103,7 @@ class Ways:
         self, way: Int[Array, " rows"], s: Float[Array, " rows"]
     ) -> tuple[Array, Array, Array, Array]:
         """Centre line at stations: x, y [m], heading [rad], curvature [1/m]."""
-        at = np.clip(s / GRID_M, 0.0, self.x.shape[1] - 1.001)
-        i = at.astype(np.int64)
-        f = at - i
-        rows = (way, i)
-        ahead = (way, i + 1)
-        return (
-            self.x[rows] + f * (self.x[ahead] - self.x[rows]),
-            self.y[rows] + f * (self.y[ahead] - self.y[rows]),
-            self.yaw[rows] + f * (self.yaw[ahead] - self.yaw[rows]),
-            self.curvature[rows] + f * (self.curvature[ahead] - self.curvature[rows]),
-        )
+        return kernels.pose(self.x, self.y, self.yaw, self.curvature, way, s)
 
     def cell(self, s: Float[Array, " rows"]) -> Int[Array, " rows"]:
         """Grid column of stations."""
@@ -119,7 +112,7 @@ class Ways:
 
 def ways_of(network: Network) -> Ways:
     """All ways of a network, then each way without junction once more against its lanes."""
-    sequences = [s for entry in network.entries for s in _sequences(network, (entry,))]
+    sequences = [s for start in network.starts for s in _sequences(network, (start,))]
     forward = len(sequences)
     plain = [s for s in sequences if not any(network.lanes[i].junction for i in s)]
     sequences += [s for s in plain if network.lanes[s[0]].lane_type != LaneType.BIKE]
@@ -171,7 +164,9 @@ def ways_of(network: Network) -> Ways:
     first = [network.lanes[key[0]] for key in keys]
     last = [network.lanes[lanes[-1]] for lanes in sequences]
     return Ways(
-        lanes=sequences, length=length, x=tables["x"], y=tables["y"], yaw=tables["yaw"],
+        lanes=sequences, length=length,
+        width=np.array([min(network.lanes[i].width for i in lanes) for lanes in sequences]),
+        x=tables["x"], y=tables["y"], yaw=tables["yaw"],
         curvature=tables["curvature"], allowed=allowed, lane=lane.astype(np.int64), offset=offset,
         sign=sign, lowest=lowest, highest=highest,
         bike=np.array([network.lanes[s[0]].lane_type == LaneType.BIKE for s in sequences]),
@@ -189,7 +184,9 @@ def ways_of(network: Network) -> Ways:
 
 
 def _sequences(network: Network, so_far: tuple[int, ...]) -> list[tuple[int, ...]]:
-    successors = network.lanes[so_far[-1]].successors
+    successors = [
+        to for to in network.lanes[so_far[-1]].successors if not network.lanes[to].closed
+    ]
     if not successors:
         return [so_far]
     onward = [to for to in successors if to not in so_far]  # nobody goes round for ever

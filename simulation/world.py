@@ -11,7 +11,7 @@ import importlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -25,11 +25,13 @@ from schemas.errors import BadSetting, MissingData, StorageFull, UnknownName, Un
 from schemas.labels import AgentClass, Daylight, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Observations
 from simulation import observe
+from simulation.observe import USUAL, Senses
 from simulation.rare import BEHAVIOURS, NEAR_M, Happened, Script
 from simulation.roads import ROADS, Network, build
 from simulation.sensors import frames_of_world, payloads_of, sensors_of_world
 from simulation.traffic import DT, Climate, Step, Traffic
 from simulation.truth import Motion, Planted, Truth
+from simulation.ways import Ways
 
 DATASET = "scenelake_world"
 WARM_UP_S = 12.0
@@ -43,13 +45,22 @@ MOVES_M = 25.0  # an ordinary ego that gets less far in 20 s tells nothing
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
-    "straight": 0.14,
-    "curve": 0.14,
-    "highway": 0.18,
-    "signalled": 0.24,
-    "unsignalled": 0.15,
-    "roundabout": 0.15,
+    "straight": 0.1,
+    "curve": 0.1,
+    "highway": 0.15,
+    "signalled": 0.32,
+    "unsignalled": 0.17,
+    "roundabout": 0.16,
 }
+CONGESTED = {
+    "straight": 0.25,
+    "curve": 0.2,
+    "highway": 0.4,
+    "signalled": 0.15,
+    "unsignalled": 0.0,
+    "roundabout": 0.0,
+}
+"""Share of logs in which traffic is held up beyond the roads' ends."""
 CLIMATES: dict[Weather, Climate] = {
     Weather.CLEAR: Climate(),
     Weather.CLOUDY: Climate(),
@@ -69,10 +80,21 @@ SOURCE_CLASSES = {
     AgentClass.OBSTACLE: "CONSTRUCTION_BARREL",
 }
 """In the words of Argoverse 2, in whose layout logs are written."""
+HELD_OUT = (
+    *SHARES, *(weather.word for weather in CLIMATES), *BEHAVIOURS,
+    *(cls.word for cls in SOURCE_CLASSES if cls not in (AgentClass.VEHICLE, AgentClass.OBSTACLE)),
+)  # fmt: skip
+"""What can be held out of a world: roads, weathers, planted behaviours, classes of road users."""
 
 
 def make_log(
-    seed: int, *, road: str | None = None, rare: str | None = None, duration_s: float = 20.0
+    seed: int,
+    *,
+    road: str | None = None,
+    rare: str | None = None,
+    duration_s: float = 20.0,
+    senses: Senses = USUAL,
+    without: Collection[str] = (),
 ) -> tuple[Log, Truth]:
     """A log of the procedural world.
 
@@ -81,34 +103,67 @@ def make_log(
         road: Kind of road, drawn if None.
         rare: Behaviour to plant; None for ordinary traffic.
         duration_s: Of the recording [s].
+        senses: How the ego perceives it.
+        without: What is held out: kinds of road, weathers, classes of road users (``HELD_OUT``).
 
     Returns:
         The log as a reader would yield it, and the truth about it.
 
     Raises:
-        UnknownName: There is no such road or behaviour.
-        BadSetting: The behaviour cannot happen on that kind of road.
+        UnknownName: There is no such road, behaviour, or thing to hold out.
+        BadSetting: The behaviour cannot happen on that kind of road, or without what is held out.
         MissingData: No traffic drawn from the seed let the behaviour happen.
     """
     if rare is not None and rare not in BEHAVIOURS:
         raise UnknownName("rare behaviour", rare, BEHAVIOURS)
-    possible = tuple(BEHAVIOURS[rare].roads if rare else SHARES)
+    check_held_out(without, rare)
+    possible = tuple(k for k in (BEHAVIOURS[rare].roads if rare else SHARES) if k not in without)
     if road is not None and road not in ROADS:
         raise UnknownName("road", road, ROADS)
-    if road is not None and road not in possible:
+    if not possible or (road is not None and road not in possible):
+        what = f"`{rare}`" if rare else "Ordinary driving"
+        where = f" on a road of kind `{road}`" if road else ""
+        left = f" without {', '.join(sorted(without))}" if without else ""
         raise BadSetting(
-            f"`{rare}` cannot happen on a road of kind `{road}`.",
-            hint=f"It can on: {', '.join(possible)}.",
+            f"{what} cannot happen{where}{left}.",
+            hint=f"It can on: {', '.join(possible) or 'none that is left'}.",
         )
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([seed, attempt])
-        made = _attempt(seed, rng, (road,) if road else possible, rare, duration_s)
+        made = _attempt(seed, rng, (road,) if road else possible, rare, duration_s, without)
         if made is not None:
-            return made
+            return made if senses == USUAL else sensed(*made, senses)
     raise MissingData(
         f"No traffic drawn from seed {seed} let `{rare or 'ordinary'}` driving happen.",
         hint="Try another seed.",
     )
+
+
+def draw_weather(rng: np.random.Generator, without: Collection[str]) -> Weather:
+    """One of those that are not held out."""
+    share = np.array(
+        [s * (w.word not in without) for s, w in zip(WEATHER_SHARES, CLIMATES, strict=True)]
+    )
+    return list(CLIMATES)[int(rng.choice(len(share), p=share / share.sum()))]
+
+
+def check_held_out(without: Collection[str], rare: str | None) -> None:
+    """Refuse what cannot be held out, and a behaviour that is.
+
+    Raises:
+        UnknownName: There is no such thing to hold out.
+        BadSetting: Every weather is held out, or the behaviour or who does it.
+    """
+    for name in without:
+        if name not in HELD_OUT:
+            raise UnknownName("thing to hold out", name, HELD_OUT)
+    if {w.word for w in CLIMATES} <= set(without):
+        raise BadSetting("Every weather is held out.", hint="Leave one.")
+    if rare is not None and (rare in without or BEHAVIOURS[rare].by.word in without):
+        raise BadSetting(
+            f"`{rare}` cannot be planted, for it is held out.",
+            hint=f"Held out are: {', '.join(sorted(without))}.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +191,9 @@ def write_world(
     format: str = "argoverse2_sensor",
     sensors: bool = False,
     rare_rate: float = 0.2,
+    rates: Mapping[str, float] | None = None,
+    senses: Senses = USUAL,
+    without: Collection[str] = (),
     jobs: int = 1,
     progress: Callable[[int, int], object] | None = None,
 ) -> WorldReport:
@@ -151,23 +209,29 @@ def write_world(
         seed: Of the first.
         format: A format that whole logs can be written in.
         sensors: Camera images and lidar sweeps too, twice a second.
-        rare_rate: Share of logs in which a rare behaviour is planted.
+        rare_rate: Share of logs in which a rare behaviour is planted, any as likely as another.
+        rates: Instead, the share of logs by behaviour.
+        senses: How the ego perceives the world.
+        without: What is held out, see ``HELD_OUT``: it occurs in no log.
         jobs: Processes to spread the logs over.
         progress: Told (done, total) now and then.
 
     Raises:
-        UnknownName: Whole logs cannot be written in this format.
+        UnknownName: Whole logs cannot be written in this format, or there is no such behaviour or
+            thing to hold out.
+        BadSetting: The shares come to more than 1, or everything is held out.
         StorageFull: The disk is full or read-only.
     """
     if format not in WRITERS:
         raise UnknownName("format for whole logs", format, WRITERS)
+    chances = _chances(rare_rate, rates, without)
     folder = Path(folder)
     truth_path = folder / "truth.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known = _known_truth(truth_path)
         todo = [
-            _Order(folder, seed + i, format, sensors, rare_rate)
+            _Order(folder, seed + i, format, sensors, chances, senses, tuple(without))
             for i in range(logs)
             if log_id(seed + i) not in known or not (folder / log_id(seed + i)).is_dir()
         ]
@@ -202,7 +266,9 @@ class _Order:
     seed: int
     format: str
     sensors: bool
-    rare_rate: float
+    chances: Mapping[str, float]
+    senses: Senses
+    without: tuple[str, ...]
 
 
 def _carry_out(orders: list[_Order], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -220,7 +286,9 @@ def _carry_out(orders: list[_Order], jobs: int) -> Iterator[tuple[str, dict[str,
 
 def _write_one(order: _Order) -> tuple[str, dict[str, Any]]:
     """One log, under a hidden name until it is whole; its name and truth."""
-    log, truth = draw_log(order.seed, rare_rate=order.rare_rate)
+    log, truth = draw_log(
+        order.seed, rates=order.chances, senses=order.senses, without=order.without
+    )
     name = log.source_log_id
     if order.sensors:
         frames = frames_of_world(log, camera_every=SENSOR_EVERY, lidar_every=SENSOR_EVERY)
@@ -236,17 +304,56 @@ def _write_one(order: _Order) -> tuple[str, dict[str, Any]]:
     return name, truth.as_json()
 
 
-def draw_log(seed: int, *, rare_rate: float) -> tuple[Log, Truth]:
-    """A log in which, with the given probability, some rare behaviour is planted."""
+def draw_log(
+    seed: int,
+    *,
+    rare_rate: float = 0.0,
+    rates: Mapping[str, float] | None = None,
+    senses: Senses = USUAL,
+    without: Collection[str] = (),
+) -> tuple[Log, Truth]:
+    """A log in which, with the given probabilities, some rare behaviour is planted.
+
+    See :func:`write_world` for what can be set. Where a seed's traffic does not let the drawn
+    behaviour happen, another of those with a share is planted.
+    """
+    chances = _chances(rare_rate, rates, without)
     rng = np.random.default_rng([seed, 1_000_003])
-    if rng.random() >= rare_rate:
-        return make_log(seed)
-    for name in rng.permutation(list(BEHAVIOURS)):
-        try:
-            return make_log(seed, rare=str(name))
-        except MissingData:
-            continue  # this behaviour needs other traffic than the seed has
-    return make_log(seed)
+    total = sum(chances.values())
+    if chances and rng.random() < total:
+        share = np.array(list(chances.values())) / total
+        for name in rng.choice(list(chances), len(share), replace=False, p=share):
+            try:
+                return make_log(seed, rare=str(name), senses=senses, without=without)
+            except MissingData:
+                continue  # this behaviour needs other traffic than the seed has
+    return make_log(seed, senses=senses, without=without)
+
+
+def _chances(
+    rare_rate: float, rates: Mapping[str, float] | None, without: Collection[str]
+) -> dict[str, float]:
+    """Share of logs by behaviour; only what can be planted, and more than never."""
+    check_held_out(without, None)
+    for name in rates or ():
+        if name not in BEHAVIOURS:
+            raise UnknownName("rare behaviour", name, BEHAVIOURS)
+    if rates is None:
+        left = [
+            name for name, script in BEHAVIOURS.items()
+            if name not in without and script.by.word not in without
+            and not set(script.roads) <= set(without)
+        ]  # fmt: skip
+        rates = dict.fromkeys(left, rare_rate / max(len(left), 1))
+    else:
+        for name in rates:
+            check_held_out(without, name)
+    if min(rates.values(), default=0.0) < 0.0 or sum(rates.values()) > 1.0 + 1e-9:
+        raise BadSetting(
+            f"Shares of logs by behaviour come to {sum(rates.values()):g}.",
+            hint="Each is at least 0, and together they are at most 1.",
+        )
+    return {name: share for name, share in rates.items() if share > 0.0}
 
 
 def _known_truth(path: Path) -> dict[str, Any]:
@@ -268,35 +375,68 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _attempt(
-    seed: int, rng: np.random.Generator, roads: Sequence[str], rare: str | None, duration_s: float
-) -> tuple[Log, Truth] | None:
+    seed: int, rng: np.random.Generator, roads: Sequence[str], rare: str | None, duration_s: float,
+    without: Collection[str],
+) -> tuple[Log, Truth] | None:  # fmt: skip
     """One draw; None if the behaviour did not come about, or somebody collided."""
     share = np.array([SHARES[road] for road in roads])
     road = roads[int(rng.choice(len(roads), p=share / share.sum()))]
-    weather = Weather(int(rng.choice(len(WEATHER_SHARES), p=WEATHER_SHARES)))
+    weather = draw_weather(rng, without)
     daylight = Daylight(int(rng.choice(len(DAYLIGHT_SHARES), p=DAYLIGHT_SHARES)))
     network = build(road, rng)
     if rare and not BEHAVIOURS[rare].fits(network):
         return None
-    traffic = warm_traffic(network, rng, CLIMATES[weather])
+    climate = replace(CLIMATES[weather], absent=frozenset(without))
+    traffic = warm_traffic(network, rng, climate)
     egos = choose_egos(traffic, duration_s)
-    script = BEHAVIOURS[rare].cast(traffic, egos) if rare else None
-    for _ in range(CASTINGS if rare and script is None else 0):
-        for _ in range(round(2.0 / DT)):
-            traffic.step()
-        egos = choose_egos(traffic, duration_s)
-        script = BEHAVIOURS[str(rare)].cast(traffic, egos)
-        if script is not None:
-            break
+    script = None
+    if rare:
+        egos, script = cast(traffic, rare, egos, duration_s)
     if not egos or (rare and script is None):
         return None
-    ego = script.ego if script else egos[0]
-    count = round(duration_s / DT) + 1
+    told = Told(seed=seed, road=road, weather=weather, daylight=daylight)
+    return recorded(traffic, told, [script.ego if script else egos[0]], script, duration_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is drawn of a log before anyone drives.
+
+    Attributes:
+        seed: That its ids are made of.
+        road: Kind of road.
+        weather: That traffic was warmed up in.
+        daylight: Of the recording.
+    """
+
+    seed: int
+    road: str
+    weather: Weather
+    daylight: Daylight
+
+
+def recorded(
+    traffic: Traffic, told: Told, egos: Sequence[int], script: Script | None, duration_s: float
+) -> tuple[Log, Truth] | None:
+    """What happens from now on, as a log; None if it is of no use.
+
+    Of no use is that somebody collides, that every ego leaves or hardly moves, or that the behaviour
+    does not come about or is not seen.
+
+    Args:
+        traffic: In full flow; it goes on.
+        told: Of the log.
+        egos: Slots of who might record; the first who stays and gets along does.
+        script: Of the behaviour to plant.
+        duration_s: [s].
+    """
+    seed, count = told.seed, round(duration_s / DT) + 1
     steps, lights = record(traffic, script, count)
-    motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
-    if not motion.present[0].all() or motion.collisions():
+    ego = _first_of_use(traffic, egos, steps, 0.0 if script else MOVES_M * duration_s / 20.0)
+    if ego is None:
         return None
-    if script is None and motion.speed[0].sum() * DT < MOVES_M * duration_s / 20.0:
+    motion = motion_of(traffic, int(traffic.uid[ego]), steps, seed)
+    if motion.collisions():
         return None
     planted: tuple[Planted, ...] = ()
     if script is not None:
@@ -310,9 +450,38 @@ def _attempt(
             return None
         planted = (found,)
     truth = Truth(
-        seed=seed, road=road, weather=weather, daylight=daylight, planted=planted, motion=motion
+        seed=seed, road=told.road, weather=told.weather, daylight=told.daylight, planted=planted,
+        motion=motion,
     )  # fmt: skip
-    return compose(traffic.network, truth, lights, rng), truth
+    return compose(traffic.network, truth, lights, traffic.rng), truth
+
+
+def _first_of_use(
+    traffic: Traffic, egos: Sequence[int], steps: list[Step], moves_m: float
+) -> int | None:
+    """Who is there at every step and drives at least so far [m]."""
+    everyone = np.concatenate([step.uid for step in steps])
+    there = np.bincount(everyone)
+    way = np.bincount(everyone, weights=np.concatenate([step.speed for step in steps])) * DT
+    uids = ((ego, int(traffic.uid[ego])) for ego in egos)
+    return next(
+        (ego for ego, uid in uids if there[uid] == len(steps) and way[uid] >= moves_m), None
+    )
+
+
+def cast(
+    traffic: Traffic, rare: str, egos: list[int], duration_s: float
+) -> tuple[list[int], Script | None]:
+    """Egos and the script of a behaviour, now or within seconds; None if nobody can play it."""
+    script = BEHAVIOURS[rare].cast(traffic, egos)
+    for _ in range(CASTINGS if script is None else 0):
+        for _ in range(round(2.0 / DT)):
+            traffic.step()
+        egos = choose_egos(traffic, duration_s)
+        script = BEHAVIOURS[rare].cast(traffic, egos)
+        if script is not None:
+            break
+    return egos, script
 
 
 def _planted(
@@ -332,14 +501,27 @@ def _planted(
     )  # fmt: skip
 
 
-def warm_traffic(network: Network, rng: np.random.Generator, climate: Climate) -> Traffic:
-    """Traffic in full flow."""
-    traffic = Traffic(network, rng, climate)
+def warm_traffic(
+    network: Network, rng: np.random.Generator, climate: Climate, *, ways: Ways | None = None
+) -> Traffic:
+    """Traffic in full flow.
+
+    Args:
+        network: The roads.
+        rng: Source of chance.
+        climate: Of the day.
+        ways: Through the network, if they are at hand.
+    """
+    traffic = Traffic(network, rng, climate, ways=ways)
     highway = network.kind == "highway"
     crowded = network.kind in ("unsignalled", "roundabout")
-    spacing = float(rng.uniform(25.0, 55.0) if highway else rng.uniform(14.0, 40.0))
+    spacing = float(rng.uniform(5.0, 60.0) if highway else rng.uniform(5.0, 40.0))
     spacing *= 1.6 if crowded else 1.0
     walkers = int(rng.integers(3, 9) if crowded else rng.integers(6, 15))
+    if rng.random() < CONGESTED[network.kind]:
+        limit = max(lane.speed_limit for lane in network.lanes)
+        traffic.outflow = float(rng.uniform(0.12, 0.65)) * limit
+        spacing = float(rng.uniform(1.0, 12.0))
     traffic.populate(spacing / climate.density, 60.0, walkers)
     for _ in range(round((6.0 if highway else WARM_UP_S) / DT)):
         traffic.step()
@@ -426,14 +608,18 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
     """The recorded steps as dense arrays in the world frame, the ego first."""
     uids = np.unique(np.concatenate([step.uid for step in steps]))
     uids = np.concatenate([[ego_uid], uids[uids != ego_uid]])
-    order = np.argsort(uids)
+    row_of = np.zeros(uids.max() + 1, dtype=np.int64)
+    row_of[uids] = np.arange(len(uids))
     shape = (len(uids), len(steps))
     x, y, yaw, speed, acceleration = (np.zeros(shape) for _ in range(5))
     present = np.zeros(shape, dtype=bool)
-    for k, step in enumerate(steps):
-        row = order[np.searchsorted(uids[order], step.uid)]
-        x[row, k], y[row, k], yaw[row, k] = step.x, step.y, step.yaw
-        speed[row, k], acceleration[row, k], present[row, k] = step.speed, step.acceleration, True
+    row = row_of[np.concatenate([step.uid for step in steps])]
+    at = np.repeat(np.arange(len(steps)), [len(step.uid) for step in steps])
+    for array, name in (
+        (x, "x"), (y, "y"), (yaw, "yaw"), (speed, "speed"), (acceleration, "acceleration")
+    ):  # fmt: skip
+        array[row, at] = np.concatenate([getattr(step, name) for step in steps])
+    present[row, at] = True
     agents = traffic.agents()
     cls = tuple(agents[int(uid)][0] for uid in uids)
     size = np.array([agents[int(uid)][1] for uid in uids])
@@ -443,6 +629,10 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
     return Motion(
         source_track_id=("ego", *(track_id(seed, int(uid)) for uid in uids[1:])),
         cls=cls,
+        source_cls=tuple(
+            traffic.words.get(int(uid), SOURCE_CLASSES[c])
+            for uid, c in zip(uids, cls, strict=True)
+        ),
         size=size,
         xy=world_from_local.apply(np.stack([x, y], axis=-1)),
         yaw=world_from_local.turn(yaw),
@@ -455,24 +645,47 @@ def motion_of(traffic: Traffic, ego_uid: int, steps: list[Step], seed: int) -> M
 
 def as_it_was(log: Log, truth: Truth) -> Log:
     """The log with all who were there where they truly were: no noise, range or line of sight."""
+    return replace(log, agents=_exactly(log, truth.motion, truth.motion.present))
+
+
+def sensed(log: Log, truth: Truth, senses: Senses) -> tuple[Log, Truth]:
+    """The log as an ego of other senses reports it; the truth tells who is observed then."""
     motion = truth.motion
+    if not senses.occlusion:
+        away = np.linalg.norm(motion.xy - motion.xy[:1], axis=-1)
+        within = motion.present & (away <= observe.RANGE_M)
+        within[0] = False
+        motion = replace(motion, observed=within)
+    if senses.noise:
+        rng = np.random.default_rng([truth.seed, 1_000_033])
+        agents = _observations(motion, _ground(log), rng)
+    else:
+        agents = _exactly(log, motion, motion.observed)
+    return replace(log, agents=agents), replace(truth, motion=motion)
+
+
+def _ground(log: Log) -> float:
     assert log.ego is not None, "who records the world is in it"
-    z = float(log.ego.xyz[0, 2]) - log.ego.size[2] / 2
-    kept = 1 + np.flatnonzero(motion.present[1:].any(axis=1))
-    row, step = np.nonzero(motion.present[kept])
+    return float(log.ego.xyz[0, 2]) - log.ego.size[2] / 2
+
+
+def _exactly(log: Log, motion: Motion, shown: Array) -> Observations:
+    """Everyone but the ego without noise, at the steps at which they are shown."""
+    z = _ground(log)
+    kept = 1 + np.flatnonzero(shown[1:].any(axis=1))
+    row, step = np.nonzero(shown[kept])
     track = kept[row]
     size = motion.size[track]
-    exact = Observations(
+    return Observations(
         track=row.astype(np.int64),
         t_ns=step.astype(np.int64) * STEP_NS,
         xyz=np.column_stack([motion.xy[track, step], z + size[:, 2] / 2]),
         yaw=motion.yaw[track, step],
         size=size,
         source_track_id=tuple(motion.source_track_id[k] for k in kept),
-        source_cls=tuple(SOURCE_CLASSES[motion.cls[k]] for k in kept),
+        source_cls=tuple(motion.source_cls[k] for k in kept),
         cls=tuple(motion.cls[k] for k in kept),
     )
-    return replace(log, agents=exact)
 
 
 def _observations(motion: Motion, z: float, rng: np.random.Generator) -> Observations:
@@ -495,7 +708,7 @@ def _observations(motion: Motion, z: float, rng: np.random.Generator) -> Observa
         yaw=np.pi - np.mod(np.pi - yaw, 2 * np.pi),
         size=size[row],
         source_track_id=tuple(motion.source_track_id[k] for k in kept),
-        source_cls=tuple(SOURCE_CLASSES[motion.cls[k]] for k in kept),
+        source_cls=tuple(motion.source_cls[k] for k in kept),
         cls=tuple(motion.cls[k] for k in kept),
     )
 

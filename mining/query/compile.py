@@ -85,19 +85,27 @@ class Plan:
     calls: tuple[Call, ...]
 
 
-def plan_of(query: Query, *, vectors: Mapping[str, tuple[int, str]] | None = None) -> Plan:
+def plan_of(
+    query: Query,
+    *,
+    vectors: Mapping[str, tuple[int, str]] | None = None,
+    partly: Mapping[str, str] | None = None,
+) -> Plan:
     """The statement of a checked query.
 
     Args:
         query: From :func:`mining.query.check.checked`.
         vectors: Of each scene that others shall be similar to, its id and the model whose vectors
             are compared.
+        partly: Of predicates for which not all scenes were looked through, a condition, SQL, on the
+            ``scene_id`` of those that were. In the others all is possible, and nothing sure.
     """
     node = _normal(query.node)
     work = _Work(
         columns={name: f"v{k}" for k, name in enumerate(sorted(named(node)))},
         names_ego=any(a.name == EGO for n in node.walk() if isinstance(n, Call) for a in n.actors),
         vectors=vectors or {},
+        partly=partly or {},
     )
     side: Side = "possibly" if query.unknown_as_true else "surely"
     found = work.in_one_order(work.relation(node, side), node)
@@ -143,6 +151,7 @@ class _Work:
     columns: Mapping[str, str]
     names_ego: bool
     vectors: Mapping[str, tuple[int, str]]
+    partly: Mapping[str, str]
     steps: dict[str, str] = field(default_factory=dict)
     _made: dict[tuple[str, Side, frozenset[str]], _Relation] = field(default_factory=dict)
 
@@ -156,7 +165,10 @@ class _Work:
         """
         key = (repr(node), side, outside & named(node))
         if key not in self._made:
-            self._made[key] = self._make(node, side, outside)
+            made = self._make(node, side, outside)
+            if side == "possibly" and isinstance(node, Sequence | Lasting | Count):
+                made = self._or_unseen(node, made, outside)
+            self._made[key] = made
         return self._made[key]
 
     def _make(self, node: Node, side: Side, outside: frozenset[str]) -> _Relation:
@@ -209,6 +221,39 @@ class _Work:
             )
         return _Relation("spans", (), disjoint=True)
 
+    def _unseen(self, names: Iterable[str]) -> str | None:
+        """The step with the scenes that were not looked through for all the predicates, if any."""
+        conditions = list(dict.fromkeys(self.partly[n] for n in names if n in self.partly))
+        if not conditions:
+            return None
+        spans = self._spans()
+        body = (
+            f"  SELECT scene_id, t0, t1 FROM {spans.name} WHERE NOT ({' AND '.join(conditions)})"
+        )
+        known = (n for n, b in self.steps.items() if n.startswith("unseen") and b == body)
+        name = next(known, f"unseen{len(self.steps)}")
+        self.steps[name] = body
+        return name
+
+    def _or_unseen(self, node: Node, made: _Relation, outside: frozenset[str]) -> _Relation:
+        """With the scenes in which it may be so because nobody looked: for anybody, at any time.
+
+        Order, number and duration of what is possible throughout a scene tell nothing of those of
+        what is so. Where one of its parts is known not to be, it is not possible.
+        """
+        unseen = self._unseen(n.name for n in node.walk() if isinstance(n, Call))
+        if unseen is None:
+            return made
+        somebody = "".join(f", NULL::BIGINT AS {v}" for v in made.variables)
+        parts = [self.relation(part, "possibly", outside) for part in node.children()]
+        where = [f"scene_id IN (SELECT scene_id FROM {part.name})" for part in parts]
+        both = (
+            f"  SELECT scene_id{''.join(f', {v}' for v in made.variables)}, t0, t1 FROM {made.name}\n"
+            f"  UNION ALL SELECT scene_id{somebody}, t0, t1 FROM {unseen}"
+            f" WHERE {' AND '.join(where)}"
+        )
+        return self._joined_up(self._step("or_unseen", both, made.variables))
+
     def _call(self, node: Call, side: Side) -> _Relation:
         roles = PREDICATES[node.name].roles
         actors = [*node.actors, *[Actor(SOMEONE)] * (len(roles) - len(node.actors))]
@@ -233,6 +278,9 @@ class _Work:
         """What holds; in what is possible also whose value is not known."""
         columns = "".join(f", e.{role} AS {self.columns[a.name]}" for a, role in told)
         told_so = f"name = {literal(node.name)} AND source = 'rule' AND truth = 'true'"
+        unseen = self._unseen([node.name])
+        if unseen is not None:  # what was found there may mean something else
+            told_so += f" AND scene_id NOT IN (SELECT scene_id FROM {unseen})"
         events = f"(SELECT * FROM events WHERE {told_so}"
         if PREDICATES[node.name].symmetric:  # each row both ways, of one scan
             events = (
@@ -276,6 +324,7 @@ class _Work:
                 f"  SELECT e.scene_id{columns}, e.t0, e.t1 FROM doubts_{node.name} e"
                 + (f" WHERE {' AND '.join(where)}" if where else "")
             )
+        unseen = self._unseen([node.name])
         self.steps.setdefault(
             f"doubts_{node.name}",
             f"""  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1,
@@ -284,7 +333,13 @@ class _Work:
         THEN from_json(json_extract(evidence, '$.actors'), '["BIGINT"]')
       ELSE [NULL::BIGINT] END) AS doubt
   FROM events
-  WHERE name = {literal(node.name)} AND source = 'rule' AND truth = 'unknown'""",
+  WHERE name = {literal(node.name)} AND source = 'rule' AND truth = 'unknown'"""
+            + (
+                f""" AND scene_id NOT IN (SELECT scene_id FROM {unseen})
+  UNION ALL SELECT scene_id, t0, t1, NULL FROM {unseen}"""
+                if unseen is not None
+                else ""
+            ),
         )
         return "\n  UNION ALL\n".join(rows)
 

@@ -17,7 +17,7 @@ from lake import Lake
 from lake.convert import scenes_table
 from lake.literals import literal
 from lake.sql import run_sql
-from mining.looked import lookers, seen_by
+from mining.looked import Looked, looked
 from mining.predicates import tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
@@ -25,7 +25,7 @@ from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
-from mining.query.rules import rules_of, shipped_rules
+from mining.query.rules import meanings, rules_of, shipped_rules
 from mining.query.tree import EGO, Call, Node, Query, Similar
 from mining.tag import event_rows
 from mining.vectors import model_of
@@ -100,8 +100,9 @@ class FindReport:
         query: As it was understood.
         total: How many matches there are, told or not.
         scenes: In how many scenes.
-        searched: Of how many.
-        untagged: How many further ones nobody has looked through for all that the query asks.
+        searched: How many scenes were looked through for all that the query asks.
+        untagged: How many were not; what holds there without that, or may hold, is among the
+            matches.
         matches: By scene and time.
         unknown: In how many of those searched it may hold, and nowhere surely does; 0 if the
             query takes what is unknown as true.
@@ -130,7 +131,7 @@ def find(
     """Where a query holds in a lake.
 
     Args:
-        lake: Whose scenes; they must be tagged.
+        lake: Whose scenes. What nobody looked through is not known.
         query: Text, or made in Python.
         rules: Saved rules that it may call, beside those that ship and those of this lake.
         limit: How many matches to tell; all are counted.
@@ -143,7 +144,7 @@ def find(
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     seen = see_that_tagged(lake, asked)
-    plan = planned(lake, asked, seen)
+    plan = planned(lake, asked, seen.partly)
     sql = (
         f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
         " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
@@ -152,17 +153,16 @@ def find(
     )
     rows = lake.sql(sql, by_index=False).to_pylist()
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
-    counted = lake.sql(f"SELECT count(*) AS n, count(*) FILTER ({seen}) AS seen FROM scenes")
-    searched = counted["seen"][0].as_py()
     doubt = Doubt(scenes=0, why={})
     if not asked.unknown_as_true:
-        doubt = doubt_of(lake, asked, plan, vectors=_vectors(lake, asked), seen=seen)
+        vectors = _vectors(lake, asked)
+        doubt = doubt_of(lake, asked, plan, vectors=vectors, seen=seen.condition)
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
         scenes=rows[0]["in_scenes"] if rows else 0,
-        searched=searched,
-        untagged=counted["n"][0].as_py() - searched,
+        searched=len(seen.whole),
+        untagged=len(seen.untagged),
         matches=matches,
         unknown=doubt.scenes,
         why_unknown=doubt.why,
@@ -176,11 +176,19 @@ def scenes_of(
     """Ids of the scenes in which a query holds, ascending; as :func:`find`, without the matches."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked, see_that_tagged(lake, asked))
+    plan = planned(lake, asked, see_that_tagged(lake, asked).partly)
     rows = lake.sql(
         f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id", by_index=False
     )
     return [int(i) for i in rows["scene_id"].to_pylist()]
+
+
+def untagged_for(
+    lake: Lake, query: str | Query | Node, *, rules: Mapping[str, Rule] | None = None
+) -> frozenset[int]:
+    """Ids of the scenes that nobody has looked through for all that a query asks."""
+    asked = understood(query, {**rules_of(lake), **(rules or {})})
+    return looked(lake.at(), meanings(names_of(asked))).untagged
 
 
 def holds(
@@ -265,25 +273,25 @@ def explain(
     """How a query was understood, the statement that it became, and how DuckDB runs that."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked, seen_by(lookers(lake, names_of(asked))))
+    plan = planned(lake, asked, looked(lake, meanings(names_of(asked))).partly)
     steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
     return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
 
 
-def planned(lake: Lake, query: Query, seen: str) -> Plan:
+def planned(lake: Lake, query: Query, partly: Mapping[str, str] | None = None) -> Plan:
     """The statement of a checked query of a lake.
 
     Args:
         lake: Which lake.
         query: The query.
-        seen: Condition on the scenes that were looked through for it, see :func:`see_that_tagged`.
+        partly: Of the predicates for which not all scenes were looked through, the conditions of
+            those that were, see :mod:`mining.looked`.
 
     Raises:
         BadExpression: It names a scene that is not there.
         MissingData: There are no vectors to compare.
     """
-    plan = plan_of(query, vectors=_vectors(lake, query))
-    return replace(plan, sql=f"SELECT * FROM ({plan.sql}) WHERE {seen}")
+    return plan_of(query, vectors=_vectors(lake, query), partly=partly)
 
 
 def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = None) -> Query:
@@ -425,20 +433,12 @@ def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:
     return found
 
 
-def see_that_tagged(lake: Lake, query: Query) -> str:
-    """What was never looked for is not absent.
-
-    Returns:
-        A condition, SQL, on the scenes that were looked through for all that the query asks.
+def see_that_tagged(lake: Lake, query: Query) -> Looked:
+    """Where the lake was looked through for what a query asks.
 
     Raises:
-        MissingData: No run of ``mine tag`` here looked for a predicate of the query.
+        MissingData: Nobody here has looked for a predicate of the query, as it is meant now.
     """
-    found = lookers(lake, names_of(query))
-    missing = [name for name, of in found.items() if not of.runs]
-    if missing:
-        raise MissingData(
-            f"Nobody has looked for {', '.join(f'`{name}`' for name in missing)} in this lake yet.",
-            hint=f"Run `scenelake mine tag --only {','.join(missing)}`, or without --only for all.",
-        )
-    return seen_by(found)
+    found = looked(lake, meanings(names_of(query)))
+    found.refuse_never()
+    return found

@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from lake import Lake
+from lake.ids import stable_id
 from mining.predicates import PREDICATES
 from mining.query.check import bound, checked
 from mining.query.facts import FACTS
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
+from mining.query.tree import Call, Fact, Node, Saved, Similar
 from schemas import config
 from schemas.errors import BadSetting, UnknownName
 
@@ -94,12 +96,44 @@ def some_of(rules: Mapping[str, Rule], names: Iterable[str] | None) -> list[Rule
     return [rule for name, rule in rules.items() if names is None or name in set(names)]
 
 
+def meanings(names: Iterable[str], rules: Mapping[str, Rule] | None = None) -> dict[str, int]:
+    """What predicates and rules mean now, as a number that changes when that does.
+
+    It is the version of a predicate. Of a rule it stands for the rule's own version, all that it is
+    made of, and the meanings of the predicates therein; how it is laid out does not count.
+
+    Args:
+        names: Of predicates, and of rules among the others.
+        rules: Saved rules by name.
+    """
+    return {
+        name: PREDICATES[name].version if name in PREDICATES else _meaning((rules or {})[name])
+        for name in names
+    }
+
+
+def looks_afar(rule: Rule) -> bool:
+    """Whether it asks of a scene what changes as others come into the lake: rarity, likeness."""
+    return any(
+        isinstance(node, Similar) or (isinstance(node, Fact) and node.name == "rarity")
+        for node in rule.node.walk()
+    )
+
+
 def as_told(rule: Rule) -> dict[str, Any]:
     """A rule as it stands in a run."""
     return {
         "name": rule.name, "query": rule.text, "actors": list(rule.actors), "doc": rule.doc, "source": rule.source,
         "version": rule.version,
     }  # fmt: skip
+
+
+def _meaning(rule: Rule) -> int:
+    parts: list[Node] = [rule.node]
+    parts += [node.part for node in rule.node.walk() if isinstance(node, Saved)]
+    used = {n.name: PREDICATES[n.name].version for n in rule.node.walk() if isinstance(n, Call)}
+    words = [f"{name} {version}" for name, version in sorted(used.items())]
+    return stable_id("rule", rule.version, *rule.actors, *map(str, parts), *words)
 
 
 def _rules(values: Mapping[str, Any], known: Mapping[str, Rule], *, where: str) -> dict[str, Rule]:

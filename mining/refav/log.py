@@ -147,6 +147,11 @@ class Log:
         return [str(row["source_track_id"]) for row in self._tracks]
 
     @cached_property
+    def track_ids(self) -> list[int]:
+        """The lake's ids of the tracks, likewise."""
+        return [int(row["track_id"]) for row in self._tracks]
+
+    @cached_property
     def row_of(self) -> dict[str, int]:
         """Row of the grid by the source's id."""
         return {uuid: row for row, uuid in enumerate(self.uuids)}

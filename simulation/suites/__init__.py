@@ -13,22 +13,27 @@ from simulation.suites.building import SuiteReport, build, with_demands
 from simulation.suites.comparing import compare, rank
 from simulation.suites.driving import cases_of, run
 from simulation.suites.junit import junit, write_junit
+from simulation.suites.page import PageReport, write_page
 from simulation.suites.reporting import (
     RunReport,
+    commonest,
     list_suites,
     report,
     reported,
     results_of,
     run_of,
+    undriven_of,
 )
 from simulation.suites.validating import ValidationReport, trim, validate
 
 __all__ = [
+    "PageReport",
     "RunReport",
     "SuiteReport",
     "ValidationReport",
     "build",
     "cases_of",
+    "commonest",
     "compare",
     "junit",
     "list_suites",
@@ -39,7 +44,9 @@ __all__ = [
     "run",
     "run_of",
     "trim",
+    "undriven_of",
     "validate",
     "with_demands",
     "write_junit",
+    "write_page",
 ]

@@ -6,16 +6,17 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lake import Lake
 from mining.query import Query
-from schemas.case import AGENTS_MODES, AgentsMode, Case
-from schemas.errors import BadSetting, MissingData, UnknownName
+from schemas.case import AgentsMode, Case
+from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
+from simulation.behaviours import understood
 from simulation.cases import make_case
 from simulation.demands import demands_for
 from simulation.planners import LogReplay
@@ -35,12 +36,17 @@ class SuiteReport:
         cases: How many scenes became cases.
         refused: (scene id, reason) of those that could not.
         proxies: Cases in which a vehicle of the traffic stands in for the missing ego.
+        untagged: Scenes that might have qualified, had somebody looked through them for the tags and
+            the query.
+        strata: Stratum to how many of the cases are of it; empty where none were asked for.
     """
 
     suite: str
     cases: int
     refused: Sequence[tuple[int, str]] = ()
     proxies: int = 0
+    untagged: int = 0
+    strata: Mapping[str, int] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -48,6 +54,8 @@ class SuiteReport:
             "suite": self.suite,
             "cases": self.cases,
             "proxies": self.proxies,
+            "untagged": self.untagged,
+            "strata": dict(self.strata),
             "refused": [{"scene_id": str(i), "reason": reason} for i, reason in self.refused],
         }
 
@@ -76,26 +84,26 @@ def build(
         n: How many cases at most, drawn at random from those that qualify.
         stratify: Draw as many of each kind, and weigh each case by how many scenes it stands for, so
             that rates over the suite are those of all that qualify: an SQL expression over
-            ``scenes`` such as ``road_type``, or ``cluster``.
+            ``scenes`` such as ``road_type``, or ``cluster``. Without ``n`` nothing is drawn: each
+            case bears the name of its stratum, by which reports and intervals go.
         where: Condition on the columns of ``scenes``, SQL.
         tags: Only scenes in which one of these predicates or rules holds.
         query: Only scenes in which this holds, see :mod:`mining.query`.
         scene_ids: Only these.
-        agents: How the others move: log, idm or constant_velocity.
+        agents: How the others move, see :mod:`simulation.behaviours`.
         criteria: More criteria than the tags call for, or other bounds; a text is a query that the
             drive must meet, see :mod:`simulation.demands`.
         allow_proxy: Where a scene names no ego, let a vehicle stand in for it.
         replace: Put the suite in the place of one of that name.
-        seed: Of the drawing.
+        seed: Of the drawing of scenes, and of what their agents draw.
 
     Raises:
         BadSetting: There is a suite of that name, or a setting is not understood.
         BadQuery: ``where`` does not run, or ``query`` or a criterion cannot be asked.
-        UnknownName: A criterion that there is none of.
+        UnknownName: A criterion, or a behaviour of agents, that there is none of.
         MissingData: No scene qualifies, or none of those that do can be driven.
     """
-    if agents not in AGENTS_MODES:
-        raise UnknownName("mode of agents", agents, AGENTS_MODES)
+    understood(agents)
     if n is not None and n < 1:
         raise BadSetting(f"A suite of {n} cases is none.", hint="Ask for one at least.")
     if not name.strip() or "'" in name:
@@ -105,7 +113,8 @@ def build(
             f"There is a suite called `{name}` already.",
             hint="Choose another name, or say that it shall be replaced.",
         )
-    chosen = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
+    found = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
+    chosen = found.ids
     strata = strata_of(lake, chosen, stratify)
     order = drawn_order(chosen, strata, seed=seed) if n else chosen
     tried = Counter[str]()
@@ -124,6 +133,7 @@ def build(
             criteria=criteria,
             allow_proxy=allow_proxy,
             provenance=lineage.get(scene.scene_id),
+            seed=seed,
         )
         if isinstance(made, str):
             refused.append((scene.scene_id, made))
@@ -178,6 +188,10 @@ def build(
             cases=len(cases),
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
+            untagged=found.untagged,
+            strata=dict(sorted(Counter(case.stratum for case in cases).items()))
+            if stratify
+            else {},
         )
         made_by.summary.update(report.answer())
     return report

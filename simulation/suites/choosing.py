@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lake import Lake
 from lake.literals import literal
+from mining.looked import looked
+from mining.predicates import PREDICATES
 from mining.query import Query
-from mining.query.find import scenes_of
+from mining.query.find import scenes_of, untagged_for
+from mining.query.rules import meanings, rules_of
 from schemas.errors import MissingData, UnknownName
 
 CLUSTER = "cluster"
 """Stratum of a scene: the finest cluster that it is in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The scenes of a suite.
+
+    Attributes:
+        ids: Those that qualify, in ascending order.
+        untagged: How many more might, but that nobody looked through for all tags and the query.
+    """
+
+    ids: Sequence[int]
+    untagged: int
 
 
 def choose(
@@ -22,37 +39,65 @@ def choose(
     tags: Sequence[str] | None,
     query: str | Query | None,
     scene_ids: Sequence[int] | None,
-) -> list[int]:
-    """Ids of the scenes that qualify, in ascending order."""
+) -> Chosen:
+    """The scenes that qualify.
+
+    Raises:
+        BadQuery: ``where`` does not run, or the query cannot be asked.
+        UnknownName: There is no such tag or scene.
+        MissingData: No scene qualifies, or nobody looked for what the query asks.
+    """
     conditions = [f"({where})"] if where else []
     if scene_ids is not None:
         listed = ", ".join(str(int(i)) for i in scene_ids) or "null"
         conditions.append(f"scene_id in ({listed})")
+    eligible = _scenes_where(lake, conditions) if query is not None or tags else []
+    doubtful: set[int] = set()
     if query is not None:
         listed = ", ".join(map(str, scenes_of(lake, query))) or "null"
         conditions.append(f"scene_id in ({listed})")
+        doubtful |= untagged_for(lake, query)
     if tags:
-        known = {r["name"] for r in lake.read("events", ["name"]).to_pylist()}
-        for tag in tags:
-            if tag not in known:
-                raise UnknownName("tag of these scenes", tag, sorted(known))
-        names = ", ".join(literal(tag) for tag in tags)
-        conditions.append(
-            f"scene_id in (select scene_id from events where truth = 'true' and name in ({names}))"
-        )
-    clause = f" where {' and '.join(conditions)}" if conditions else ""
-    found = lake.sql(f"select scene_id from scenes{clause} order by scene_id")
-    ids = [int(i) for i in found["scene_id"].to_pylist()]
+        condition, untagged = _with_tags(lake, tags)
+        conditions.append(condition)
+        doubtful |= untagged
+    ids = _scenes_where(lake, conditions)
     if scene_ids is not None and where is None and query is None and not tags:
         missing = sorted({int(i) for i in scene_ids} - set(ids))
         if missing:
             raise UnknownName("scene", str(missing[0]), map(str, lake.scene_ids()))
+    more = len(doubtful.intersection(eligible).difference(ids))
     if not ids:
-        raise MissingData(
-            "No scene qualifies for the suite.",
-            hint="Loosen the condition; `scenelake info` says what the lake holds.",
-        )
-    return ids
+        hint = "Loosen the condition; `scenelake info` says what the lake holds."
+        if more:
+            hint = f"Run `scenelake mine tag`: {more} that might were not looked through. {hint}"
+        raise MissingData("No scene qualifies for the suite.", hint=hint)
+    return Chosen(ids=ids, untagged=more)
+
+
+def _scenes_where(lake: Lake, conditions: Sequence[str]) -> list[int]:
+    clause = f" where {' and '.join(conditions)}" if conditions else ""
+    found = lake.sql(f"select scene_id from scenes{clause} order by scene_id")
+    return [int(i) for i in found["scene_id"].to_pylist()]
+
+
+def _with_tags(lake: Lake, tags: Sequence[str]) -> tuple[str, frozenset[int]]:
+    """The condition of scenes with one of the tags, and those nobody looked through for them all."""
+    rules = rules_of(lake)
+    ours = [tag for tag in tags if tag in PREDICATES or tag in rules]
+    seen = looked(lake, meanings(ours, rules))
+    known = set(lake.sql("select distinct name from events")["name"].to_pylist())
+    known |= set(ours) - set(seen.never)
+    for tag in tags:
+        if tag not in known:
+            raise UnknownName("tag of these scenes", tag, sorted(known))
+    has = "scene_id in (select scene_id from events where truth = 'true' and"
+    names = ", ".join(map(literal, tags))
+    # What the source says of a scene, it says whoever looked.
+    either = [f"{has} source <> 'rule' and name in ({names}))"]
+    for tag, condition in seen.where.items():
+        either.append(f"({has} source = 'rule' and name = {literal(tag)}) and {condition})")
+    return f"({' or '.join(either)})", seen.untagged
 
 
 def strata_of(lake: Lake, ids: Sequence[int], by: str | None) -> dict[int, str]:
@@ -81,8 +126,6 @@ def strata_of(lake: Lake, ids: Sequence[int], by: str | None) -> dict[int, str]:
 
 def tags_of(lake: Lake, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Names of the predicates that hold in each scene, but for those that hold in nearly every."""
-    from mining.predicates import PREDICATES  # with scipy, which no other step needs
-
     ordinary = {predicate.name for predicate in PREDICATES.values() if predicate.ordinary}
     wanted = set(ids)
     found: dict[int, set[str]] = {}

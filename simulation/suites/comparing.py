@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lake import Lake
+from lake.literals import literal
 from schemas.case import Result
 from schemas.errors import BadQuery, MissingData
 from simulation.suites.reporting import reported, results_of, run_of
@@ -135,17 +136,22 @@ def latest_runs(lake: Lake, suite: str) -> dict[str, int]:
         MissingData: Fewer than two planners drove it.
     """
     run_of(lake, suite)  # tells whether there is any
-    rows = lake.sql(
-        "select planner, run_id from results left join runs using (run_id)"
-        f" where suite = '{suite}' group by all order by max(started_unix_ns) nulls first"
-    ).to_pylist()
-    runs = {row["planner"]: int(row["run_id"]) for row in rows}
+    runs = last_runs(lake, suite)
     if len(runs) < 2:
         raise MissingData(
             f"Only one planner drove suite `{suite}`.",
             hint=f"scenelake suite run {suite} --planner pdm, and others.",
         )
     return runs
+
+
+def last_runs(lake: Lake, suite: str) -> dict[str, int]:
+    """The last run of each planner over a suite, in the order of their beginning; perhaps none."""
+    rows = lake.sql(
+        "select planner, run_id from results left join runs using (run_id)"
+        f" where suite = {literal(suite)} group by all order by max(started_unix_ns) nulls first"
+    ).to_pylist()
+    return {row["planner"]: int(row["run_id"]) for row in rows}
 
 
 def _matrix(lake: Lake, runs: Mapping[str, int]) -> tuple[Any, ...]:

@@ -3,26 +3,31 @@
 Results go into the lake batch by batch, so that whatever stops a run (Ctrl-C, a kill, a full disk)
 leaves the cases driven so far; ``resume`` drives the rest under the same run id. What a case gives
 depends neither on the batch, nor on the order, nor on the number of processes: the digest of a run
-is the same.
+is the same. Those planners that come along drive in this process if it is one alone; any other drives in
+processes of its own, where it can hurt nobody (:mod:`simulation.guard`).
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from lake import Lake
 from lake.literals import literal
 from schemas.case import Case
 from schemas.errors import BadSetting, UnknownName
-from schemas.scene import Scene
+from simulation.guard import LIMIT_S, Guard
+from simulation.planners import PLANNERS
 from simulation.planners import planner as planner_named
 from simulation.protocol import Planner
-from simulation.running import Progress, Ran, run_cases
+from simulation.running import Progress, Ran, paired, run_cases
 from simulation.suites.reporting import RunReport, summed
+
+COMMIT_S = 10.0
+"""What has been driven is not kept waiting longer than that until its batch is full [s]."""
 
 STOPPED_EARLY = "stopped early"
 
@@ -38,6 +43,7 @@ def run(
     stop_after: int | None = None,
     timeout_s: float | None = None,
     progress: Progress | None = None,
+    begun: Callable[[int], None] | None = None,
 ) -> RunReport:
     """Let a planner drive every case of a suite, and keep the results.
 
@@ -50,69 +56,140 @@ def run(
         jobs: Processes; more than one needs the planner by name.
         resume: Id of a run that was stopped: only what it has not driven is, under its id.
         stop_after: Stop once so many cases have failed or errored.
-        timeout_s: How long the planner may take for one answer; a case that it alone takes longer for
-            is errored. None: as long as it likes.
+        timeout_s: How long the planner may take for one answer; a case that it takes longer for is
+            errored. Needs the planner by name. None: :data:`simulation.guard.LIMIT_S` for one of
+            your own, as long as they like for those that come along.
         progress: Called with (done, of) after every batch.
+        begun: Called with the id of the run before the first case is driven.
 
     Raises:
         UnknownName: There is no such suite, planner or run.
         BadSetting: The run to resume is of another suite or planner.
-        BadInput: The planner is none, or answers in a wrong shape.
+        BadInput: The planner is none.
     """
-    driver = planner_named(planner) if isinstance(planner, str) else planner
-    if jobs > 1 and not isinstance(planner, str):
-        raise BadSetting(
-            "Several processes need the planner by its name.", hint="Give `module:Class`."
-        )
     cases = cases_of(lake, name)
-    done = set() if resume is None else _done(lake, resume, name, driver.name)
-    left = [case for case in cases if case.case_id not in done]
-    # Alike in size, a batch wastes less on padding.
-    sizes = dict(
-        zip(
-            *(lake.read("scenes", ["scene_id", "n_agents"])[c].to_pylist() for c in (0, 1)),
-            strict=True,
-        )
-    )
-    left.sort(key=lambda c: (sizes.get(c.scene_id, 0), c.case_id))
+    index = {case.case_id: i for i, case in enumerate(sorted(cases, key=lambda c: c.case_id))}
     params = {
-        "suite": name, "planner": planner if isinstance(planner, str) else driver.name,
+        "suite": name, "planner": planner if isinstance(planner, str) else planner.name,
         "batch": batch, "jobs": jobs,
     }  # fmt: skip
     started = time.perf_counter()
-    with lake.run("suite run", params=params, run_id=resume) as made_by:
-        lost, many, steps = 0, len(done), 0
-        pieces = (
-            _in_processes(lake, left, planner, batch, jobs, timeout_s)
-            if jobs > 1 and isinstance(planner, str)
-            else _batches(
-                run_cases(paired(lake, left), driver, batch=batch, timeout_s=timeout_s), batch
+    with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
+        done = set() if resume is None else _done(lake, resume, name, driver.planner, params)
+        left = _alike(lake, [case for case in cases if case.case_id not in done])
+        with lake.run("suite run", params=params, run_id=resume, announced=True) as made_by:
+            if begun is not None:
+                begun(made_by.id)
+            lost, many, steps = 0, len(done), 0
+            told = [(index[case.case_id], case) for case in left]
+            for ran in _kept(lake, made_by.id, driver.drive(told, batch=batch), batch):
+                many, lost = many + len(ran), lost + sum(not r.result.passed for r in ran)
+                steps += sum(r.agent_steps for r in ran)
+                made_by.summary.update(agent_steps=steps, wall_s=time.perf_counter() - started)
+                if progress is not None:
+                    progress(many, len(cases))
+                if stop_after is not None and lost >= stop_after:
+                    made_by.summary["outcome"] = STOPPED_EARLY
+                    break
+            report = summed(lake, made_by.id, name, driver.planner, made_by.summary)
+            made_by.summary.update(report.answer())
+    return report
+
+
+class _Here:
+    """Drives in this process, as :class:`~simulation.guard.Guard` does in others."""
+
+    def __init__(self, lake: Lake, planner: Planner) -> None:
+        self._lake, self._driver = lake, planner
+        self.planner = planner.name
+
+    def drive(self, cases: Sequence[tuple[int, Case]], *, batch: int) -> Iterator[list[Ran]]:
+        """As the guard does, in order."""
+        index = {case.case_id: i for i, case in cases}
+        scenes = paired(self._lake, [case for _, case in cases])
+        stream = run_cases(scenes, self._driver, batch=batch, index=index)
+        while some := list(islice(stream, batch)):
+            yield some
+
+
+@contextmanager
+def _driver(
+    lake: Lake, planner: str | Planner, *, jobs: int, timeout_s: float | None
+) -> Iterator[Guard | _Here]:
+    """Who drives, and where.
+
+    Raises:
+        UnknownName: There is no such planner.
+        BadInput: It is none.
+        BadSetting: It is to drive in other processes, and has no name there.
+    """
+    apart = jobs > 1 or timeout_s is not None
+    if not isinstance(planner, str):
+        if apart:
+            raise BadSetting(
+                "Several processes, and a time for answers, need the planner by its name.",
+                hint="Give `module:Class`.",
             )
-        )
-        for ran in pieces:
-            lake.append("results", [r.result.row(run_id=made_by.id) for r in ran])
-            many, lost = many + len(ran), lost + sum(not r.result.passed for r in ran)
-            steps += sum(r.agent_steps for r in ran)
-            made_by.summary.update(agent_steps=steps, wall_s=time.perf_counter() - started)
-            if progress is not None:
-                progress(many, len(cases))
-            if stop_after is not None and lost >= stop_after:
-                made_by.summary["outcome"] = STOPPED_EARLY
-                break
-        told = summed(lake, made_by.id, name, driver.name, made_by.summary)
-        made_by.summary.update(told.answer())
-    return told
+        yield _Here(lake, planner)
+    elif planner in PLANNERS and not apart:
+        yield _Here(lake, planner_named(planner))
+    else:
+        limit = float("inf") if planner in PLANNERS else LIMIT_S
+        with Guard(
+            lake.uri, planner, jobs=jobs, limit_s=limit if timeout_s is None else timeout_s
+        ) as guard:
+            yield guard
 
 
-def _done(lake: Lake, run_id: int, suite: str, planner: str) -> set[int]:
-    """The cases that a run has driven already."""
+def _alike(lake: Lake, cases: Sequence[Case]) -> list[Case]:
+    """The cases by the size of their scenes: alike in size, a batch wastes less on padding."""
+    columns = lake.read("scenes", ["scene_id", "n_agents"])
+    sizes = dict(zip(*(columns[c].to_pylist() for c in (0, 1)), strict=True))
+    return sorted(cases, key=lambda c: (sizes.get(c.scene_id, 0), c.case_id))
+
+
+def _kept(lake: Lake, run_id: int, driven: Iterable[list[Ran]], batch: int) -> Iterator[list[Ran]]:
+    """Everything that was driven, once it is in the lake: in batches, or what is there after a while."""
+    waiting: list[Ran] = []
+    rest: list[Ran] = []
+    last = time.monotonic()
+
+    def keep() -> list[Ran]:
+        nonlocal last
+        rows = [ran.result.row(run_id=run_id) for ran in waiting]
+        lake.append("results", rows)
+        kept = waiting[:]
+        waiting.clear()
+        last = time.monotonic()
+        return kept
+
+    try:
+        for ran in driven:
+            waiting += ran
+            if len(waiting) >= batch or time.monotonic() - last > COMMIT_S:
+                yield keep()
+    finally:
+        if waiting:
+            rest = keep()
+    if rest:
+        yield rest
+
+
+def _done(
+    lake: Lake, run_id: int, suite: str, planner: str, params: Mapping[str, object]
+) -> set[int]:
+    """The cases that a run has driven already: none, if it was stopped before it could keep any."""
     rows = lake.read("results", ["case_id", "suite", "planner"], f"run_id = {run_id}").to_pylist()
-    if not rows:
+    where = f"run_id = {run_id} and command = 'suite run'"
+    begun = lake.read("runs", ["params"], where)["params"].to_pylist()
+    if not rows and not begun:
         raise UnknownName("run", str(run_id), _runs_of(lake, suite))
-    before = (rows[0]["suite"], rows[0]["planner"])
-    if before != (suite, planner):
+    told = rows[0] if rows else json.loads(begun[0])
+    before = (str(told["suite"]), str(told["planner"]))
+    now = (suite, planner if rows else str(params["planner"]))
+    if before != now:
         raise BadSetting(
-            f"Run {run_id} is of {before[1]} on suite `{before[0]}`, not of {planner} on `{suite}`.",
+            f"Run {run_id} is of {before[1]} on suite `{before[0]}`, not of {now[1]} on `{suite}`.",
             hint="Resume it with the same suite and planner, or begin a new run.",
         )
     return {int(row["case_id"]) for row in rows}
@@ -134,45 +211,3 @@ def cases_of(lake: Lake, name: str) -> list[Case]:
     if not cases:
         raise UnknownName("suite", name, lake.read("suites", ["suite"])["suite"].to_pylist())
     return cases
-
-
-def paired(lake: Lake, cases: Sequence[Case]) -> Iterator[tuple[Case, Scene]]:
-    """Cases with their scenes."""
-    yield from zip(cases, lake.scenes([c.scene_id for c in cases]), strict=True)
-
-
-def _batches(ran: Iterable[Ran], size: int) -> Iterator[list[Ran]]:
-    stream = iter(ran)
-    while some := list(islice(stream, size)):
-        yield some
-
-
-def _in_processes(
-    lake: Lake, cases: Sequence[Case], planner: str, batch: int, jobs: int, timeout_s: float | None
-) -> Iterator[list[Ran]]:
-    """The same in several processes, each opening the lake for itself."""
-    chunks = [cases[i : i + batch] for i in range(0, len(cases), batch)]
-    if len(chunks) < jobs:
-        share = max(-(-len(cases) // jobs), 1)
-        chunks = [cases[i : i + share] for i in range(0, len(cases), share)]
-    # The largest first: none is left running alone at the end.
-    chunks.reverse()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
-        try:
-            work = [
-                pool.submit(_one_process, lake.uri, chunk, planner, batch, timeout_s)
-                for chunk in chunks
-            ]
-            for done in as_completed(work):
-                yield done.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _one_process(
-    uri: str, cases: Sequence[Case], planner: str, batch: int, timeout_s: float | None
-) -> list[Ran]:
-    lake = Lake.open(uri)
-    driver = planner_named(planner)
-    return list(run_cases(paired(lake, cases), driver, batch=batch, timeout_s=timeout_s))

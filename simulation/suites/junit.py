@@ -1,7 +1,8 @@
 """A run as JUnit XML, which CI systems read: a test suite, a test case each, failures with reasons.
 
 The de-facto schema is that of Apache Ant's JUnit task: ``failure`` is a case that did not pass,
-``error`` one that could not be judged for the planner's fault, ``skipped`` one that was not driven.
+``error`` one that could not be judged, since the planner failed or the scene is gone, ``skipped`` one
+that was not driven, because the run was stopped before.
 """
 
 from __future__ import annotations
@@ -9,49 +10,88 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from schemas.case import DONE, Result
+from schemas.case import DONE, Case, Result
 from schemas.scene import DT
 from simulation.suites.reporting import RunReport
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
 
+SUMMARY = 200
+"""Characters of a message; the text below it tells all."""
 
-def junit(suite: str, planner: str, results: Sequence[Result], *, wall_s: float = 0.0) -> str:
-    """The XML text of a run."""
-    errors = [r for r in results if r.status != DONE]
-    failures = [r for r in results if r.status == DONE and not r.passed]
-    root = ElementTree.Element("testsuites")
-    made = ElementTree.SubElement(
-        root, "testsuite", name=_clean(f"{suite}.{planner}"), tests=str(len(results)),
-        failures=str(len(failures)), errors=str(len(errors)), skipped="0", time=f"{wall_s:.3f}",
+
+def junit(report: RunReport, results: Sequence[Result], undriven: Sequence[Case] = ()) -> str:
+    """The XML text of a run.
+
+    Args:
+        report: The run.
+        results: What it was made from.
+        undriven: Cases of the suite that it did not drive.
+    """
+    errors = sum(r.status != DONE for r in results)
+    failures = sum(r.status == DONE and not r.passed for r in results)
+    name = _clean(f"{report.suite}.{report.planner}")
+    root = Element("testsuites")
+    made = SubElement(
+        root, "testsuite", name=name, tests=str(len(results) + len(undriven)),
+        failures=str(failures), errors=str(errors), skipped=str(len(undriven)),
+        time=f"{report.wall_s:.3f}",
     )  # fmt: skip
+    properties = SubElement(made, "properties")
+    for key, value in _facts(report).items():
+        SubElement(properties, "property", name=key, value=_clean(value))
     for result in sorted(results, key=lambda r: r.case.case_id):
-        scene = str(result.case.provenance.get("scene", result.case.scene_id))
-        case = ElementTree.SubElement(
-            made, "testcase", classname=_clean(f"{suite}.{planner}"),
-            name=_clean(f"{result.case.case_id} {scene}"), time=f"{result.steps * DT:.1f}",
-        )  # fmt: skip
+        case = _case(made, name, result.case, seconds=result.steps * DT)
         if result.status != DONE:
-            told = ElementTree.SubElement(case, "error", message=_clean(result.status[:200]))
-            told.text = _clean(result.status)
+            _told(case, "error", "PlannerOrSceneFailed", result.status)
         elif not result.passed:
             message = ", ".join(result.failed)
-            told = ElementTree.SubElement(case, "failure", message=_clean(message))
-            told.text = _clean("\n".join(_lines(result)))
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
+            _told(case, "failure", "CriteriaNotMet", message, "\n".join(_lines(result)))
+    for one in sorted(undriven, key=lambda c: c.case_id):
+        case = _case(made, name, one, seconds=0.0)
+        reason = f"not driven: the run was stopped; suite run --resume {report.run_id} drives it"
+        SubElement(case, "skipped", message=_clean(reason))
+    indent(root)
+    text = tostring(root, encoding="unicode", xml_declaration=False)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def write_junit(path: str | Path, report: RunReport, results: Sequence[Result]) -> None:
+def write_junit(
+    path: str | Path, report: RunReport, results: Sequence[Result], undriven: Sequence[Case] = ()
+) -> None:
     """The XML file of a run; its folder is made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = junit(report.suite, report.planner, results, wall_s=report.wall_s)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(junit(report, results, undriven), encoding="utf-8")
+
+
+def _facts(report: RunReport) -> dict[str, str]:
+    rate = report.pass_rate
+    return {
+        "run_id": str(report.run_id),
+        "planner": report.planner,
+        "score": f"{report.score:.6f}",
+        "pass_rate": f"{rate.value:.6f}",
+        "pass_rate_low": f"{rate.low:.6f}",
+        "pass_rate_high": f"{rate.high:.6f}",
+        "digest": report.digest,
+    }
+
+
+def _case(suite: Element, name: str, case: Case, *, seconds: float) -> Element:
+    scene = str(case.provenance.get("scene", case.scene_id))
+    return SubElement(
+        suite, "testcase", classname=name, name=_clean(f"{case.case_id} {scene}"),
+        time=f"{seconds:.1f}",
+    )  # fmt: skip
+
+
+def _told(case: Element, tag: str, kind: str, message: str, text: str = "") -> None:
+    made = SubElement(case, tag, type=kind, message=_clean(message[:SUMMARY]))
+    made.text = _clean(text or message)
 
 
 def _lines(result: Result) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,14 @@ import numpy as np
 
 from lake import Lake
 from lake.literals import literal
-from schemas.case import DONE, Case, Measured, Result
+from schemas.case import DONE, NOT_DRIVABLE, Case, Measured, Result
 from schemas.errors import MissingData, UnknownName
 from simulation.criteria import CRITERIA
 from simulation.demands import DEMANDS
 from simulation.suites.statistics import Rate, rate
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+"""What two tellings of one reason differ in."""
 
 NO_RATE = rate(np.zeros(0), np.zeros(0), [])
 
@@ -33,7 +37,8 @@ class RunReport:
         cases: Driven, the errored ones included.
         passed: Every criterion held that could be known.
         failed: Some criterion did not hold.
-        errored: The planner failed, or the scene is gone.
+        errored: The planner failed, or nobody could have driven the case.
+        not_drivable: Of the errored ones, those that no planner is to blame for.
         score: Mean over cases, nuPlan's; an errored case counts 0.
         wall_s: [s].
         agent_steps: Agents that were there, summed over all simulated steps.
@@ -44,6 +49,7 @@ class RunReport:
         pass_rate: Share of the scenes that the suite stands for in which it would pass.
         score_rate: Likewise the mean score.
         undriven: Cases that were not driven, because the run was stopped.
+        scores: Mean over cases of each published score; an errored case counts 0.
         digest: SHA-256 of all that the run found; equal runs have equal ones.
     """
 
@@ -63,8 +69,16 @@ class RunReport:
     errors: Mapping[str, int] = field(default_factory=dict)
     pass_rate: Rate = NO_RATE
     score_rate: Rate = NO_RATE
+    not_drivable: int = 0
     undriven: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    def reaches(self, pass_rate: float) -> bool:
+        """Whether the whole suite was driven and at least this share passed; of 0 always."""
+        # The rate is a sum of rounded weights: of cases that all passed it may be a hair under 1.
+        enough = self.undriven == 0 and self.pass_rate.value >= pass_rate - 1e-9
+        return pass_rate <= 0.0 or enough
 
     def answer(self) -> dict[str, Any]:
         """As the command line prints it."""
@@ -76,6 +90,7 @@ class RunReport:
             "passed": self.passed,
             "failed": self.failed,
             "errored": self.errored,
+            "not_drivable": self.not_drivable,
             "score": self.score,
             "wall_s": self.wall_s,
             "agent_steps": self.agent_steps,
@@ -86,6 +101,7 @@ class RunReport:
             "pass_rate": self.pass_rate.answer(),
             "score_rate": self.score_rate.answer(),
             "undriven": self.undriven,
+            "scores": dict(self.scores),
             "digest": self.digest,
         }
 
@@ -166,6 +182,29 @@ def summed(
     )
 
 
+def undriven_of(lake: Lake, suite: str, results: Sequence[Result]) -> list[Case]:
+    """The cases of a suite that are not among some results."""
+    driven = {result.case.case_id for result in results}
+    rows = lake.read("cases", None, f"suite = {literal(suite)}").to_pylist()
+    return [Case.from_row(row) for row in rows if int(row["case_id"]) not in driven]
+
+
+def commonest(errors: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Reasons for which cases errored and how many did, the commonest first.
+
+    Those that differ in numbers alone, such as the id of a case, count as one, told by an example.
+
+    Args:
+        errors: As of :class:`RunReport`.
+    """
+    alike: dict[str, tuple[str, int]] = {}
+    for reason, count in errors.items():
+        key = _NUMBER.sub("#", reason)
+        example, so_far = alike.get(key, (reason, 0))
+        alike[key] = (example, so_far + count)
+    return sorted(alike.values(), key=lambda told: -told[1])
+
+
 def digest_of(results: Sequence[Result]) -> str:
     """SHA-256 of what was found of each case, whatever the order."""
     digest = hashlib.sha256()
@@ -225,6 +264,8 @@ def _result(row: Mapping[str, Any], case: Case | None) -> Result:
         criteria=measured,
         steps=int(row["steps"]),
         trajectory=np.frombuffer(row["trajectory"], dtype=np.float32).reshape(-1, 4),
+        agents=json.loads(row["agents"] or "{}"),
+        scores=json.loads(row["scores"] or "{}"),
     )
 
 
@@ -285,7 +326,12 @@ def _report(
         errors=dict(errors),
         pass_rate=_rate([float(r.passed) for r in results], results),
         score_rate=_rate([float(np.float32(r.score)) for r in results], results),
+        not_drivable=sum(r.status.startswith(NOT_DRIVABLE) for r in results),
         undriven=max((of[0] if of else 0) - len(results), 0),
+        scores={
+            name: sum(r.scores.get(name, 0.0) for r in results) / len(results)
+            for name in sorted({name for r in results for name in r.scores})
+        },
         digest=digest_of(results),
     )
 

@@ -58,20 +58,27 @@ def rate(
     if n == 0:
         return Rate(value=math.nan, low=0.0, high=1.0, n=0)
     share = weights / weights.sum()
-    mean = float((share * values).sum())
+    mean = min(float((share * values).sum()), 1.0)  # shares are rounded
     labels = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
     variance = 0.0
     for label in range(int(labels.max()) + 1):
-        mine = values[labels == label]
-        # A few cases that all passed do not prove that all would: a pass and a fail are added
-        # (after Agresti and Coull 1998), lest the spread of a stratum be taken for nothing.
-        spread = float(np.concatenate([mine, [0.0, 1.0]]).var())
-        variance += float(share[labels == label].sum()) ** 2 * spread / len(mine)
-    within = mean * (1.0 - mean)
-    one_kind = int(labels.max()) == 0 and bool((weights == weights[0]).all())
-    effective = n if one_kind or within <= 0.0 else within / variance
-    low, high = wilson(mean, effective)
+        mine, held = values[labels == label], float(share[labels == label].sum())
+        variance += held**2 * _spread(mine, np.ones(len(mine)), held) / len(mine)
+    low, high = wilson(mean, _spread(values, share * n, 1.0) / variance)
     return Rate(value=mean, low=low, high=high, n=n)
+
+
+def _spread(
+    values: Float[Array, " cases"], weights: Float[Array, " cases"], added: float
+) -> float:
+    """The variance of values with a pass and a fail added, lest that of a few be taken for nothing.
+
+    After Agresti and Coull (1998). Strata share the two by what they hold: then a sample drawn by
+    strata that all fare alike is as certain as a plain one, also where nearly all passed.
+    """
+    total = float(weights.sum()) + 2.0 * added
+    mean = (float(weights @ values) + added) / total
+    return (float(weights @ values**2) + added) / total - mean**2
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -90,8 +97,11 @@ def mcnemar(won: int, lost: int) -> float:
     n = won + lost
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(min(won, lost) + 1)) / 2.0**n
-    return min(1.0, 2.0 * tail)
+    ways = tail = 1
+    for k in range(min(won, lost)):
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / 2**n)  # of whole numbers, for no float holds 2**1024
 
 
 def mean_interval(values: Float[Array, " cases"], *, seed: int = 0) -> tuple[float, float]:

@@ -34,9 +34,9 @@ from schemas.case import DONE, Case, Result
 from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.planners import planner
-from simulation.running import Progress, run_cases
+from simulation.running import Progress, paired, run_cases
 from simulation.suites.comparing import rank
-from simulation.suites.driving import cases_of, paired
+from simulation.suites.driving import cases_of
 from simulation.suites.reporting import digest_of
 
 CHECKS = ("solvable", "non_trivial", "human", "deterministic", "unique")
@@ -58,7 +58,8 @@ class ValidationReport:
         valid: How many are sound.
         failed: Check to how many cases fail it.
         problems: Case id to the checks that it fails.
-        solved_by: Planner to how many cases it was the first to solve.
+        solved_by: Planner to how many cases it was the first to solve; ``log_replay`` for those that
+            only the recorded drive solves.
         flake_rate: Share of cases that gave something else when driven again.
     """
 
@@ -117,6 +118,7 @@ def validate(
     for who in references:
         left = [case for case in cases if case.case_id not in solved]
         solved |= {i: result for i, result in drive(who, left).items() if result.passed}
+    solved = {**{i: result for i, result in human.items() if result.passed}, **solved}
     twins = _twins(paired(lake, cases))
     problems: dict[int, list[str]] = {}
     proven = []
@@ -124,7 +126,7 @@ def validate(
         i = case.case_id
         solution = solved.get(i)
         passes = {
-            "solvable": solution is not None or human[i].passed,
+            "solvable": solution is not None,
             "non_trivial": not trivial[i].passed,
             "human": human[i].passed,
             "deterministic": digest_of([once[i]]) == digest_of([again[i]]),
@@ -214,11 +216,13 @@ def _broken(result: Result) -> list[str]:
     return result.failed if result.status == DONE else [result.status]
 
 
-def _twins(cases: Iterable[tuple[Case, Scene]]) -> set[int]:
+def _twins(cases: Iterable[tuple[Case, Scene | None]]) -> set[int]:
     """Cases that begin as an earlier one does: same states of all, to the millimetre, same goal."""
     seen: set[str] = set()
     twins = set()
     for case, scene in cases:
+        if scene is None:
+            continue
         tracks, now = scene.tracks, case.start_step
         there = np.flatnonzero(tracks.valid[:, now])
         states = np.concatenate(

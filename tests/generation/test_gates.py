@@ -123,12 +123,34 @@ def test_a_query_must_hold_after_the_start_and_of_the_altered(make_scene, make_p
     v = np.clip(10.0 - 6.0 * np.clip(np.arange(101) * 0.1 - 3.0, 0, None), 0, None)
     brakes[:, 0] = 40.0 + np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * 0.1)])
     scene = make_scene([make_path(0, 0, 8), brakes])
-    stops = "hard_brake(a) then stopped(a) within 2 s"
-    assert Shows(query=stops, rules={}, altered=(1,)).check([scene], 10)[0].passed
-    assert not Shows(query=stops, rules={}, altered=(2,)).check([scene], 10)[0].passed
-    assert not Shows(query="hard_brake(a)", rules={}, altered=(1,)).check([scene], 60)[0].passed
+    stops, of_first = "hard_brake(a) then stopped(a) within 2 s", {scene.scene_id: (1,)}
+    assert Shows(query=stops, rules={}, altered=of_first).check([scene], 10)[0].passed
+    other = {scene.scene_id: (2,)}
+    assert not Shows(query=stops, rules={}, altered=other).check([scene], 10)[0].passed
+    assert (
+        not Shows(query="hard_brake(a)", rules={}, altered=of_first).check([scene], 60)[0].passed
+    )
     verdict = Shows(query="hard_brake(ego)", rules={}).check([scene], 10)[0]
     assert (verdict.passed, verdict.detail) == (False, "does not hold: hard_brake(ego)")
+
+
+def test_a_query_of_many_scenes_is_answered_as_of_each(make_scene, make_path):
+    v = np.clip(10.0 - 6.0 * np.clip(np.arange(101) * 0.1 - 3.0, 0, None), 0, None)
+    stopping = np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * 0.1)])
+    scenes, altered = [], {}
+    for number, (brakes, who) in enumerate(
+        [(True, (1,)), (True, (2,)), (False, (1,)), (True, ())], start=1
+    ):
+        other = make_path(40, 0.0, 10)
+        if brakes:
+            other[:, 0] = 40.0 + stopping
+        paths = [make_path(0, 0, 8), other, make_path(80, 3.5, 8)]
+        scenes.append(replace(make_scene(paths), scene_id=number, log_id=number))
+        altered[number] = who
+    gate = Shows(query="hard_brake(a)", rules={}, altered=altered)
+    together = gate.check(scenes, 10)
+    assert [verdict.passed for verdict in together] == [True, False, False, True]
+    assert together == [gate.check([scene], 10)[0] for scene in scenes]
 
 
 def test_the_tag_must_be_true_after_the_start_and_of_the_altered(make_scene, make_path):

@@ -21,6 +21,7 @@ from lake import Lake
 from lake.dense import unpack_tracks
 from mining.coverage import coverage
 from mining.predicates import tag_scene
+from mining.query import holds
 from mining.tag import tag
 from schemas.errors import BadSetting, MissingData, UnknownName
 from schemas.labels import Daylight, Truth, Weather
@@ -125,6 +126,27 @@ def test_what_is_refused_is_kept_with_its_reason(lake, generator):
     assert last["scene_id"] is None
     assert np.isfinite(unpack_tracks(last["tracks"]).xy).all()
     assert lake.read("scenes", where="source = 'generated'").num_rows == 0
+
+
+def test_a_query_is_asked_once_of_a_batch(lake, generator, monkeypatch):
+    asked = []
+
+    def counted(query, scenes, **more):
+        asked.append(len(scenes))
+        return holds(query, scenes, **more)
+
+    monkeypatch.setattr("mining.query.holds", counted)
+    request = Request(
+        query="hard_brake(a)", n=2, gamma=0.15, batch=4, budget=8, sampler_steps=4, seed=3
+    )
+    report = generate(lake, request, generator=generator)
+    assert report.accepted == 2
+    assert max(asked) > 1
+    assert len(asked) <= 2  # batches of four, of eight candidates at most
+    for scenario in report.scenarios:
+        assert scenario.gates["query"] >= 1
+        (found,) = holds("hard_brake(a)", [lake.scene(scenario.scene_id)])
+        assert found
 
 
 def test_like_varies_one_scene(lake, generator):

@@ -197,3 +197,34 @@ def test_an_answer_that_does_not_fit_is_refused_before_it_fills_the_memory(
     with pytest.raises(BadQuery, match="larger than") as told:
         lake.sql("select a.range, b.range from range(100000) a, range(100000) b")
     assert "LIMIT" in told.value.hint
+
+
+WITHIN_A_BATCH = """
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)
+from lake import Lake
+lake = Lake.open(sys.argv[1])
+print("ready", flush=True)
+lake.sql("SELECT sum(sqrt(abs(a.x * b.x * c.x))) FROM agents a, agents b, agents c, range(100000)")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_query_that_would_answer_in_hours(tmp_path, number):
+    lake = Lake.create(tmp_path / "lake")
+    lake.add_logs([make_straight_log()], run_id=1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHIN_A_BATCH, lake.uri],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(1.5)
+    assert process.poll() is None
+    process.send_signal(number)
+    try:
+        _, story = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert story.splitlines()[-1].startswith(b"KeyboardInterrupt"), story

@@ -117,6 +117,37 @@ def test_generated_scenes_fill_gaps_but_make_no_context(tmp_path) -> None:  # ty
     assert found.unseen_mass == 1.0
 
 
+def test_scenes_that_nobody_looked_through_are_not_empty(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    made = lake_of(
+        tmp_path / "l", [braking_log("a", weather=RAIN), braking_log("b", weather=RAIN)]
+    )
+    tag(made, only=["hard_brake"])
+    later = [braking_log("c", weather=RAIN, hard=False), braking_log("d", weather=Weather.SNOW)]
+    lake_of(tmp_path / "l", later)
+    rain = "hard_brake.straight.rain.unknown"
+    few, many = (coverage(made, wanted=n, tags=["hard_brake"]) for n in (3, 5))
+    # With `c` there would be three in rain, and one in snow: neither covered nor lacking.
+    assert (few.cells, few.covered, few.untagged) == (2, 0, 2)
+    assert few.unknown == 1
+    assert {g.gap_id for g in few.gaps} == {"hard_brake.straight.snow.unknown"}
+    assert {g.gap_id: (g.count, g.untagged) for g in many.gaps} == {
+        rain: (2, 1), "hard_brake.straight.snow.unknown": (0, 1),
+    }  # fmt: skip
+    assert many.answer()["untagged"] == 2
+    assert gap(made, rain, wanted=3).covered is None
+    # Of a tag that nobody looked for nothing is known at all.
+    both = coverage(made, wanted=1, tags=["hard_brake", "cut_in"])
+    assert (both.cells, both.covered, both.unknown, both.gaps) == (4, 1, 3, [])
+    with pytest.raises(MissingData, match="as they are meant now"):
+        coverage(made, tags=["cut_in"])
+    tag(made, only=["hard_brake"])
+    found = coverage(made, wanted=3, tags=["hard_brake"])
+    assert (found.unknown, found.untagged) == (0, 0)
+    assert {g.gap_id: g.count for g in found.gaps} == {
+        rain: 2, "hard_brake.straight.snow.unknown": 1,
+    }  # fmt: skip
+
+
 def test_a_lake_without_scenes_or_tags_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
     empty = Lake.create(tmp_path / "empty")
     with pytest.raises(MissingData, match="no scenes"):

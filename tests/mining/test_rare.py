@@ -43,3 +43,18 @@ def test_without_tags_rarity_is_novelty():
     found = combine(distance, np.zeros((3, 0), dtype=bool), group=np.arange(3), names=())
     np.testing.assert_array_equal(found.rarity, found.novelty)
     assert found.rarity == pytest.approx([1.0, 1 / 3, 2 / 3])
+
+
+def test_scenes_that_nobody_looked_through_are_as_rare_as_they_are_new():
+    distance = np.arange(6.0)
+    has = np.zeros((6, 1), dtype=bool)
+    has[0] = True
+    tagged = np.array([1, 1, 1, 1, 0, 0], dtype=bool)
+    group = np.arange(6)
+    found = combine(distance, has, group=group, names=("swerves",), tagged=tagged)
+    alone = combine(distance[:4], has[:4], group=group[:4], names=("swerves",))
+    # They neither make the tag rarer nor count as scenes in which nothing happens.
+    np.testing.assert_array_equal(found.rarity[:4], alone.rarity)
+    np.testing.assert_array_equal(found.tag_rarity[:4], alone.tag_rarity)
+    np.testing.assert_array_equal(found.rarity[4:], found.novelty[4:])
+    np.testing.assert_array_equal(found.tagged, tagged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from formats.argoverse2 import CATEGORIES
 from lake import Lake
 from mining import refav
 from mining.refav.scenario import Scenario, stamps_of
-from schemas.errors import BadQuery, MissingData, UnknownName
+from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import EgoStates, Log, MapFeature, Observations, RoadMap, Sensor
 from tests.builders import CORNER, lane, make_crossing_log, stamps, straight
@@ -595,6 +596,63 @@ def test_what_no_definition_may_hold_is_refused_with_its_place(line: str, says: 
 def test_definitions_that_only_burden_are_refused(source: str) -> None:
     with pytest.raises(BadQuery):
         refav.Program.parse(source)
+
+
+def test_what_was_found_becomes_tags_of_the_lake(opened: Opened) -> None:
+    # From 1 s to 3 s, `b` stands within 10 m of `a`, which stands; `c` never comes near.
+    xy = np.column_stack([np.interp(T, [0, 1, 3, 4], [40, 8, 8, 40]), np.zeros(STEPS)])
+    log = opened(a=moves(0, 0), b=Actor(xy, np.zeros(STEPS)), c=moves(60, 0))
+    (scene,) = log.lake.scene_ids()
+    source = """
+near = near_objects('a', 'b', log_dir, distance_thresh=10)
+output_scenario(near, 'near', log_dir, output_dir)
+"""
+    report = refav.run_program(log.lake, source)
+    kept = refav.keep(log.lake, report, name="pair", program=source)
+    assert (kept.scenes, kept.tagged, kept.intervals) == (1, 1, 1)
+    (row,) = log.lake.read("events", None, "name = 'pair'").to_pylist()
+    who = {name: log.track_ids[log.row_of[name]] for name in "ab"}
+    assert (row["actor_id"], row["other_id"]) == (who["a"], who["b"])
+    assert (row["scene_id"], row["source"], row["truth"]) == (scene, "refav", "true")
+    told = sorted(stamps_of(report.found[0].scenario))
+    assert (row["t0_ns"], row["t1_ns"]) == (told[0] - T0, told[-1] - T0)
+    assert len(told) == (row["t1_ns"] - row["t0_ns"]) // 10**8 + 1
+    (run,) = log.lake.read("runs", None, f"run_id = {kept.run_id}").to_pylist()
+    assert json.loads(run["params"])["program"] == source
+    # Again, under the same name: what was there gives way.
+    nobody = "output_scenario(near_objects('c', 'b', log_dir), 'none', log_dir, output_dir)"
+    report = refav.run_program(log.lake, nobody)
+    again = refav.keep(log.lake, report, name="pair", program=nobody)
+    assert log.lake.read("events", None, "name = 'pair'").num_rows == 0
+    marks = log.lake.read("looked").to_pylist()
+    assert marks == [{"scene_id": scene, "run_id": again.run_id}]  # looked at: nobody
+    assert log.lake.verify() == []
+
+
+def test_tags_of_definitions_take_no_name_that_means_something(opened: Opened) -> None:
+    log = opened(a=moves(0, 0), b=moves(8, 0))
+    report = refav.run_program(log.lake, PROGRAM)
+    for name in ("near", "weather", "no name"):
+        with pytest.raises(BadSetting, match=name):
+            refav.keep(log.lake, report, name=name, program=PROGRAM)
+    assert log.lake.read("events").num_rows == 0
+
+
+def test_logs_on_which_it_could_not_be_run_are_not_looked_through(tmp_path: Path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    logs = [
+        record({"a": moves(0, 0)}, name="with"),
+        record({"a": moves(0, 0)}, name="without", road_map=RoadMap.none()),
+    ]
+    with lake.run("test") as run:
+        lake.add_logs(logs, run_id=run.id)
+    source = "output_scenario(on_road('a', log_dir), 'x', log_dir, output_dir)"
+    report = refav.run_program(lake, source)
+    refav.keep(lake, report, name="drives", program=source)
+    (log_id,) = {found.log_id for found in report.found}
+    there = lake.scene_ids(f"log_id = {log_id}")
+    assert lake.read("looked")["scene_id"].to_pylist() == there
+    assert set(lake.read("events")["scene_id"].to_pylist()) == set(there)
 
 
 @pytest.mark.parametrize(

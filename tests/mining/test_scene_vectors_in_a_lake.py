@@ -7,6 +7,8 @@ import pytest
 from lake import Lake
 from lake.ids import stable_id
 from mining.cluster import cluster
+from mining.looked import MARKED, mark
+from mining.query.rules import meanings
 from mining.rare import rare
 from mining.similar import similar
 from mining.vectors import vectors
@@ -52,7 +54,15 @@ def built(tmp_path_factory):
     degrees = np.concatenate([np.arange(7) * 2.0, 90 + np.arange(4) * 2.0, [220.0]])
     angle = np.deg2rad(degrees)
     put_vectors(lake, ids, np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    look_through(lake, ids)
     return lake, ids
+
+
+def look_through(lake, ids):
+    """As if ``mine tag`` had looked there for the tags that the tests put."""
+    meant = meanings(["following", "wrong_way"])
+    with lake.run("mine tag", params={"only": list(meant), "meant": meant, **MARKED}) as run:
+        mark(lake, ids, run.id)
 
 
 def test_similar_answers_by_cosine_without_the_scene_itself(built):
@@ -87,6 +97,23 @@ def test_the_lonely_scene_is_the_rarest_and_a_rare_tag_comes_next(built):
     tagged = next(r for r in found.results if r.scene_id == ids[3])
     assert tagged.tags == ("wrong way",)
     assert tagged.tag_rarity == 1.0
+
+
+def test_tags_that_mean_something_else_now_make_nothing_rare(tmp_path, monkeypatch):
+    lake = Lake.create(tmp_path / "l")
+    with lake.run("made") as run:
+        lake.add_logs((make_straight_log(f"log{i}", steps=20) for i in range(4)), run_id=run.id)
+    ids = sorted(lake.scene_ids())
+    put_vectors(lake, ids, np.eye(4)[:, :2] + 0.5)
+    logs = dict(zip(vectors(lake).scene_id.tolist(), vectors(lake).log_id.tolist(), strict=True))
+    put_tag(lake, ids[3], logs[ids[3]], "wrong_way")
+    assert [r.tags for r in rare(lake).results] == [()] * 4  # nobody is known to have looked
+    look_through(lake, ids[1:])
+    found = rare(lake)
+    assert found.untagged == 1
+    told = {r.scene_id: (r.tags, r.tag_rarity) for r in found.results}
+    assert told[ids[3]] == (("wrong way",), 1.0)
+    assert told[ids[0]] == ((), None)
 
 
 def test_clusters_fill_their_table_and_again_replace_it(built):

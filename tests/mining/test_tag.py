@@ -87,7 +87,7 @@ def test_tagging_again_changes_nothing(tmp_path) -> None:  # type: ignore[no-unt
     tag(lake)
     before = events(lake)
     assert len({row["event_id"] for row in before}) == len(before)
-    tag(lake)
+    tag(lake, again=True)
     assert events(lake) == before
 
 
@@ -96,16 +96,17 @@ def test_only_what_is_asked_for_is_replaced(tmp_path) -> None:  # type: ignore[n
     first, second = lake.scene_ids()
     tag(lake)
     before = events(lake)
-    report = tag(lake, only=["hard_brake"], scene_ids=[first])
+    report = tag(lake, only=["hard_brake"], scene_ids=[first], again=True)
+    (run_id,) = report.run_ids
     assert set(report.by_name) == {"hard_brake"}
     assert events(lake) == before
     runs = {
         (row["scene_id"], row["name"]): row["run_id"]
         for row in lake.read("events", ["scene_id", "name", "run_id"]).to_pylist()
     }
-    assert runs[first, "hard_brake"] == report.run_id
-    assert runs[second, "hard_brake"] != report.run_id
-    assert runs[first, "braking"] != report.run_id
+    assert runs[first, "hard_brake"] == run_id
+    assert runs[second, "hard_brake"] != run_id
+    assert runs[first, "braking"] != run_id
 
 
 def test_tags_of_others_are_left_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -130,7 +131,7 @@ def test_progress_and_summary(tmp_path) -> None:  # type: ignore[no-untyped-def]
     report = tag(lake, only=["stopped"], progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (2, 2)
     (run,) = lake.read("runs", ["run_id", "summary"], "command = 'mine tag'").to_pylist()
-    assert run["run_id"] == report.run_id
+    assert (run["run_id"],) == report.run_ids
     assert json.loads(run["summary"])["scenes"] == 2
 
 
@@ -147,7 +148,7 @@ def test_several_processes_find_the_same(tmp_path) -> None:  # type: ignore[no-u
     lake = lake_of(tmp_path / "l", logs)
     tag(lake, only=["hard_brake", "stopped"])
     before = events(lake)
-    tag(lake, only=["hard_brake", "stopped"], jobs=2)
+    tag(lake, only=["hard_brake", "stopped"], jobs=2, again=True)
     assert events(lake) == before
 
 
@@ -189,12 +190,13 @@ def test_criticality_is_replaced_with_the_risk_predicates_alone(tmp_path) -> Non
     tag(lake)
     before = measured(lake)
     ids = {row["run_id"] for row in lake.read("criticality").to_pylist()}
-    tag(lake, only=["hard_brake"])
+    tag(lake, only=["hard_brake"], again=True)
     assert {row["run_id"] for row in lake.read("criticality").to_pylist()} == ids
-    report = tag(lake, only=["ttc"], scene_ids=[second])
+    report = tag(lake, only=["ttc"], scene_ids=[second], again=True)
+    (run_id,) = report.run_ids
     assert measured(lake) == before
     runs = {r["scene_id"]: r["run_id"] for r in lake.read("criticality").to_pylist()}
-    assert runs[second] == report.run_id
+    assert runs[second] == run_id
     assert runs[first] in ids
 
 
@@ -211,7 +213,7 @@ def test_tags_and_criticality_are_written_in_one_step(tmp_path, monkeypatch) -> 
 
     monkeypatch.setattr(Lake, "replace", fails_at_the_second)
     with pytest.raises(OSError, match="full"):
-        tag(lake)
+        tag(lake, again=True)
     monkeypatch.undo()
     assert events(lake) == before
     assert measured(lake) == rows

@@ -195,7 +195,8 @@ def test_pedestrians_are_asked_of_by_class() -> None:
     walker = going(
         40.0, 4.0, speed=1.5, yaw=-np.pi / 2, cls=AgentClass.PEDESTRIAN, size=(0.5, 0.5)
     )
-    made = scene(going(0.0, speed=8.0), walker, road_map=road())
+    far = going(300.0, 3.5)  # so that there is a vehicle to ask of
+    made = scene(going(0.0, speed=8.0), walker, far, road_map=road())
     told = criteria_of(
         ConstantVelocity(),
         made,

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from lake import Lake
 from schemas.errors import BadInput
+from simulation import suites
 from simulation.piped import PipedPlanner
 from simulation.planners import planner
 from simulation.running import run_cases
+from tests.builders import make_crossing_log, make_straight_log
 from tests.simulation.driving import case_of, going, red_at, road, scene
 
 ANSWER = """
@@ -70,7 +73,7 @@ def test_what_a_program_cannot_do_fails_that_case_alone(tmp_path: Path) -> None:
         {CRUISE}"""
     ran = run(program(tmp_path, plan))
     assert [r.result.status for r in ran] == [
-        "done", f"{Path(sys.executable).name}: lost (after 0.0 s)", "done",
+        "done", f"{Path(sys.executable).name} drive.py: lost (after 0.0 s)", "done",
     ]  # fmt: skip
 
 
@@ -81,7 +84,15 @@ def test_what_a_program_cannot_do_fails_that_case_alone(tmp_path: Path) -> None:
         ('print("{broken", flush=True)', "no JSON"),
         ('rows.append({"index": case["index"], "acceleration": 1.0})', "answered"),
         ('rows.append({"index": case["index"], "trajectory": [1.0, 2.0, 3.0]})', "shape"),
-        ("pass", "did not answer for this case"),
+        ("pass", "did not answer for case"),
+        ('rows.append({"index": 99, "acceleration": 1.0, "steering": 0.0})', "did not answer"),
+        (
+            'print("[" * 9, flush=True); print("Oh no", file=sys.stderr); sys.exit(3)',
+            "ended with exit code 3; it last wrote: Oh no",
+        ),
+        ("import os, time; os.close(1); time.sleep(9)", "closed its standard output"),
+        ("1 / 0", "ended with exit code 1; it last wrote: "),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_program_that_fails_is_told(tmp_path: Path, plan: str, told: str) -> None:
@@ -91,18 +102,36 @@ def test_a_program_that_fails_is_told(tmp_path: Path, plan: str, told: str) -> N
         assert told in r.result.status
 
 
-def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
-    driver = program(tmp_path, "import time; time.sleep(60)")
-    driver._answer_s = 0.3
-    (ran,) = run(driver, count=1)
-    assert "did not answer within 0.3 s" in ran.result.status
+def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run_of:
+        lake.add_logs([make_straight_log(), make_crossing_log()], run_id=run_of.id)
+    suites.build(lake, "two")
+    path = tmp_path / "drive.py"
+    pid = tmp_path / "pid"
+    hang = f"""if asked["step"] == 3 and case["index"] == 1:
+            import subprocess
+            child = subprocess.Popen(["sleep", "600"])
+            open({str(pid)!r}, "w").write(str(child.pid))
+            child.wait()
+        {CRUISE}"""
+    path.write_text(ANSWER.replace("PLAN", hang))
+    ran = suites.run(lake, "two", f"cmd:{sys.executable} {path}", timeout_s=1.5)
+    assert ran.planner == f"{Path(sys.executable).name} drive.py"
+    assert [r.status for r in suites.results_of(lake, ran.run_id)] == [
+        "done", "hung: no action within 1.5 s at step 3",
+    ]  # fmt: skip
+    assert (
+        not Path(f"/proc/{pid.read_text()}/cmdline").exists()
+        or not Path(f"/proc/{pid.read_text()}/cmdline").read_text()
+    )
 
 
 def test_what_is_no_program_is_told() -> None:
     with pytest.raises(BadInput, match="names no program"):
         planner("cmd:")
     with pytest.raises(BadInput, match="cannot be started"):
-        run(PipedPlanner("/nowhere/planner"))
+        PipedPlanner("/nowhere/planner")
 
 
 def test_what_planners_print_does_not_reach_standard_output(

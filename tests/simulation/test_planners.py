@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import BadInput, UnknownName
+from schemas.errors import BadInput, PlannerFailed, UnknownName
 from schemas.labels import AgentClass
 from simulation.batch import NOW
 from simulation.cases import make_case
 from simulation.engine import Reference, simulate
 from simulation.gates import NonTrivial, Solvable
 from simulation.planners import PLANNERS, planner
-from simulation.protocol import CaseView, PerCasePlanner, Planner
+from simulation.protocol import CaseView, PerCasePlanner, Plan, Planner
 from simulation.running import run_cases
 from simulation.scores import measure
 from tests.simulation.driving import (
@@ -199,15 +199,63 @@ def test_a_batched_planner_that_raises_is_asked_case_by_case() -> None:
     assert "maps are not for me" in ran[1].result.status
 
 
-def test_an_answer_of_a_wrong_shape_says_so() -> None:
+def test_an_answer_of_a_wrong_shape_fails_its_case_and_says_so() -> None:
     class Wrong(PerCasePlanner):
-        name = "wrong"
-
         def plan_one(self, case: CaseView) -> np.ndarray:
-            return np.zeros(3)
+            return np.zeros(3 if case.index == 1 else 2)
 
-    with pytest.raises(BadInput, match=r"Wrong.plan_one: answered with shape \(3,\)"):
-        simulate(batch_of(scene(going(0.0))), Wrong())
+    rollout = simulate(batch_of(scene(going(0.0)), scene(going(0.0))), Wrong())
+    assert rollout.planner == "Wrong"
+    assert list(rollout.errors) == [1]
+    assert "answered with shape (3,), not (acceleration, steering) or" in rollout.errors[1]
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (None, "answered `NoneType`"),
+        (Plan(), "neither a trajectory nor both"),
+        (Plan(acceleration=np.zeros(1)), "neither a trajectory nor both"),
+        (Plan(acceleration=np.zeros(2), steering=np.zeros(1)), r"shape \(2,\), not \(1,\)"),
+        (Plan(acceleration=np.array(["a"]), steering=np.zeros(1)), "of <U1"),
+        (Plan(trajectory=np.zeros((1, 9, 3))), r"shape \(1, 9, 3\), not \(1, steps, 4\)"),
+        (Plan(trajectory=np.zeros((1, 4, 4))), "4 steps, not 5 or more"),
+        (Plan(trajectory=np.zeros(4)), r"shape \(4,\), not \(1, steps, 4\)"),
+        (Plan(trajectory=np.zeros((1, 9, 4)), steps=np.array([10])), "gave steps"),
+        (Plan(acceleration=np.zeros(1), steering=np.zeros(1), errors={5: "x"}), "none of"),
+    ],
+)
+def test_what_is_no_plan_fails_with_what_was_asked_and_what_came(plan: Plan, told: str) -> None:
+    class Batched:
+        name = "batched"
+
+        def start(self, cases):  # type: ignore[no-untyped-def]
+            pass
+
+        def plan(self, obs):  # type: ignore[no-untyped-def]
+            return plan
+
+    with pytest.raises(PlannerFailed, match=told):
+        simulate(batch_of(scene(going(0.0))), Batched())
+
+
+def test_a_case_is_known_by_the_same_index_whenever_it_is_driven() -> None:
+    seen: dict[float, set[int]] = {}
+
+    class Notes(PerCasePlanner):
+        def start_one(self, case: CaseView) -> None:
+            self.began = [*getattr(self, "began", []), case.index]
+
+        def plan_one(self, case: CaseView) -> tuple[float, float]:
+            assert case.index in self.began
+            seen.setdefault(float(case.ego.speed[0]), set()).add(case.index)
+            return 0.0, 0.0
+
+    made = [(case_of(s), s) for s in (scene(going(0.0, speed=v), scene_id=v) for v in (3, 5, 7))]
+    for some, batch in ((made, 3), (made[::-1], 2), (made[1:], 1)):
+        index = {case.case_id: case.scene_id * 10 for case, _ in made}
+        list(run_cases(some, Notes(), batch=batch, index=index))
+    assert seen == {3.0: {30}, 5.0: {50}, 7.0: {70}}
 
 
 def test_scenes_that_cannot_be_driven_are_refused_with_the_reason() -> None:

@@ -57,7 +57,7 @@ def lane_offset(log: Log, xy: np.ndarray, yaw: np.ndarray) -> tuple[np.ndarray, 
 def test_cut_in_ends_close_ahead_of_the_ego() -> None:
     _, truth, _, row, steps = planted("cut_in")
     where = in_ego(truth, row)[steps]
-    assert abs(where[0, 1]) > 2.4
+    assert abs(where[0, 1] - where[-1, 1]) > 2.2  # a lane, as both keep their places in theirs
     assert abs(where[-1, 1]) < 1.6
     inside_lane = np.flatnonzero(np.abs(where[:, 1]) < 1.8)[0]
     motion = truth.motion
@@ -161,15 +161,29 @@ def test_debris_lies_in_a_lane() -> None:
     assert np.abs(offset).max() < 1.2
 
 
-def test_swerve_leaves_the_middle_of_the_lane_and_returns() -> None:
+def test_swerve_leaves_its_place_in_the_lane_and_returns() -> None:
     log, truth, _, row, steps = planted("swerve")
     motion = truth.motion
     lanes = [f.points for f in log.map.of_layer(MapLayer.LANE)]
     at = motion.xy[row, steps.start]
     home = min(lanes, key=lambda points: np.abs(project(at[None], points)[1][0]))
     _, d, _ = project(motion.xy[row, steps], home)
-    assert np.abs(d).max() > 0.85
-    assert abs(d[0]) < 0.2
+    assert np.abs(d - d[0]).max() > 0.85
+    assert np.abs(d[[0, -1]]).max() < 0.8
+    assert abs(d[-1] - d[0]) < 0.4
+
+
+def test_emergency_vehicle_is_fast_told_apart_and_given_way() -> None:
+    log, truth, what, row, steps = planted("emergency_vehicle")
+    motion = truth.motion
+    assert motion.source_cls[row] == "EMERGENCY_VEHICLE"
+    told = dict(zip(log.agents.source_track_id, log.agents.source_cls, strict=True))
+    assert told[motion.source_track_id[row]] == "EMERGENCY_VEHICLE"
+    speed = motion.speed[row, steps]
+    assert speed.max() == pytest.approx(what.measure["speed"], abs=0.5)
+    others = [k for k, cls in enumerate(motion.cls) if cls == AgentClass.VEHICLE and k != row]
+    assert speed.max() > np.median(motion.speed[others, steps].max(axis=1))
+    assert what.measure["made_way"] >= 1
 
 
 def test_what_cannot_happen_is_refused() -> None:

@@ -12,9 +12,11 @@ from simulation.realism_features import (
     Features,
     motion,
     nearest_object,
+    red_light,
     road_edge,
     time_to_collision,
 )
+from tests.simulation.driving import going, red_at, road, scene
 
 EVERY = np.arange(2)
 
@@ -128,3 +130,25 @@ def test_an_impact_in_half_the_rollouts_halves_its_likelihood() -> None:
     assert likelihoods(truth, simulated)["collision_indication"] == pytest.approx(0.5)
     simulated.distance_to_nearest_object[:16, :, 40] = 0.0
     assert likelihoods(truth, simulated)["collision_indication"] > 0.99
+
+
+def test_a_red_light_is_run_on_its_lane_while_it_is_red() -> None:
+    east = going(0.0, speed=10.0)  # passes x = 45.5 between steps 55 and 56
+    made = scene(
+        east, going(0.0, 3.5, speed=10.0), road_map=road(), signals=red_at(45.5, green_from=60)
+    )
+    xy, valid = made.tracks.xy.astype(float)[None], made.tracks.valid[None]
+    ran = red_light(xy, valid, made)
+    assert np.flatnonzero(ran[0, 0]).tolist() == [56]
+    assert not ran[0, 1].any()
+    green = scene(east, road_map=road(), signals=red_at(45.5, green_from=50))
+    assert not red_light(xy[:, :1], valid[:, :1], green).any()
+    assert not red_light(xy[:, :, ::-1], valid, made).any()
+    assert not red_light(xy, valid, scene(east, east)).any()
+
+
+def test_the_edge_of_the_road_below_is_not_that_of_the_overpass() -> None:
+    below = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+    above = np.array([[0.0, 1.5, 5.0], [10.0, 1.5, 5.0]])
+    points = np.array([[5.0, 2.0, 0.0], [5.0, 2.0, 5.0], [5.0, 2.0, 3.0]])
+    assert road_edge(points, [below, above]) == pytest.approx([-2.0, -0.5, -0.5])

@@ -9,6 +9,7 @@ from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import RoadMap
 from simulation.roads import ROADS, build
 from simulation.signals import plan
+from simulation.ways import ways_of
 
 SEEDS = (0, 1, 2)
 CASES = [(kind, seed) for kind in ROADS for seed in SEEDS]
@@ -116,3 +117,41 @@ def test_red_lasts_until_it_ends() -> None:
     assert lights.red_for(0, 5.0) == 0.0
     assert lights.red_for(0, 13.5) == pytest.approx(32.0 - 13.5)
     assert lights.red_for(1, 0.0) == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize("kind", list(ROADS))
+@pytest.mark.parametrize("seed", range(6))
+def test_every_lane_leads_on_or_off_the_map_and_neighbours_are_mutual(
+    kind: str, seed: int
+) -> None:
+    network = build(kind, np.random.default_rng(seed))
+    ways, lanes = ways_of(network), network.lanes
+    driven = {lane for way in ways.lanes for lane in way}
+    assert driven == {i for i, lane in enumerate(lanes) if not lane.closed}  # none is out of reach
+    for i, lane in enumerate(lanes):
+        assert len(set(lane.successors)) == len(lane.successors)
+        assert i not in lane.successors
+        assert lane.left < 0 or lanes[lane.left].right == i
+        assert lane.right < 0 or lanes[lane.right].left == i
+        if lane.junction:
+            assert lane.successors  # nobody ends in a junction
+    for way, own in enumerate(ways.lanes):
+        # Who may not go on has a lane to the left that does.
+        if ways.dead_end[way]:
+            assert lanes[lanes[own[-1]].left].successors
+
+
+def test_a_work_zone_is_in_the_map_but_nobody_drives_through_it() -> None:
+    made = [build("straight", np.random.default_rng(seed)) for seed in range(20)]
+    with_works = [network for network in made if network.works]
+    assert 0 < len(with_works) < len(made)
+    for network in with_works:
+        (closed,) = (i for i, lane in enumerate(network.lanes) if lane.closed)
+        lane = network.lanes[closed]
+        for thing in network.works:
+            _, d, _ = project(np.array([[thing.x, thing.y]]), lane.curve.xy)
+            assert abs(d[0]) < lane.width / 2  # what closes it stands in it, and in no other
+        assert sum(thing.word == "CONSTRUCTION_CONE" for thing in network.works) > 5
+        edges = network.map.edges.tolist()
+        feature = network.lane_feature[closed]
+        assert any(a == feature and kind == EdgeKind.SUCCESSOR for a, kind, _ in edges)

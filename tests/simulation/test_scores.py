@@ -234,7 +234,7 @@ def test_comfort_bounds_are_nuplans_and_hard_braking_breaks_them() -> None:
 def test_the_score_is_the_weighted_mean_times_the_multipliers() -> None:
     made = Drive(
         collisions=(), outside=0.1, wrong_way=3.0, progress=0.5, distance=1.0, ttc=0.5,
-        overspeed=1.115, comfort={}, red_lights=None, gap=None, gap_vru=None, braking=0.0,
+        overspeed=1.115, comfort={}, comfort_before={}, aside=None, reference=2.0, red_lights=None, gap=None, gap_vru=None, braking=0.0,
         goal_distance=0.0,
     )  # fmt: skip
     assert made.score == pytest.approx(0.5 * (5 * 0.5 + 5 * 0 + 4 * 0.5 + 2 * 1) / 16)

@@ -24,7 +24,7 @@ def test_wilson_is_that_of_scipy() -> None:
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
-    for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6)):
+    for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6), (560, 640), (4000, 3900)):
         expected = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
         assert mcnemar(won, lost) == pytest.approx(expected)
 
@@ -62,6 +62,39 @@ def test_a_rate_of_one_stratum_is_the_plain_share_with_its_interval() -> None:
     assert told.high == pytest.approx(high, abs=0.005)
     nothing = rate(np.zeros(0), np.zeros(0), [])
     assert (nothing.n, nothing.low, nothing.high) == (0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "drawn", "chances", "widest"),
+    [
+        ([1 / 6] * 6, [15] * 6, [0.99] * 6, 0.07),  # nearly all pass: as of 90 plain cases
+        ([0.9, 0.1], [40, 40], [0.99, 0.9], 0.12),
+        ([0.4, 0.3, 0.15, 0.1, 0.04, 0.01], [15] * 6, [0.98, 0.95, 0.9, 0.9, 0.6, 0.5], 0.14),
+        ([0.5, 0.3, 0.2], [4, 4, 4], [0.9, 0.8, 0.95], 0.4),
+    ],
+)
+def test_intervals_cover_and_are_no_wider_than_they_must_be(
+    held: list[float], drawn: list[int], chances: list[float], widest: float
+) -> None:
+    rng = np.random.default_rng(1)
+    truth = float(np.dot(held, chances))
+    weights = np.concatenate([[share / n] * n for share, n in zip(held, drawn, strict=True)])
+    strata = [str(i) for i, n in enumerate(drawn) for _ in range(n)]
+    covered, widths = 0, []
+    for _ in range(600):
+        passed = [rng.random(n) < p for n, p in zip(drawn, chances, strict=True)]
+        told = rate(np.concatenate(passed).astype(float), weights, strata)
+        covered += told.low <= truth <= told.high
+        widths.append(told.high - told.low)
+    assert covered / 600 > 0.92
+    assert np.mean(widths) < widest
+
+
+def test_strata_that_all_passed_are_as_certain_as_a_plain_sample() -> None:
+    weights = np.repeat([0.7, 1.3, 2.2], 20)  # of which the sum of shares is not quite 1
+    told = rate(np.ones(60), weights, ["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+    assert told.value == told.high == 1.0
+    assert wilson(1.0, 60)[0] - 0.06 < told.low <= wilson(1.0, 60)[0] + 1e-9
 
 
 def test_all_passed_is_not_certainty() -> None:

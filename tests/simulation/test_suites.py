@@ -25,7 +25,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         log_id = made.read("scenes", ["log_id"], f"scene_id = {scene_id}")["log_id"][0].as_py()
         event = {
             "event_id": 1, "log_id": log_id, "scene_id": scene_id, "name": "cut_in", "t0_ns": 0,
-            "t1_ns": 1, "truth": "true", "source": "rule", "run_id": run.id,
+            "t1_ns": 1, "truth": "true", "source": "dataset", "run_id": run.id,
         }  # fmt: skip
         made.append("events", [event])
     return made
@@ -92,6 +92,25 @@ def test_a_query_chooses_scenes(tmp_path: Path) -> None:
         suites.build(made, "typo", query="cutin(a, ego)")
 
 
+def test_scenes_that_nobody_looked_through_are_told_apart(tmp_path: Path) -> None:
+    made = Lake.create(tmp_path / "lake")
+    with made.run("test") as run:
+        (first, *_) = made.add_logs([make_straight_log()], run_id=run.id)["scenes"]
+    tag(made, only=["moving", "cut_in"])
+    with made.run("test") as run:
+        made.add_logs([make_straight_log("late"), make_straight_log("last")], run_id=run.id)
+    for how in ({"query": "moving(ego)"}, {"tags": ["moving", "cut_in"]}):
+        built = suites.build(made, "moves", replace=True, **how)  # type: ignore[arg-type]
+        assert (built.cases, built.untagged) == (1, 2)
+        assert [case.scene_id for case in suites.cases_of(made, "moves")] == [first]
+    # Those that do not qualify anyhow need no tags.
+    built = suites.build(made, "one", query="moving(ego)", where=f"scene_id = {first}")
+    assert (built.cases, built.untagged) == (1, 0)
+    with pytest.raises(MissingData, match="No scene qualifies") as error:
+        suites.build(made, "none", tags=["cut_in"])
+    assert "2 that might were not looked through" in error.value.hint
+
+
 def test_tags_choose_scenes_and_criteria(lake: Lake) -> None:
     suites.build(lake, "tagged", tags=["cut_in"])
     (case,) = suites.cases_of(lake, "tagged")
@@ -140,8 +159,8 @@ def test_runs_are_compared_case_by_case(lake: Lake) -> None:
 def test_what_cannot_be_is_said(lake: Lake) -> None:
     with pytest.raises(UnknownName, match="suite"):
         suites.run(lake, "nothing", "idm")
-    with pytest.raises(UnknownName, match="mode"):
-        suites.build(lake, "x", agents="magic")  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match="behaviour of agents"):
+        suites.build(lake, "x", agents="magic")
     with pytest.raises(UnknownName, match="tag"):
         suites.build(lake, "x", tags=["cut_out"])
     with pytest.raises(UnknownName, match="criterion"):

@@ -5,9 +5,10 @@ import pytest
 
 from geometry.polylines import inside
 from schemas.labels import AgentClass, LightState, MapLayer
+from simulation.drivers import KINDS
 from simulation.idm import Idm, equilibrium_gap
 from simulation.roads import ROADS, build
-from simulation.traffic import DT, KINDS, Climate, Traffic
+from simulation.traffic import DT, Climate, Traffic
 from simulation.truth import Motion
 from simulation.world import choose_egos, motion_of, record, warm_traffic
 
@@ -25,6 +26,7 @@ def test_a_follower_settles_at_the_equilibrium_gap() -> None:
     follower = traffic.add(KINDS[0], 0, 40.0, 6.0)
     traffic.keeps_lane[:] = True
     traffic.forced[leader] = 0.0
+    traffic.habit[:] = 0.0  # neither restless nor adrift
     for _ in range(600):
         traffic.step()
     desired = float(traffic.ways.allowed[0, 100] * traffic.eagerness[follower])
@@ -55,7 +57,7 @@ def test_an_overtaker_passes_a_slow_leader_within_bends_of_reason() -> None:
 
 @pytest.mark.parametrize("kind", list(ROADS))
 def test_traffic_of(kind: str) -> None:
-    """Nobody overlaps, slides, jumps, speeds or leaves the road, on any road."""
+    """Nobody overlaps, slides, jumps, races or leaves the road, on any road."""
     rng = np.random.default_rng(7)
     traffic = warm_traffic(build(kind, rng), rng, Climate())
     ego = choose_egos(traffic, 12.0)[0]
@@ -66,7 +68,8 @@ def test_traffic_of(kind: str) -> None:
                                AgentClass.MOTORCYCLE, AgentClass.CYCLIST) for c in motion.cls])  # fmt: skip
     _kinematics(motion, vehicles)
     limits = [f.speed_limit for f in traffic.network.map.of_layer(MapLayer.LANE)]
-    assert motion.speed[vehicles].max() <= max(v for v in limits if v is not None) + 1e-6
+    hasty = 1.15 * max(v for v in limits if v is not None)  # as fast as the hastiest wish
+    assert motion.speed[vehicles].max() <= hasty + 1.5  # and a restless foot
     areas = traffic.network.map.of_layer(MapLayer.DRIVABLE_AREA)
     here = motion.xy[motion.present & vehicles[:, None]]
     assert np.any([inside(here, area.points) for area in areas], axis=0).mean() > 0.995

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from formats import argoverse2_sensor
-from schemas.errors import UnknownName, UnreadableFile
+from schemas.errors import BadSetting, UnknownName, UnreadableFile
+from schemas.labels import AgentClass
 from schemas.records import Log
-from simulation.observe import RANGE_M, SIGMA_XY_M, tracking_noise, visible
+from simulation.observe import RANGE_M, SIGMA_XY_M, Senses, tracking_noise, visible
 from simulation.truth import Truth
-from simulation.world import make_log, write_world
+from simulation.world import draw_log, make_log, write_world
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +109,49 @@ def test_a_foreign_truth_and_an_unknown_format_are_refused(tmp_path: Path) -> No
         write_world(tmp_path, logs=1, seed=0)
     with pytest.raises(UnknownName, match="argoverse"):
         write_world(tmp_path, logs=1, seed=0, format="argoverse")
+
+
+def test_without_noise_what_is_reported_is_the_truth_and_without_occlusion_all_of_it(
+    made: tuple[Log, Truth],
+) -> None:
+    keen = Senses(noise=False, occlusion=False)
+    log, truth = make_log(5, road="signalled", senses=keen)
+    motion = truth.motion
+    assert np.array_equal(motion.xy, made[1].motion.xy)  # the world itself is the same
+    away = np.linalg.norm(motion.xy - motion.xy[:1], axis=-1)
+    within = motion.present & (away <= RANGE_M)
+    assert len(log.agents.t_ns) == within[1:].sum() > len(made[0].agents.t_ns)
+    rows = [motion.source_track_id.index(name) for name in log.agents.source_track_id]
+    row, step = np.array(rows)[log.agents.track], log.agents.t_ns // 100_000_000
+    assert np.array_equal(log.agents.xyz[:, :2], motion.xy[row, step])
+    noisy, _ = make_log(5, road="signalled", senses=Senses(occlusion=False))
+    assert len(noisy.agents.t_ns) > len(made[0].agents.t_ns)
+    assert not np.array_equal(noisy.agents.xyz[:50, :2], log.agents.xyz[:50, :2])
+
+
+def test_what_is_held_out_never_occurs() -> None:
+    out = ("cyclist", "pedestrian", "truck", "bus", "highway", "straight", "curve", "clear")
+    for seed in range(3):
+        _, truth = draw_log(seed, rare_rate=1.0, without=out)
+        assert truth.weather.word != "clear"
+        assert truth.road not in out
+        assert not {AgentClass.CYCLIST, AgentClass.PEDESTRIAN, AgentClass.TRUCK} & set(
+            truth.motion.cls
+        )
+        assert truth.planted[0].name not in ("jaywalking", "near_miss", "cut_in", "debris")
+    with pytest.raises(UnknownName, match="cyclists"):
+        make_log(0, without=("cyclists",))
+    with pytest.raises(BadSetting, match="jaywalking"):
+        make_log(0, rare="jaywalking", without=("pedestrian",))
+    with pytest.raises(BadSetting, match="Every weather"):
+        make_log(0, without=("clear", "cloudy", "rain", "snow", "fog"))
+
+
+def test_each_behaviour_has_the_rate_that_it_is_given(tmp_path: Path) -> None:
+    names = [draw_log(seed, rates={"swerve": 1.0})[1].planted[0].name for seed in (1, 2)]
+    assert names == ["swerve", "swerve"]
+    assert draw_log(1, rates={"swerve": 0.0})[1].planted == ()
+    with pytest.raises(BadSetting, match=r"1\.2"):
+        write_world(tmp_path, logs=1, seed=0, rates={"swerve": 0.6, "cut_in": 0.6})
+    with pytest.raises(UnknownName, match="swerving"):
+        write_world(tmp_path, logs=1, seed=0, rates={"swerving": 0.1})

@@ -212,6 +212,8 @@ def test_scenes_that_came_after_the_tagging_are_not_taken_for_searched(tmp_path)
     assert (both.searched, both.untagged) == (1, 1)
     tag(lake)
     assert find(lake, "moving(ego) and not hard_brake(ego)").untagged == 0
+    assert lake.read("looked").num_rows == 4  # each run looked for what was missing
+    tag(lake, again=True)
     assert lake.read("looked").num_rows == 2  # what looked for less has gone
 
 
@@ -224,12 +226,3 @@ def test_logs_that_come_in_anew_are_untagged_again(tmp_path) -> None:
     with lake.run("test") as run:
         lake.add_logs([make_straight_log("one")], run_id=run.id)
     assert (find(lake, "moving(ego)").searched, find(lake, "moving(ego)").untagged) == (0, 1)
-
-
-def test_runs_that_do_not_tell_where_they_looked_count_for_all(tmp_path) -> None:
-    lake = Lake.create(tmp_path / "lake")
-    with lake.run("test") as run:
-        lake.add_logs([make_straight_log("one")], run_id=run.id)
-    with lake.run("mine tag", params={"only": ["moving"], "scenes": 1}):
-        pass  # as Scenelake 0.1 wrote it
-    assert find(lake, "moving(ego)").untagged == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cli.report import EmbeddingMap, Picture, Report, Section, Sheet, write_report
+from formats.page import EmbeddingMap, Picture, Report, Section, Sheet, write_report
 
 
 def test_the_page_stands_alone_and_escapes_what_it_is_given(tmp_path: Path) -> None:

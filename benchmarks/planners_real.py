@@ -1,0 +1,112 @@
+"""How planners do on real logs, per dataset, with intervals.
+
+    python benchmarks/planners_real.py DATA [--scenes 30] [--seed 0] [--failures]
+
+DATA is a folder of folders of logs, such as ``womd_gpudrive_json/`` and ``commonroad/``; those of one dataset
+are read through the ordinary readers, no lake is made. So many scenes are drawn of each dataset that can be
+driven; where no ego is named, the vehicle with the longest way stands in for it. The others replay their
+log. The table tells the share of cases passed with Wilson's 95 % interval, and the mean nuPlan score and
+EPDMS with bootstrapped ones. Expected: the recorded drive near the top, constant velocity near the bottom,
+PDM above IDM. ``--failures`` lists what PDM and log replay fail in, to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from formats import registry
+from geometry.arrays import Array
+from lake.scenes import scenes_of
+from schemas.case import Case
+from schemas.errors import BadInput
+from schemas.records import Log
+from schemas.scene import Scene
+from simulation.cases import make_case
+from simulation.planners import planner
+from simulation.running import Ran, run_cases
+
+PLANNERS = ("log_replay", "pdm", "idm", "constant_velocity")
+Z = 1.959964
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--scenes", type=int, default=30, help="of each dataset")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="these folders")
+    parser.add_argument("--failures", action="store_true")
+    options = parser.parse_args()
+    print("| logs | cases | planner | passed (95 %) | nuPlan (95 %) | EPDMS (95 %) |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for folder in sorted(p for p in options.data.iterdir() if p.is_dir()):
+        if options.only and folder.name not in options.only:
+            continue
+        cases = drawn(folder, options.scenes, np.random.default_rng(options.seed))
+        if len(cases) < 1:
+            continue
+        for name in PLANNERS:
+            ran = list(run_cases(cases, planner(name), batch=64))
+            print(f"| {folder.name} | {len(ran)} | {name} | {told(ran)} |", flush=True)
+            if options.failures and name in ("log_replay", "pdm"):
+                for one in ran:
+                    if not one.result.passed:
+                        print("   ", one.result.case.provenance["scene"], one.result.status,
+                              {n: one.result.criteria[n].detail for n in one.result.failed})  # fmt: skip
+
+
+def drawn(folder: Path, most: int, random: np.random.Generator) -> list[tuple[Case, Scene]]:
+    """Cases of scenes drawn from the folder's logs."""
+    made: list[tuple[Case, Scene]] = []
+    sources = list(registry.detect(folder))
+    for k in random.permutation(len(sources)):
+        name, source = sources[k]
+        try:
+            logs = list(registry.reader(name).read(source))
+        except BadInput as error:
+            print(f"left out {source.name}: {error.message}", file=sys.stderr)
+            continue
+        for log in logs:
+            for scene in scenes_of(log) if isinstance(log, Log) else []:
+                case = make_case(scene, suite="real")
+                if isinstance(case, Case):
+                    made.append((case, scene))
+        if len(made) >= most:
+            break
+    return made[:most]
+
+
+def told(ran: list[Ran]) -> str:
+    """Three cells of a row."""
+    passed = np.array([one.result.passed for one in ran])
+    low, high = wilson(int(passed.sum()), len(passed))
+    cells = [f"{passed.mean():.0%} ({low:.0%}–{high:.0%})"]
+    for score in ("nuplan", "epdms"):
+        values = np.array([one.result.scores.get(score, 0.0) for one in ran])
+        low, high = bootstrapped(values)
+        cells.append(f"{values.mean():.3f} ({low:.2f}–{high:.2f})")
+    return " | ".join(cells)
+
+
+def wilson(passed: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    share = passed / of
+    middle = share + Z**2 / (2 * of)
+    room = Z * np.sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
+    return float((middle - room) / (1 + Z**2 / of)), float((middle + room) / (1 + Z**2 / of))
+
+
+def bootstrapped(values: Array, draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean, by drawing cases anew."""
+    random = np.random.default_rng(0)
+    means = values[random.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""The inner loops of planning by proposals, compiled as :mod:`simulation.kernels` are.
+
+Rows are cases × proposals: row ``r`` is proposal ``r % proposals`` of case ``r // proposals``. Every row is
+computed alone, in one order, so that a case gives the same bits whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geometry.arrays import Array
+from simulation.kernels import beside, compiled, contact_time, nearest_step, separation
+
+FASTEST = 60.0  # [m/s] no ego is faster
+RED, YELLOW = 1, 2
+"""What a signal asks for, as :func:`drives` is told."""
+
+
+@compiled
+def wrapped(angle: float) -> float:
+    """The angle within [−π, π) [rad]."""
+    return angle - 2.0 * math.pi * math.floor((angle + math.pi) / (2.0 * math.pi))
+
+
+@compiled
+def pull(speed: float, gap: float, leading: float, idm: Array) -> float:
+    """IDM's interaction, see :func:`simulation.idm.interaction`; idm: s₀, T, a₀, b [m/s²]."""
+    root = 2.0 * math.sqrt(idm[2] * idm[3])
+    wanted = idm[0] + max(0.0, speed * idm[1] + speed * (speed - leading) / root)
+    ratio = wanted / max(gap, 0.1)
+    return idm[2] * ratio * ratio
+
+
+@compiled
+def drives(
+    points: Array, yaws: Array, curvature: Array, first: Array, count: Array, desired: Array,
+    start: Array, station: Array, length: Array, width: Array, wheelbase: Array, to_centre: Array,
+    share: Array, aside: Array, heeds: Array, brake: Array, near_end: Array, offset: Array,
+    half_across: Array, leading: Array, stop_first: Array, stop_count: Array, stop_s: Array,
+    stop_asks: Array, idm: Array, margin: float, passed: float, reach: float,
+    yellow: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
+    steps: int, dt: float,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Every proposal of every case, driven by IDM and the kinematic bicycle.
+
+    Where names do not tell:
+        points: Of the paths, with ``yaws``, ``curvature``, ``first``, ``count`` as in ``Paths``.
+        desired: Speed at each point [m/s].
+        start: x, y, yaw, speed of each case's rear axle.
+        station: Of that [m].
+        share: Of the desired speed, of each proposal.
+        aside: To the left of the path [m], likewise.
+        heeds: Whether it heeds leaders, likewise.
+        brake: Deceleration that it holds whatever comes, 0 for one that drives by IDM [m/s²].
+        near_end: Station of the near end of others (moments, cases, others), −∞ for who is not ahead;
+            with ``offset``, ``half_across``, ``leading`` speed as in ``_Leaders``.
+        stop_first: First signal of each case among ``stop_s`` and ``stop_asks``, and ``stop_count``.
+        bend: Of the steering: most lateral error slope and most angle [rad].
+        settling: Least distance [m] and time [s] in which an offset is steered away.
+
+    Returns:
+        Pose (steps + 1, rows, 4), acceleration and steering (steps, rows), station (steps + 1, rows).
+    """
+    cases, many = len(start), len(share)
+    rows = cases * many
+    pose = np.zeros((steps + 1, rows, 4))
+    pedal, wheel = np.zeros((steps, rows)), np.zeros((steps, rows))
+    along = np.zeros((steps + 1, rows))
+    moments, others = near_end.shape[0], near_end.shape[2]
+    met = np.empty(others, dtype=np.int64)
+    for case in range(cases):
+        if not active[case]:
+            continue
+        origin, last = first[case], count[case]
+        base, back, half = wheelbase[case], to_centre[case], length[case] / 2.0
+        # Most others are never ahead on the route.
+        few = 0
+        for other in range(others):
+            for m in range(moments):
+                if near_end[m, case, other] > station[case] + back:
+                    met[few] = other
+                    few += 1
+                    break
+        for proposal in range(many):
+            row = case * many + proposal
+            x, y, yaw, v = start[case, 0], start[case, 1], start[case, 2], start[case, 3]
+            s = station[case]
+            pose[0, row, 0], pose[0, row, 1], pose[0, row, 2], pose[0, row, 3] = x, y, yaw, v
+            step = nearest_step(
+                points, origin, last, math.floor(s) - 2, 8, 1, 2, math.inf, x, y
+            )  # fmt: skip
+            onward, off = beside(points, yaws, origin + step, x, y)
+            along[0, row] = s
+            place = step + onward
+            for t in range(steps):
+                speed = max(v, 0.0)
+                middle = along[t, row] + back
+                if brake[proposal] > 0.0:
+                    acceleration = -brake[proposal]
+                else:
+                    braking = 0.0
+                    if heeds[proposal]:
+                        m = t // coarse
+                        for k in range(few):
+                            other = met[k]
+                            end = near_end[m, case, other]
+                            if end <= middle:
+                                continue
+                            room = width[case] / 2.0 + margin + half_across[m, case, other]
+                            if abs(offset[m, case, other] - aside[proposal]) < room:
+                                gap = end - middle - half
+                                braking = max(
+                                    braking, pull(speed, gap, leading[m, case, other], idm)
+                                )
+                    for k in range(stop_first[case], stop_first[case] + stop_count[case]):
+                        gap = stop_s[k] - middle - half
+                        if gap <= -passed or gap >= reach:
+                            continue
+                        needed = speed * speed / (2.0 * max(gap, 0.1))
+                        if needed <= (hardest if stop_asks[k] == RED else yellow):
+                            braking = max(braking, pull(speed, gap, 0.0, idm))
+                    at = origin + min(max(math.floor(middle), 0), last - 1)
+                    ratio = speed / max(share[proposal] * desired[at], 0.1)
+                    free = max(idm[2] * (1.0 - ratio * ratio * ratio * ratio), -idm[3])
+                    acceleration = min(max(free - braking, -hardest), idm[2])
+                # Steer so that what the vehicle sweeps stays centred, see planners.lane_steering.
+                at = origin + step
+                lane = yaws[at]
+                if step + 1 < last:
+                    lane += min(max(place - step, 0.0), 1.0) * wrapped(yaws[at + 1] - lane)
+                kappa = curvature[at]
+                front = back + half
+                error = off - kappa * front * front / 4.0 - aside[proposal]
+                turned = wrapped(yaw - lane)
+                settle = max(settling[0], settling[1] * abs(v))
+                wanted = min(max(error, -settle), settle) / (settle * settle)
+                wanted += 2.0 * min(max(turned, -bend[0]), bend[0]) / settle
+                steering = math.atan(base * (kappa - wanted))
+                steering = min(max(steering, -bend[1]), bend[1])
+                # The bicycle, as geometry.kinematics.bicycle_step.
+                after = v + acceleration * dt
+                after = max(after, 0.0) if v >= 0.0 else min(after, 0.0)
+                mean = (v + after) / 2.0
+                turn = mean * math.tan(steering) / base * dt
+                x += mean * math.cos(yaw + turn / 2.0) * dt
+                y += mean * math.sin(yaw + turn / 2.0) * dt
+                yaw, v = wrapped(yaw + turn), after
+                pedal[t, row], wheel[t, row] = acceleration, steering
+                pose[t + 1, row, 0], pose[t + 1, row, 1] = x, y
+                pose[t + 1, row, 2], pose[t + 1, row, 3] = yaw, v
+                step = nearest_step(
+                    points, origin, last, math.floor(along[t, row]) - 2, 8, 1, 2, math.inf, x, y
+                )  # fmt: skip
+                onward, off = beside(points, yaws, origin + step, x, y)
+                place = step + onward
+                along[t + 1, row] = place
+    return pose, pedal, wheel, along
+
+
+@compiled
+def impacts(
+    pose: Array, length: Array, width: Array, to_centre: Array, box: Array, velocity: Array,
+    there: Array, active: Array, check: int, stopped: float, behind: float, ttc: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """When each row first hits somebody who does not come from behind, and whether its time to collision holds.
+
+    Where names do not tell:
+        pose: Of the rear axle (times, rows, 4).
+        box: Of the others at every ``check``-th time (moments, cases, others, 5).
+        velocity: Likewise [m/s].
+        there: Whether they are there then.
+        stopped: Below this the ego stands, and hits nobody [m/s].
+        behind: Beyond this bearing they come from behind, and are to look out themselves [rad].
+        ttc: The least time to collision [s].
+
+    Returns:
+        Time of the first impact (the number of times if there is none), and 1 where TTC holds.
+    """
+    moments, cases, others = there.shape
+    many = pose.shape[1] // cases
+    hit = np.full(cases * many, float(pose.shape[0]))
+    held = np.ones(cases * many)
+    near = np.empty(others, dtype=np.int64)
+    for case in range(cases):
+        if not active[case]:
+            continue
+        own = math.hypot(length[case], width[case]) / 2.0
+        x0, y0 = pose[0, case * many, 0], pose[0, case * many, 1]
+        far = 0.0
+        for proposal in range(many):
+            x, y = pose[-1, case * many + proposal, 0], pose[-1, case * many + proposal, 1]
+            far = max(far, math.hypot(x - x0, y - y0))
+        # Most others never come near; who overlaps the ego now already does so whatever it does.
+        few = 0
+        for other in range(others):
+            for moment in range(moments):
+                if not there[moment, case, other]:
+                    continue
+                dx, dy = box[moment, case, other, 0] - x0, box[moment, case, other, 1] - y0
+                vx, vy = velocity[moment, case, other, 0], velocity[moment, case, other, 1]
+                reach = own + box[moment, case, other, 3] + box[moment, case, other, 4]
+                reach += 2.0 * far + own + ttc * (math.hypot(vx, vy) + FASTEST)
+                if dx * dx + dy * dy <= reach * reach:
+                    near[few] = other
+                    few += 1
+                    break
+        for k in range(few - 1, -1, -1):
+            row, other = case * many, near[k]
+            yaw = pose[0, row, 2]
+            if there[0, case, other] and separation(
+                x0 + to_centre[case] * math.cos(yaw), y0 + to_centre[case] * math.sin(yaw), yaw,
+                length[case], width[case], box[0, case, other, 0], box[0, case, other, 1],
+                box[0, case, other, 2], box[0, case, other, 3], box[0, case, other, 4],
+            ) < 0.0:  # fmt: skip
+                few -= 1
+                near[k] = near[few]
+        for proposal in range(many):
+            row = case * many + proposal
+            for moment in range(moments):
+                t = moment * check
+                yaw, v = pose[t, row, 2], pose[t, row, 3]
+                if abs(v) <= stopped:
+                    continue
+                cos, sin = math.cos(yaw), math.sin(yaw)
+                x = pose[t, row, 0] + to_centre[case] * cos
+                y = pose[t, row, 1] + to_centre[case] * sin
+                for k in range(few):
+                    other = near[k]
+                    if not there[moment, case, other]:
+                        continue
+                    dx, dy = box[moment, case, other, 0] - x, box[moment, case, other, 1] - y
+                    vx = velocity[moment, case, other, 0] - v * cos
+                    vy = velocity[moment, case, other, 1] - v * sin
+                    long, wide = box[moment, case, other, 3], box[moment, case, other, 4]
+                    # Longer than the reach of the boxes and of what they drive within TTC.
+                    reach = own + (long + wide) / 2.0 + (abs(vx) + abs(vy)) * ttc
+                    if abs(dx) > reach or abs(dy) > reach:
+                        continue
+                    onward = cos * dx + sin * dy + to_centre[case]
+                    if abs(math.atan2(cos * dy - sin * dx, onward)) > behind:
+                        continue
+                    touch = contact_time(
+                        x, y, yaw, length[case], width[case],
+                        x + dx, y + dy, box[moment, case, other, 2], long, wide, vx, vy,
+                    )  # fmt: skip
+                    if touch <= 0.0:
+                        hit[row] = float(t)
+                        break
+                    if touch < ttc:
+                        held[row] = 0.0
+                if hit[row] <= t:
+                    break
+    return hit, held
+
+
+@compiled
+def slopes(value: Array, window: int, dt: float) -> tuple[Array, Array]:
+    """First and second derivative, see :func:`simulation.kernels.slope`, in one go."""
+    many, half = len(value), window // 2
+    square, fourth = 0.0, 0.0
+    for i in range(-half, half + 1):
+        square += i * i
+        fourth += i * i * i * i
+    spread = window * fourth - square * square
+    first, second = np.empty(many), np.empty(many)
+    tilt, curve = 0.0, 0.0
+    for middle in range(half, many - half):
+        total, tilt, bend = 0.0, 0.0, 0.0
+        for i in range(-half, half + 1):
+            y = value[middle + i]
+            total += y
+            tilt += i * y
+            bend += i * i * y
+        tilt, curve = tilt / square, (window * bend - square * total) / spread
+        begin = 0 if middle == half else middle
+        end = many if middle == many - 1 - half else middle + 1
+        for at in range(begin, end):
+            first[at] = (tilt + 2.0 * curve * (at - middle)) / dt
+            second[at] = 2.0 * curve / (dt * dt)
+    return first, second
+
+
+@compiled
+def comfortable(
+    pose: Array, past: Array, past_yaw: Array, known: Array, to_centre: Array, low: Array,
+    high: Array, window: int, dt: float, wanted: Array,
+) -> Array:  # fmt: skip
+    """1 for each wanted row whose drive stays within the bounds of comfort, smoothed as nuPlan does.
+
+    The states before now (cases, history, 2) belong to the drive: a jolt may lie between them and it.
+
+    Where names do not tell:
+        pose: Of the rear axle (times, rows, 4).
+        past: Box centres, oldest first, the last being now.
+        past_yaw: [rad].
+        known: Whether each is.
+        low: Least acceleration along and across, yaw rate and acceleration, jerk along, jerk.
+        high: Greatest.
+    """
+    times, rows = pose.shape[0], pose.shape[1]
+    cases, history = known.shape
+    many = rows // cases
+    fine = np.zeros(rows)
+    whole = history + times - 1
+    px, py, yaw = np.empty(whole), np.empty(whole), np.empty(whole)
+    for row in range(rows):
+        if not wanted[row]:
+            continue
+        fine[row] = 1.0
+        case = row // many
+        begin = history - 1
+        while begin > 0 and known[case, begin - 1]:
+            begin -= 1
+        size = whole - begin
+        for k in range(history - 1 - begin):
+            px[k], py[k] = past[case, begin + k, 0], past[case, begin + k, 1]
+            yaw[k] = past_yaw[case, begin + k]
+        now = history - 1 - begin
+        for t in range(times):
+            turned = pose[t, row, 2]
+            px[now + t] = pose[t, row, 0] + to_centre[case] * math.cos(turned)
+            py[now + t] = pose[t, row, 1] + to_centre[case] * math.sin(turned)
+            yaw[now + t] = turned
+        for k in range(1, size):
+            yaw[k] = yaw[k - 1] + wrapped(yaw[k] - yaw[k - 1])
+        vx, vy = np.empty(size), np.empty(size)
+        for k in range(size):
+            one, two = max(k - 1, 0), min(k + 1, size - 1)
+            vx[k] = (px[two] - px[one]) / ((two - one) * dt)
+            vy[k] = (py[two] - py[one]) / ((two - one) * dt)
+        ax, jx = slopes(vx, window, dt)
+        ay, jy = slopes(vy, window, dt)
+        rate, spin = slopes(yaw[:size], window, dt)
+        lon = np.empty(size)
+        for k in range(size):
+            lon[k] = ax[k] * math.cos(yaw[k]) + ay[k] * math.sin(yaw[k])
+        surge, _ = slopes(lon, window, dt)
+        for k in range(now, size):
+            lat = ay[k] * math.cos(yaw[k]) - ax[k] * math.sin(yaw[k])
+            jerk = math.hypot(jx[k], jy[k])
+            if (
+                not low[0] <= lon[k] <= high[0] or not low[1] <= lat <= high[1]
+                or not low[2] <= rate[k] <= high[2] or not low[3] <= spin[k] <= high[3]
+                or not low[4] <= surge[k] <= high[4] or not low[5] <= jerk <= high[5]
+            ):  # fmt: skip
+                fine[row] = 0.0
+                break
+    return fine

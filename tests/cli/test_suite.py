@@ -1,0 +1,150 @@
+"""``scenelake suite``: what it says, in which order, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from cli.app import app
+from lake import Lake
+from schemas.errors import BadSetting
+from simulation import suites
+from simulation.protocol import CaseView, PerCasePlanner
+from tests.builders import make_crossing_log, make_straight_log
+
+
+class Raises(PerCasePlanner):
+    """Fails in every case, each time with other words."""
+
+    name = "raises"
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        raise ValueError(f"no plan at {case.ego.xy[-1, 0]:.3f} m")
+
+
+class OneRaises(PerCasePlanner):
+    """Fails in the first case of a batch alone, and rolls on in the others."""
+
+    name = "one_raises"
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        if case.index == 0:
+            raise ValueError("not this one")
+        return 0.0, 0.0
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    made = Lake.create(tmp_path_factory.mktemp("suite") / "lake")
+    with made.run("test") as run:
+        logs = [make_straight_log("a"), make_straight_log("b"), make_crossing_log("c")]
+        made.add_logs(logs, run_id=run.id)
+    suites.build(made, "easy", criteria={})
+    suites.build(made, "hard", criteria={"goal": -1.0})  # cannot be met
+    return made
+
+
+def suite(lake: Lake, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["--lake", lake.uri, "suite", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("bound", ["nan", "inf", "-inf", "1e999"])
+def test_a_bound_that_is_no_finite_number_is_refused(
+    bound: str, lake: Lake, tmp_path: Path
+) -> None:
+    done = suite(lake, "build", "odd", "-c", f"min_gap = {bound}")
+    assert isinstance(done.exception, BadSetting)
+    assert "min_gap" in done.exception.message
+    assert "finite" in done.exception.message
+    path = tmp_path / "criteria.toml"
+    path.write_text(f"min_gap = {bound.replace('1e999', '1' + '0' * 400)}\n")
+    assert isinstance(suite(lake, "build", "odd", "--criteria", path).exception, BadSetting)
+    assert "odd" not in [s["suite"] for s in suites.list_suites(lake)]
+
+
+def test_the_exit_code_of_a_run_is_its_verdict(lake: Lake) -> None:
+    assert suite(lake, "run", "easy", "--planner", "log_replay").exit_code == 0
+    failed = suite(lake, "run", "hard", "--planner", "log_replay")
+    assert failed.exit_code == 1
+    assert "pass rate 0.000 of 1 wanted" in failed.stderr
+    assert (
+        suite(lake, "run", "hard", "--planner", "log_replay", "--fail-under", "0").exit_code == 0
+    )
+    stopped = suite(
+        lake, "run", "easy", "--planner", "tests.cli.test_suite:Raises", "--batch", "1",
+        "--stop-after", "1",
+    )  # fmt: skip
+    assert stopped.exit_code == 3
+    assert "2 cases not driven" in stopped.stderr
+    assert suite(lake, "run", "easy", "--fail-under", "1.5").exit_code == 2
+
+
+def test_a_run_in_which_cases_errored_ends_with_three_unless_enough_passed(lake: Lake) -> None:
+    planner = "tests.cli.test_suite:OneRaises"
+    assert suite(lake, "run", "easy", "--planner", planner).exit_code == 3
+    told = suite(lake, "run", "easy", "--planner", planner, "--fail-under", "0", "--json")
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["errored"] == 1
+
+
+def test_why_cases_errored_is_told_by_how_often(lake: Lake) -> None:
+    done = suite(lake, "run", "easy", "--planner", "tests.cli.test_suite:Raises")
+    assert done.exit_code == 3
+    lines = [line for line in done.stderr.splitlines() if "no plan at" in line]
+    assert len(lines) == 1  # the same but for its number
+    assert lines[0].strip().startswith("3 ×")
+    assert "3 ×" in suite(lake, "report", "easy").stdout
+
+
+def test_what_was_not_driven_is_skipped_in_the_junit_file(lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "junit.xml"
+    planner = "tests.cli.test_suite:Raises"
+    suite(lake, "run", "easy", "--planner", planner, "--batch", "1", "--stop-after", "1",
+          "--junit", path)  # fmt: skip
+    (made,) = ElementTree.parse(path).getroot()
+    assert {name: made.attrib[name] for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3", "failures": "0", "errors": "1", "skipped": "2",
+    }  # fmt: skip
+    skipped = [case.find("skipped") for case in made.iter("testcase")]
+    assert [s is not None for s in skipped].count(True) == 2
+    told = {s.attrib["message"] for s in skipped if s is not None}
+    assert len(told) == 1
+    assert "was stopped" in told.pop()
+    suite(lake, "report", "easy", "--junit", path)
+    assert ElementTree.parse(path).getroot()[0].attrib["skipped"] == "2"
+
+
+def test_strata_are_told_whether_or_not_cases_are_drawn(lake: Lake) -> None:
+    done = suite(lake, "build", "kinds", "--stratify", "n_agents > 1")
+    assert "every scene that qualifies" in done.stderr
+    told = suite(lake, "build", "kinds", "--stratify", "n_agents > 1", "--replace", "--json")
+    strata = json.loads(told.stdout)["strata"]
+    assert sum(strata.values()) == 3
+    drawn = suite(lake, "build", "kinds", "--stratify", "n_agents > 1", "-n", "2", "--replace")
+    assert "every scene that qualifies" not in drawn.stderr
+    assert "strata" in drawn.stderr
+
+
+def test_validation_tells_who_solved_each_case(lake: Lake) -> None:
+    cases = suites.cases_of(lake, "easy")
+    found = suites.validate(lake, "easy", references=())
+    solved = [case for case in cases if "solvable" not in found.problems.get(case.case_id, ())]
+    assert solved
+    assert found.solved_by == {"log_replay": len(solved)}  # there is no other reference
+    for case in suites.cases_of(lake, "easy"):
+        proof = case.provenance["proof"]
+        assert (proof["solved_by"] == "log_replay") is (proof["margin"] is not None)
+
+
+def test_a_report_begins_with_what_matters_most(lake: Lake) -> None:
+    suite(lake, "run", "hard", "--planner", "idm")
+    told = suite(lake, "report", "hard").stdout
+    places = [told.index(word) for word in ("pass rate", "criterion", "case_id")]
+    assert places == sorted(places)
+    if "tag " in told:
+        assert told.index("tag ") > places[-1]
