@@ -47,9 +47,9 @@ THREADS = 1  # of several, files are put where their thread ends, and rows chang
 
 _LEFT_BEHIND = (f"{ABOUT}{PART}", "journal.json")
 
-_STAGED = re.compile(r"\.lance/.*#\d+$")
-"""Lance writes a file under its name and a number first; killed before it renames it, it leaves that,
-and its own cleaning does not know it."""
+_STAGED = re.compile(r"\.lance/.*(#\d+|/\.tmp\w+)$")
+"""Lance writes a file under another name first, that with a number or one of its own; killed before it
+renames it, it leaves that, and its own cleaning does not know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,7 @@ def test_what_killed_writers_leave_is_cleared_away(lake):
     (home / "readings.lance/data").mkdir(parents=True)
     (home / "readings.lance/data/0110.lance").write_bytes(b"half a file")
     (home / "agents.lance/_versions/18446744073709551517.manifest#1").write_bytes(b"half a file")
+    (home / "agents.lance/_transactions/.tmpVNAt1p").write_bytes(b"half a file")
     (home / "lake.json.part").write_bytes(b"{")
     (home / "journal.json").write_text("{}")
     wanted = rows(lake)
@@ -126,7 +127,7 @@ def test_what_killed_writers_leave_is_cleared_away(lake):
     assert not [
         name
         for name in there
-        if any(left in name for left in ("readings", "suites", "part", "/0110.lance", "#"))
+        if any(left in name for left in ("readings", "suites", "part", "/0110.lance", "#", ".tmp"))
     ]
 
 

@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ def add(lake, *logs, source="log"):
 
 def same_records(a, b, *, but=()):
     """Field by field, arrays by type and value."""
-    for name in a.__slots__:
+    for name in (field.name for field in fields(a)):
         if name in but:
             continue
         mine, other = getattr(a, name), getattr(b, name)

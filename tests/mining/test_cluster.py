@@ -35,8 +35,9 @@ def test_two_granularities(scenes):
 
 def facets_of(has, names):
     return Facets(
-        names=names, is_tag=np.ones(len(names), dtype=bool), has=np.array(has, dtype=bool)
-    )
+        names=names, is_tag=np.ones(len(names), dtype=bool), has=np.array(has, dtype=bool),
+        tagged=np.ones(len(has), dtype=bool),
+    )  # fmt: skip
 
 
 def test_descriptions_name_what_stands_out():

@@ -13,7 +13,7 @@ from schemas.case import AgentsMode, Case
 from schemas.labels import AgentClass, EdgeKind, LaneType, LightState, MapLayer
 from schemas.records import MapFeature, RoadMap
 from schemas.scene import DT, Scene, Signals, Tracks
-from simulation.batch import CaseBatch, ready, stack
+from simulation.batch import NOW, CaseBatch, ready, stack
 from simulation.cases import make_case
 
 STEPS = 91
@@ -136,10 +136,10 @@ def batch_of(*scenes: Scene, agents: AgentsMode = "log") -> CaseBatch:
 
 
 def drawn_scenes(count: int, *, seed: int = 0) -> Sequence[Scene]:
-    """Scenes with different numbers of agents, lengths, maps and signals."""
+    """Scenes with different numbers of agents, lengths, maps and signals, in which the ego can start."""
     rng = np.random.default_rng(seed)
-    made = []
-    for i in range(count):
+    made: list[Scene] = []
+    while len(made) < count:
         steps = int(rng.integers(50, STEPS))
         users = [going(0.0, speed=float(rng.uniform(4, 14)), steps=steps)]
         users += [
@@ -155,12 +155,12 @@ def drawn_scenes(count: int, *, seed: int = 0) -> Sequence[Scene]:
             for _ in range(int(rng.integers(1, 9)))
         ]
         signals = red_at(45.0, steps=steps, green_from=int(rng.integers(20, 60)))
-        made.append(
-            scene(
-                *users,
-                road_map=road() if rng.random() < 0.7 else None,
-                signals=signals if rng.random() < 0.5 else None,
-                scene_id=i + 1,
-            )
+        drawn = scene(
+            *users,
+            road_map=road() if rng.random() < 0.7 else None,
+            signals=signals if rng.random() < 0.5 else None,
+            scene_id=len(made) + 1,
         )
+        if isinstance(make_case(drawn, suite="test", start=NOW), Case):
+            made.append(drawn)
     return made

@@ -25,8 +25,11 @@ V, WISH = 12.0, 14.0
 
 
 def motorway(lanes: int = 2, *, end: float = 600.0) -> RoadMap:
-    """East, lane 0 along y = 0, each next one 3.5 m to the left."""
+    """East, lane 0 along y = 0, each next one 3.5 m to the left; and roads apart for an ego that looks on."""
     features = tuple(lane(i, (-300.0, 3.5 * i), (end, 3.5 * i), 30.0) for i in range(lanes))
+    features += tuple(
+        lane(90 + k, (-300.0, y), (end, y), 30.0) for k, y in enumerate((40.0, 60.0))
+    )
     edges = [[i, EdgeKind.LEFT, i + 1] for i in range(lanes - 1)]
     edges += [[i + 1, EdgeKind.RIGHT, i] for i in range(lanes - 1)]
     return RoadMap(

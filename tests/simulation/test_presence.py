@@ -177,7 +177,7 @@ def test_nobody_comes_into_being_on_top_of_another(agents: str) -> None:
 
 
 def test_one_seen_for_a_moment_at_speed_does_not_stand_there_for_good() -> None:
-    built = scene(going(0.0, 40.0), going(0.0, speed=20.0, until=12), road_map=road())
+    built = scene(going(0.0, 10.0), going(0.0, speed=20.0, until=12), road_map=road())
     rollout = simulate(batch_of(built, agents="idm"), planner("constant_velocity"))
     assert rollout.velocity[NOW + 1, 0, 1, 0] == pytest.approx(20.0, abs=1.0)
     assert not rollout.valid[NOW + 5 :, 0, 1].any()
