@@ -357,7 +357,8 @@ APPROACHING_RED = Predicate(
 RED_LIGHT_RUNNING = Predicate(
     name="red_light_running",
     group=GROUP,
-    doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out.",
+    doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
+    "Out of sight, if it was red all the time in which the line can have been crossed.",
     find=_red_light_running,
     unit="m/s",
     parameters=(
