@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from formats import registry
-from geometry.arrays import Array
 from lake.scenes import scenes_of
 from schemas.case import Case
 from schemas.errors import BadInput
@@ -28,9 +27,9 @@ from schemas.scene import Scene
 from simulation.cases import make_case
 from simulation.planners import planner
 from simulation.running import Ran, run_cases
+from simulation.suites.statistics import mean_interval, wilson
 
 PLANNERS = ("log_replay", "pdm", "idm", "constant_velocity")
-Z = 1.959964
 
 
 def main() -> None:
@@ -84,28 +83,13 @@ def drawn(folder: Path, most: int, random: np.random.Generator) -> list[tuple[Ca
 def told(ran: list[Ran]) -> str:
     """Three cells of a row."""
     passed = np.array([one.result.passed for one in ran])
-    low, high = wilson(int(passed.sum()), len(passed))
+    low, high = wilson(float(passed.mean()), len(passed))
     cells = [f"{passed.mean():.0%} ({low:.0%}–{high:.0%})"]
     for score in ("nuplan", "epdms"):
         values = np.array([one.result.scores.get(score, 0.0) for one in ran])
-        low, high = bootstrapped(values)
+        low, high = mean_interval(values)
         cells.append(f"{values.mean():.3f} ({low:.2f}–{high:.2f})")
     return " | ".join(cells)
-
-
-def wilson(passed: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    share = passed / of
-    middle = share + Z**2 / (2 * of)
-    room = Z * np.sqrt(share * (1 - share) / of + Z**2 / (4 * of**2))
-    return float((middle - room) / (1 + Z**2 / of)), float((middle + room) / (1 + Z**2 / of))
-
-
-def bootstrapped(values: Array, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean, by drawing cases anew."""
-    random = np.random.default_rng(0)
-    means = values[random.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from schemas.errors import MissingData
 from schemas.labels import AgentClass, LaneType, LightState, MapLayer
 from schemas.records import Log
 from simulation.rare import BEHAVIOURS
+from simulation.suites.statistics import wilson
 from simulation.truth import Motion, Truth
 from simulation.world import as_it_was, make_log
 
@@ -321,15 +322,6 @@ def judged(log: Log, motion: Motion, behaviour: str, hit: Hit) -> bool:
 # -- the table --------------------------------------------------------------------------------------
 
 
-def wilson(good: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.96
-    share, scale = good / of, 1.0 + z**2 / of
-    middle = (share + z**2 / (2 * of)) / scale
-    half = z / scale * np.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
-    return middle - half, middle + half
-
-
 @dataclass(slots=True)
 class Score:
     """Of one behaviour: how many were planted and found, how many hits there were and are true."""
@@ -382,7 +374,7 @@ def table(noisy: dict[str, Score], clean: dict[str, Score]) -> Iterator[str]:
     for name in BEHAVIOURS:
         cells = [f"{name} (`{FOUND_BY[name]}`)", str(clean[name].planted)]
         for score in (clean[name], noisy[name]):
-            low, high = wilson(score.found, score.planted)
+            low, high = wilson(score.found / score.planted, score.planted)
             cells.append(f"{score.found / score.planted:.3f} ({low:.2f}–{high:.2f})")
             cells.append(f"{score.true / max(score.hits, 1):.3f} of {score.hits:,}")
         yield f"| {' | '.join(cells)} |"

@@ -44,16 +44,6 @@ class AgentMode(IntEnum):
     """Along its logged path at its logged pace, but waiting for gaps between vehicles."""
 
 
-DOC: Mapping[AgentMode, str] = {
-    AgentMode.LOG: "as logged, whatever happens",
-    AgentMode.CONSTANT_VELOCITY: "straight on from the start",
-    AgentMode.IDM: "along the logged line, reacting to whoever is in the way and to signals",
-    AgentMode.LOG_THEN_IDM: "as logged, until it would ram somebody whom the log had elsewhere; then by IDM",
-    AgentMode.MOBIL: "by IDM, changing lanes by MOBIL",
-    AgentMode.YIELDING: "people and cyclists wait for a gap that is long enough",
-}
-"""In a few words."""
-
 BLIND = frozenset({AgentMode.LOG, AgentMode.CONSTANT_VELOCITY})
 """These take no notice of anybody."""
 

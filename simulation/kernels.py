@@ -17,6 +17,7 @@ import numba
 import numpy as np
 
 from geometry.arrays import Array
+from simulation.idm import GAP_FLOOR_M
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +30,28 @@ def compiled(function: F) -> F:
     """
     made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return cast(F, made)
+
+
+@compiled
+def wrapped(angle: float) -> float:
+    """The angle within [−π, π) [rad]."""
+    return angle - 2.0 * math.pi * math.floor((angle + math.pi) / (2.0 * math.pi))
+
+
+@compiled
+def pull(speed: float, gap: float, leading: float, idm: Array) -> float:
+    """IDM's interaction, see :func:`simulation.idm.interaction`; idm: s₀, T, a₀, b [m/s²]."""
+    root = 2.0 * math.sqrt(idm[2] * idm[3])
+    wanted = idm[0] + max(0.0, speed * idm[1] + speed * (speed - leading) / root)
+    ratio = wanted / max(gap, GAP_FLOOR_M)
+    return idm[2] * ratio * ratio
+
+
+@compiled
+def share_along(x: float, y: float, along_x: float, along_y: float) -> float:
+    """Where on a segment from 0 to ``along`` a point is nearest, as a share of it in [0, 1]."""
+    square = along_x * along_x + along_y * along_y
+    return 0.0 if square == 0.0 else min(max((x * along_x + y * along_y) / square, 0.0), 1.0)
 
 
 @compiled
@@ -120,9 +143,7 @@ def place(
     step = min(max(math.floor(min(s, count - 2.0)), 0), count - 1)
     at = first + step
     yaw, past = yaws[at], s - step
-    turn = yaws[at + 1] - yaw
-    turn = turn - 2.0 * math.pi * math.floor((turn + math.pi) / (2.0 * math.pi))
-    heading = yaw + min(max(past, 0.0), 1.0) * turn
+    heading = yaw + min(max(past, 0.0), 1.0) * wrapped(yaws[at + 1] - yaw)
     if past < 0.0 or past > 1.0:
         beyond = past - min(max(past, 0.0), 1.0)
         end = at + (1 if past > 1.0 else 0)
@@ -181,7 +202,6 @@ def leaders(
     """
     rows, agents = len(path), xy.shape[1]
     braking = np.zeros(rows)
-    root = 2.0 * math.sqrt(idm[2] * idm[3])
     steps = int(reach) // STRIDE + 1
     for row in range(rows):
         p, c, v = path[row], case[row], speed[row]
@@ -237,9 +257,7 @@ def leaders(
                 continue
             gap = where - half_along - s[row] - length[row] / 2.0
             leading = velocity[c, other, 0] * cos + velocity[c, other, 1] * sin
-            wanted = idm[0] + max(0.0, v * idm[1] + v * (v - leading) / root)
-            ratio = wanted / max(gap, 0.1)
-            braking[row] = max(braking[row], idm[2] * ratio * ratio)
+            braking[row] = max(braking[row], pull(v, gap, leading, idm))
     return braking
 
 
@@ -414,32 +432,34 @@ def least_gaps(
 
 
 @compiled
-def slope(value: Array, window: int, order: int, dt: float) -> Array:
-    """First or second derivative of the parabola that fits best round each value (Savitzky, Golay 1964).
+def slopes(value: Array, window: int, dt: float) -> tuple[Array, Array]:
+    """First and second derivative of the parabola that fits best round each value (Savitzky, Golay 1964).
 
     At the ends, of the parabola through the first and last window: as ``scipy.signal.savgol_filter``
-    does with ``mode="interp"``.
+    does with ``mode="interp"``. There are at least as many values as the window takes.
     """
     many, half = len(value), window // 2
     square, fourth = 0.0, 0.0
     for i in range(-half, half + 1):
         square += i * i
         fourth += i * i * i * i
-    made = np.empty(many)
-    for at in range(many):
-        middle = min(max(at, half), many - 1 - half)
+    spread = window * fourth - square * square
+    first, second = np.empty(many), np.empty(many)
+    tilt, curve = 0.0, 0.0
+    for middle in range(half, many - half):
         total, tilt, bend = 0.0, 0.0, 0.0
         for i in range(-half, half + 1):
             y = value[middle + i]
             total += y
             tilt += i * y
             bend += i * i * y
-        curve = (window * bend - square * total) / (window * fourth - square * square)
-        if order == 1:
-            made[at] = (tilt / square + 2.0 * curve * (at - middle)) / dt
-        else:
-            made[at] = 2.0 * curve / (dt * dt)
-    return made
+        tilt, curve = tilt / square, (window * bend - square * total) / spread
+        begin = 0 if middle == half else middle
+        end = many if middle == many - 1 - half else middle + 1
+        for at in range(begin, end):
+            first[at] = (tilt + 2.0 * curve * (at - middle)) / dt
+            second[at] = 2.0 * curve / (dt * dt)
+    return first, second
 
 
 @compiled
@@ -450,8 +470,7 @@ def line_distance(points: Array, line: Array) -> Array:
         for k in range(len(line) - 1):
             dx, dy = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
             px, py = points[i, 0] - line[k, 0], points[i, 1] - line[k, 1]
-            square = dx * dx + dy * dy
-            share = 0.0 if square == 0.0 else min(max((px * dx + py * dy) / square, 0.0), 1.0)
+            share = share_along(px, py, dx, dy)
             made[i] = min(made[i], math.hypot(px - share * dx, py - share * dy))
     return made
 
@@ -508,8 +527,7 @@ def nearest_segment(points: Array, start: Array, along: Array, stretch: float) -
         for k in range(len(start)):
             dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
             ax, ay = along[k, 0], along[k, 1]
-            square = ax * ax + ay * ay
-            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            share = share_along(dx, dy, ax, ay)
             off_x, off_y = dx - share * ax, dy - share * ay
             distance = off_x * off_x + off_y * off_y
             if dims > 2 and distance < best:
@@ -529,8 +547,7 @@ def first_segment_ahead(points: Array, start: Array, along: Array) -> Array:
         for k in range(len(start)):
             dx, dy = points[i, 0] - start[k, 0], points[i, 1] - start[k, 1]
             ax, ay = along[k, 0], along[k, 1]
-            square = ax * ax + ay * ay
-            share = 0.0 if square == 0.0 else min(max((dx * ax + dy * ay) / square, 0.0), 1.0)
+            share = share_along(dx, dy, ax, ay)
             off_x, off_y = dx + share * ax, dy + share * ay
             distance = off_x * off_x + off_y * off_y
             if distance < best:

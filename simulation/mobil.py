@@ -18,8 +18,8 @@ import numpy as np
 
 from geometry.arrays import Array
 from simulation.courses import reached
-from simulation.idm import BRAKE_MAX, DESIRED_FLOOR, EXPONENT, GAP_FLOOR_M
-from simulation.kernels import compiled, nearest_step, place
+from simulation.idm import BRAKE_MAX, DESIRED_FLOOR, EXPONENT
+from simulation.kernels import compiled, nearest_step, place, pull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,7 @@ def acceleration(
     free = max(idm[2] * (1.0 - (speed / max(desired, 0.1)) ** EXPONENT), -idm[3])
     if gap == math.inf:
         return free
-    root = 2.0 * math.sqrt(idm[2] * idm[3])
-    wanted = idm[0] + max(0.0, speed * idm[1] + speed * (speed - leader_speed) / root)
-    ratio = wanted / max(gap, GAP_FLOOR_M)
-    return max(free - idm[2] * ratio * ratio, -BRAKE_MAX)
+    return max(free - pull(speed, gap, leader_speed, idm), -BRAKE_MAX)
 
 
 @compiled

@@ -11,26 +11,20 @@ import math
 import numpy as np
 
 from geometry.arrays import Array
-from simulation.kernels import beside, compiled, contact_time, nearest_step, separation
+from simulation.kernels import (
+    beside,
+    compiled,
+    contact_time,
+    nearest_step,
+    pull,
+    separation,
+    slopes,
+    wrapped,
+)
 
 FASTEST = 60.0  # [m/s] no ego is faster
 RED, YELLOW = 1, 2
 """What a signal asks for, as :func:`drives` is told."""
-
-
-@compiled
-def wrapped(angle: float) -> float:
-    """The angle within [−π, π) [rad]."""
-    return angle - 2.0 * math.pi * math.floor((angle + math.pi) / (2.0 * math.pi))
-
-
-@compiled
-def pull(speed: float, gap: float, leading: float, idm: Array) -> float:
-    """IDM's interaction, see :func:`simulation.idm.interaction`; idm: s₀, T, a₀, b [m/s²]."""
-    root = 2.0 * math.sqrt(idm[2] * idm[3])
-    wanted = idm[0] + max(0.0, speed * idm[1] + speed * (speed - leading) / root)
-    ratio = wanted / max(gap, 0.1)
-    return idm[2] * ratio * ratio
 
 
 @compiled
@@ -253,33 +247,6 @@ def impacts(
                 if hit[row] <= t:
                     break
     return hit, held
-
-
-@compiled
-def slopes(value: Array, window: int, dt: float) -> tuple[Array, Array]:
-    """First and second derivative, see :func:`simulation.kernels.slope`, in one go."""
-    many, half = len(value), window // 2
-    square, fourth = 0.0, 0.0
-    for i in range(-half, half + 1):
-        square += i * i
-        fourth += i * i * i * i
-    spread = window * fourth - square * square
-    first, second = np.empty(many), np.empty(many)
-    tilt, curve = 0.0, 0.0
-    for middle in range(half, many - half):
-        total, tilt, bend = 0.0, 0.0, 0.0
-        for i in range(-half, half + 1):
-            y = value[middle + i]
-            total += y
-            tilt += i * y
-            bend += i * i * y
-        tilt, curve = tilt / square, (window * bend - square * total) / spread
-        begin = 0 if middle == half else middle
-        end = many if middle == many - 1 - half else middle + 1
-        for at in range(begin, end):
-            first[at] = (tilt + 2.0 * curve * (at - middle)) / dt
-            second[at] = 2.0 * curve / (dt * dt)
-    return first, second
 
 
 @compiled

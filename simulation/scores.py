@@ -505,7 +505,7 @@ def quantities(
         return {}
 
     def smooth(value: Array, order: int) -> Array:
-        return kernels.slope(np.ascontiguousarray(value), window, order, DT)
+        return kernels.slopes(np.ascontiguousarray(value), window, DT)[order - 1]
 
     velocity = rollout.velocity[steps, case, 0]
     heading = np.ascontiguousarray(rollout.yaw[steps, case, 0])
