@@ -514,11 +514,10 @@ class Traffic:
 
     def _stop_gaps(self, rows: Array, gap: Array, leader_speed: Array) -> Array:
         """Distance from the front to the next place where one has to stop [m]."""
-        walked = self._crosswalk_gaps(rows)
-        stop = np.minimum(self._junction_gaps(rows, walked), walked)
-        if len(self.network.crosswalks):
-            queue = kernels.queue_gaps(self._fleet, self._roads, rows, gap, leader_speed)
-            stop = np.minimum(stop, queue)
+        walked, free = kernels.crosswalk_gaps(
+            self._fleet, self._roads, self._everyone_walking().loops, rows, gap, leader_speed
+        )
+        stop = np.minimum(np.minimum(self._junction_gaps(rows, walked), walked), free)
         way = self.way[rows]
         end = np.where(
             self.ways.dead_end[way],
@@ -534,11 +533,6 @@ class Traffic:
         return kernels.junction_gaps(
             self._fleet, self._roads, rows, everyone, self.light(), walked, DT
         )
-
-    def _crosswalk_gaps(self, rows: Array) -> Array:
-        """Distance to a crosswalk with somebody on or about to be on our lane [m]."""
-        crowd = self._everyone_walking()
-        return kernels.crosswalk_gaps(self._fleet, self._roads, crowd.loops, rows)
 
     def _everyone_walking(self) -> feet.Crowd:
         if not self._crowd.is_of(self.walkers):

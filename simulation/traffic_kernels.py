@@ -760,7 +760,7 @@ def junction_gaps(
     s_, v_, reckless = fleet.s, fleet.v, fleet.reckless
     waited, gap = fleet.waited, fleet.gap
     movement, enter, movement_length = roads.movement, roads.enter, roads.movement_length
-    group_, stop_ = roads.group, roads.stop
+    group_, stop_, all_way = roads.group, roads.stop, roads.all_way
     out = np.full(len(rows), FAR)
     near, count = np.empty(len(rows), np.int64), 0
     x, half = np.empty(len(rows)), np.empty(len(rows))
@@ -796,7 +796,7 @@ def junction_gaps(
         goes = (committed_[i] and not late) or inside or (reckless[i] and line < 60.0)
         held[n] = not goes and (state == _RED or (state == _YELLOW and needed < YELLOW_BRAKING))
         # Whose turn it is, but who lets somebody cross, lets the others go meanwhile.
-        held[n] = held[n] or (roads.all_way and not goes and walked[k] < FAR)
+        held[n] = held[n] or (all_way and not goes and walked[k] < FAR)
         committed[n] = goes or (state == _YELLOW and not held[n] and line < 40.0)
         if v < 0.3 and line < 3.0:
             waited[i] += dt
@@ -842,12 +842,12 @@ def clashes(
     way_, margin_, eagerness = fleet.way, fleet.margin, fleet.eagerness
     v_, power_, a, waited = fleet.v, fleet.power, fleet.a, fleet.waited
     movement, circulating, movement_speed = roads.movement, roads.circulating, roads.movement_speed
-    zone, yields = roads.zone, roads.yields
+    zone, yields, all_way = roads.zone, roads.yields, roads.all_way
     i, k = who[n], near[n]
     if -x[k] - half[k] >= 45.0:
         return False
     m = movement[way_[i]]
-    margin = margin_[i] * (0.6 if circulating or roads.all_way else 1.0)
+    margin = margin_[i] * (0.6 if circulating or all_way else 1.0)
     cap_i = movement_speed[m] * eagerness[i]
     for other in range(len(who)):
         j, at = who[other], near[other]
@@ -856,7 +856,7 @@ def clashes(
         if other == n or math.isnan(begin) or x[at] - half[at] >= zone[m, m_j, 3]:
             continue
         coming = yields[m, m_j] and not held[other] and not circulating
-        if roads.all_way:  # of two who came at once, the one who does not yield
+        if all_way:  # of two who came at once, the one who does not yield
             first = waited[j] > waited[i] or (waited[j] == waited[i] and yields[m, m_j])
             coming = waited[j] > 0.0 and first and not held[other]
         if not (committed[other] or coming):
@@ -926,10 +926,21 @@ def occupied(
 
 
 @compiled
-def crosswalk_gaps(slots: Slots, tables: Tables, crowd: Crowd, rows: Array) -> Array:
-    """Distance to a crosswalk with somebody on or about to be on the lane [m].
+def crosswalk_gaps(
+    slots: Slots, tables: Tables, crowd: Crowd, rows: Array, leader_gap: Array, leader_speed: Array
+) -> tuple[Array, Array]:
+    """Distances to a crosswalk with somebody on or about to be on the lane, and to one to keep free.
 
-    Who stands at the kerb is let go first by the polite, if they can gently.
+    Who stands at the kerb is let go first by the polite, if they can gently. A crosswalk outside the
+    junction is kept free where a queue leaves no room behind it.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        crowd: Those on foot.
+        rows: Slots of those who ask.
+        leader_gap: To the leader of each [m].
+        leader_speed: Along the way [m/s].
     """
     fleet = fleet_of(slots)
     roads = roads_of(tables)
@@ -965,41 +976,22 @@ def crosswalk_gaps(slots: Slots, tables: Tables, crowd: Crowd, rows: Array) -> A
                 counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
             if counts:
                 out[k] = max(min(out[k], before + gap[i] - 1.2), GAP_FLOOR_M)
-    return out
-
-
-@compiled
-def queue_gaps(
-    slots: Slots, tables: Tables, rows: Array, leader_gap: Array, leader_speed: Array
-) -> Array:
-    """Distance to a crosswalk outside the junction behind which a queue leaves no room [m].
-
-    Args:
-        slots: All vehicles.
-        tables: The ways.
-        rows: Slots of those who ask.
-        leader_gap: To the leader [m].
-        leader_speed: Along the way [m/s].
-    """
-    fleet = fleet_of(slots)
-    roads = roads_of(tables)
-    out = np.full(len(rows), FAR)
-    crossing, enter, leave = roads.crossing, roads.enter, roads.leave
-    for k in range(len(rows)):
+    free = np.full(len(rows), FAR)
+    enter, leave, crosswalks = roads.enter, roads.leave, crossing.shape[1]
+    for k in range(len(rows) if crosswalks else 0):
         if leader_gap[k] > QUEUE_M or leader_speed[k] > CREEPS:
             continue
         i = rows[k]
-        way, v = fleet.way[i], fleet.v[i]
-        front = fleet.s[i] + fleet.length[i] / 2
-        for which in range(crossing.shape[1]):
-            begin, end = crossing[way, which, 0], crossing[way, which, 1]
-            if math.isnan(begin) or (end > enter[way] and begin < leave[way]):
+        w, v, front = way[i], v_[i], s_[i] + length[i] / 2
+        for which in range(crosswalks):
+            begin, end = crossing[w, which, 0], crossing[w, which, 1]
+            if math.isnan(begin) or (end > enter[w] and begin < leave[w]):
                 continue
             before = begin - front
-            full = before < leader_gap[k] < end - front + fleet.length[i] + 1.0
+            full = before < leader_gap[k] < end - front + length[i] + 1.0
             if full and before > max(v * v / (2.0 * YELLOW_BRAKING), 0.2):
-                out[k] = max(min(out[k], before + fleet.gap[i] - 1.2), GAP_FLOOR_M)
-    return out
+                free[k] = max(min(free[k], before + gap[i] - 1.2), GAP_FLOOR_M)
+    return out, free
 
 
 @inlined

@@ -45,19 +45,19 @@ MOVES_M = 25.0  # an ordinary ego that gets less far in 20 s tells nothing
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
-    "straight": 0.07,
+    "straight": 0.09,
     "curve": 0.08,
     "residential": 0.12,
-    "highway": 0.15,
-    "signalled": 0.28,
+    "highway": 0.13,
+    "signalled": 0.3,
     "unsignalled": 0.1,
     "all_way_stop": 0.08,
-    "roundabout": 0.12,
+    "roundabout": 0.1,
 }
 CONGESTED = {
     "straight": 0.25,
     "curve": 0.2,
-    "residential": 0.0,
+    "residential": 0.2,
     "highway": 0.4,
     "signalled": 0.15,
     "unsignalled": 0.0,
