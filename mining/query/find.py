@@ -259,7 +259,9 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
     told = []
     for query in queries:
         plan = plan_of(query)
-        rows = run_sql(f"{plan.sql} ORDER BY truth, t0_ns", tables=tables).to_pylist()
+        # Of matches that begin together the same is first, whichever scenes are asked along with theirs.
+        order = ", ".join(["truth", "t0_ns", "t1_ns", *plan.columns.values()])
+        rows = run_sql(f"{plan.sql} ORDER BY {order}", tables=tables).to_pylist()
         found: dict[int, list[Match]] = {scene.scene_id: [] for scene in scenes}
         for match in _matches(rows, plan, lambda _: events):
             found[match.scene_id].append(match)
