@@ -41,6 +41,7 @@ SIDESTEP = 0.5  # [m/s]
 SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
 QUEUE_M, CREEPS = 40.0, 2.0  # [m, m/s] a leader this near and this slow is a queue's end
+STANDS = 0.3  # [m/s]
 GRID_M = 0.5  # between the columns of the ways' tables
 CYCLING = 6.0  # [m/s] at most
 _WAVES = tuple(WAVES.tolist())
@@ -972,7 +973,8 @@ def crosswalk_gaps(
                 counts = before < 35.0 and gently and politeness[i] > 0.22
             else:
                 to_lane = (crossing[way[i], which, 2] - across) * sign
-                in_way = -1.9 < to_lane < 2.2 + 2.2 * max(state[w, SPEED], 0.6)
+                soon = 2.2 if v > STANDS else 4.5  # [s] who sets off takes longer to be past
+                in_way = -1.9 < to_lane < 2.2 + soon * max(state[w, SPEED], 0.6)
                 counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
             if counts:
                 out[k] = max(min(out[k], before + gap[i] - 1.2), GAP_FLOOR_M)
@@ -1013,7 +1015,8 @@ def may_cross(
         if cleared or before >= 90.0:
             continue
         late = before / max(v, 0.1) > duration + patience
-        stops = before > v * v / (2.0 * 2.2) + 0.6 * v + 2.0
+        # Who stands before the line already lets one go.
+        stops = before > (v * v / (2.0 * 2.2) + 0.6 * v + 2.0 if v > STANDS else 0.7)
         if before < 0.3 or not (late or stops):
             return False
     return True

@@ -518,7 +518,7 @@ def warm_traffic(
     """
     traffic = Traffic(network, rng, climate, ways=ways)
     highway = network.kind == "highway"
-    crowded = network.kind in ("residential", "unsignalled", "all_way_stop", "roundabout")
+    crowded = network.kind in ("unsignalled", "all_way_stop", "roundabout")
     spacing = float(rng.uniform(5.0, 60.0) if highway else rng.uniform(5.0, 40.0))
     spacing *= 1.6 if crowded else 1.0
     walkers = int(rng.integers(3, 9) if crowded else rng.integers(6, 15))
