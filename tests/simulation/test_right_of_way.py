@@ -124,11 +124,12 @@ def test_nobody_waits_on_a_crosswalk_before_a_roundabout() -> None:
             span = ways.crossing[traffic.way[i]]
             over = (traffic.s[i] + half)[:, None] > span[..., 0] + 0.2
             over &= (traffic.s[i] - half)[:, None] < span[..., 1] - 0.2
+            over &= span[..., 1] - span[..., 0] < 6.0  # longer is over it twice, and the ring
             # Who is longer than the room before the line has no other place to wait.
             on += int((over.any(axis=1) & (traffic.length[i] < 5.2)).sum())
             waits += len(i)
     assert waits > 100
-    assert on <= 0.01 * waits
+    assert on == 0
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,21 @@ def test_a_queue_keeps_the_crosswalk_free(room: float, goes: bool) -> None:
     front = traffic.s[second] + traffic.length[second] / 2
     assert (front > end) == goes
     assert goes or begin - 4.0 < front <= begin
+
+
+@pytest.mark.parametrize("seed", [43, 46])
+def test_whoever_waits_at_a_wide_crosswalk_is_let_go(seed: int) -> None:
+    """Cars that have stopped for people at the kerb, and these, do not wait for each other for ever."""
+    rng = np.random.default_rng(seed)
+    traffic = warm_traffic(build("residential", rng), rng, Climate())
+    waits: dict[int, float] = {}
+    longest = 0.0
+    for _ in range(300):
+        traffic.step()
+        for walker in traffic.walkers:
+            waits[walker.uid] = waits.get(walker.uid, 0.0) + DT if walker.waiting else 0.0
+        longest = max(longest, *waits.values(), 0.0)
+    assert 0.5 < longest < 20.0
 
 
 def test_the_predicates_find_the_signs(tmp_path: Path) -> None:
