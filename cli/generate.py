@@ -65,6 +65,13 @@ def generate(
         )
     if report.gap is not None:
         tell(f"The gap: {count(report.gap.before, 'scene')} before, {report.gap.after} after.")
+        if report.accepted and report.gap.after <= report.gap.before:
+            ids = ", ".join(str(scenario.scene_id) for scenario in report.scenarios)
+            found = lake.read("scenes", ["road_type"], f"scene_id IN ({ids})")["road_type"]
+            roads = ", ".join(sorted(set(map(str, found.to_pylist()))))
+            tell(
+                f"None of those accepted lies in it: where their ego drives, the road counts as {roads}."
+            )
     print_table({"rejected by": gate, "times": times} for gate, times in report.reasons.items())
     for scenario in report.scenarios:
         print_line(str(scenario.scene_id))

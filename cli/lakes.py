@@ -171,7 +171,7 @@ def info(context: typer.Context, at: At = None, json: Json = False) -> None:
         print_json(found)
         return
     made = plain(found)
-    print_line(f"{made['hours']:.2f} hours and {made['km']:.1f} km of driving")
+    print_line(f"{made['hours']:.2f} hours of logs, {made['km']:.1f} km driven by egos")
     print_line()
     print_table({"dataset": name, **facts} for name, facts in made["datasets"].items())
     print_line()
