@@ -46,7 +46,7 @@ class Output(StrEnum):
 
 
 def formats(json: Json = False) -> None:
-    """List what can be read and written."""
+    """List what can be read and written: by `export`, or as whole logs by `world` and in Python."""
     from formats.registry import known_formats
 
     rows = [
@@ -54,6 +54,7 @@ def formats(json: Json = False) -> None:
             "name": entry.name,
             "read": entry.reader is not None,
             "write": entry.writer is not None or entry.log_writer is not None,
+            "export": entry.writer is not None,
             "modalities": list(entry.modalities),
             "title": entry.title,
         }
@@ -66,7 +67,7 @@ def formats(json: Json = False) -> None:
         {
             "name": row["name"],
             "read": "yes" if row["read"] else "",
-            "write": "yes" if row["write"] else "",
+            "write": "export" if row["export"] else "logs" if row["write"] else "",
             "modalities": " ".join(known_formats()[str(row["name"])].modalities),
             "title": row["title"],
         }
