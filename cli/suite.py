@@ -440,11 +440,15 @@ def trim(
     keep: Annotated[
         Keep, typer.Option(help="Sound cases, or the fewest that rank the planners alike.")
     ] = Keep.VALID,
+    json: Json = False,
 ) -> None:
     """A smaller suite of the cases that are sound, or that tell planners apart."""
     from simulation.suites import trim as shorten
 
     kept = shorten(open_lake(context), name, to, keep=keep.value)
+    if json:
+        print_json({"suite": to, "of": name, "cases": kept})
+        return
     tell(f"Suite {to}: {count(kept, 'case')} of {name}.")
 
 

@@ -176,3 +176,12 @@ def test_a_weighted_rate_says_that_it_is_one(lake: Lake) -> None:
     assert json.loads(report)["score_rate"]["value"] == pytest.approx(
         float(plain.split("score ")[1].split(";")[0]), abs=5e-4
     )
+
+
+def test_trimming_answers_in_json_too(lake: Lake) -> None:
+    for planner in ("idm", "constant_velocity"):
+        suite(lake, "run", "easy", "--planner", planner)
+    done = suite(lake, "trim", "easy", "fewer", "--keep", "ranking", "--json")
+    assert json.loads(done.stdout) == {
+        "suite": "fewer", "of": "easy", "cases": len(suites.cases_of(lake, "fewer")),
+    }  # fmt: skip
