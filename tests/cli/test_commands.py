@@ -80,6 +80,16 @@ def test_what_is_neither_suite_nor_scene_is_told_as_that(lake: Path, tmp_path: P
     assert "No suite or scene is called `nightlyy`" in done.stderr
 
 
+def test_scenes_are_told_by_name_beside_their_ids(lake: Path) -> None:
+    from cli.mine import _names
+    from lake import Lake
+
+    opened = Lake.open(lake)
+    first, *_ = opened.scene_ids()
+    assert _names(opened, [first]) == {first: opened.scene(first).name}
+    assert _names(opened, []) == {}
+
+
 def test_sql_answers_in_every_form(lake: Path, tmp_path: Path) -> None:
     query = "select cls, count(*) as n from agents group by 1 order by 1"
     rows = answer("sql", query, lake=lake)
