@@ -185,3 +185,12 @@ def test_trimming_answers_in_json_too(lake: Lake) -> None:
     assert json.loads(done.stdout) == {
         "suite": "fewer", "of": "easy", "cases": len(suites.cases_of(lake, "fewer")),
     }  # fmt: skip
+
+
+def test_scenes_that_miss_their_gap_say_where_they_lie(lake: Lake) -> None:
+    from cli.generate import _elsewhere
+
+    roads = lake.read("scenes", ["road_type"])["road_type"].to_pylist()
+    kinds = sorted({str(road or "unknown") for road in roads})
+    told = _elsewhere(lake, lake.scene_ids())
+    assert told.endswith(f"the road counts as {', '.join(kinds)}.")
