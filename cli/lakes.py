@@ -46,7 +46,7 @@ class Output(StrEnum):
 
 
 def formats(json: Json = False) -> None:
-    """List what can be read and written."""
+    """List what can be read and written: by `export`, or as whole logs by `world` and in Python."""
     from formats.registry import known_formats
 
     rows = [
@@ -54,6 +54,7 @@ def formats(json: Json = False) -> None:
             "name": entry.name,
             "read": entry.reader is not None,
             "write": entry.writer is not None or entry.log_writer is not None,
+            "export": entry.writer is not None,
             "modalities": list(entry.modalities),
             "title": entry.title,
         }
@@ -66,7 +67,7 @@ def formats(json: Json = False) -> None:
         {
             "name": row["name"],
             "read": "yes" if row["read"] else "",
-            "write": "yes" if row["write"] else "",
+            "write": "export" if row["export"] else "logs" if row["write"] else "",
             "modalities": " ".join(known_formats()[str(row["name"])].modalities),
             "title": row["title"],
         }
@@ -171,7 +172,7 @@ def info(context: typer.Context, at: At = None, json: Json = False) -> None:
         print_json(found)
         return
     made = plain(found)
-    print_line(f"{made['hours']:.2f} hours and {made['km']:.1f} km of driving")
+    print_line(f"{made['hours']:.2f} hours of logs, {made['km']:.1f} km driven by egos")
     print_line()
     print_table({"dataset": name, **facts} for name, facts in made["datasets"].items())
     print_line()

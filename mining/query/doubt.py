@@ -138,7 +138,11 @@ def _reasons(query: Query) -> dict[str, str]:
                 found[f"`{node.name}` is told of {told_of} alone where there is an ego"] = (
                     "s.has_ego"
                 )
-        elif isinstance(node, Fact) and "c." not in FACTS[node.name].sql:
+        elif isinstance(node, Fact) and FACTS[node.name].sql == "c.rarity":
+            found["their rarity is not known before `scenelake mine cluster`"] = (
+                "s.scene_id NOT IN (SELECT scene_id FROM clusters WHERE rarity IS NOT NULL)"
+            )
+        elif isinstance(node, Fact):
             sql = FACTS[node.name].sql
             none = f"{sql} IS NULL" if node.compare else f"nullif({sql}, 'unknown') IS NULL"
             found[f"nobody told `{node.name}`"] = none

@@ -119,6 +119,10 @@ def test_what_cannot_be_judged_is_told_with_its_reasons(tmp_path):
     }  # fmt: skip
     rain = find(lake, "moving(a) and weather is rain")
     assert rain.why_unknown == {"nobody told `weather`": 2}
+    rare = find(lake, "rarity > 0.9 and moving(a)")
+    assert rare.why_unknown == {"their rarity is not known before `scenelake mine cluster`": 2}
+    order = find(lake, "cut_in(a, ego) then hard_brake(ego)")
+    assert (order.unknown, order.why_unknown) == (1, {"there is no ego": 1})
     signal = find(lake, "red_light_running(ego)")
     assert signal.unknown == 2
     assert signal.why_unknown["`red_light_running`: signals were not recorded"] == 2
