@@ -170,8 +170,9 @@ MACROS: tuple[Macro, ...] = (
         "gap", "a, b",
         "CASE WHEN metres_ahead(a, b) >= (a.length + b.length) / 2 "
         "THEN metres_ahead(a, b) - (a.length + b.length) / 2 "
-        "WHEN metres_ahead(a, b) < (a.length + b.length) / 2 THEN 0 END",
-        "Bumper to bumper from a to b ahead of it, along a's heading; 0 where they overlap [m].",
+        "WHEN metres_ahead(a, b) >= -(a.length + b.length) / 2 THEN 0 END",
+        "Bumper to bumper from a to b ahead of it, along a's heading; 0 where they overlap along it, "
+        "null where b is behind [m].",
     ),
     _value(
         "closing_speed", "a, b",
@@ -181,14 +182,15 @@ MACROS: tuple[Macro, ...] = (
     _value(
         "ttc", "a, b",
         "CASE WHEN closing_speed(a, b) > 0 THEN gap(a, b) / closing_speed(a, b) "
-        "WHEN closing_speed(a, b) <= 0 THEN 'inf'::DOUBLE END",
+        "WHEN closing_speed(a, b) <= 0 AND gap(a, b) >= 0 THEN 'inf'::DOUBLE END",
         "Time to collision of a with b ahead of it at constant speeds; inf where the gap does not "
-        "close [s] (Hayward 1972).",
+        "close, null where b is behind [s] (Hayward 1972).",
     ),
     _value(
         "headway", "a, b",
-        "CASE WHEN speed(a) > 0 THEN gap(a, b) / speed(a) WHEN speed(a) = 0 THEN 'inf'::DOUBLE END",
-        "Time headway of a behind b; inf where a stands [s].",
+        "CASE WHEN speed(a) > 0 THEN gap(a, b) / speed(a) "
+        "WHEN speed(a) = 0 AND gap(a, b) >= 0 THEN 'inf'::DOUBLE END",
+        "Time headway of a behind b; inf where a stands, null where b is behind [s].",
     ),
     _value(
         "same_direction", "a, b", "cos(a.yaw - b.yaw) > sqrt(0.5)",

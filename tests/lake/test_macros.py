@@ -88,6 +88,15 @@ def test_what_is_not_known_is_null(expression):
     assert between({"vx_map": 5.0}, nothing, expression) is None
 
 
+@pytest.mark.parametrize("expression", ["gap(a, b)", "ttc(a, b)", "headway(a, b)"])
+@pytest.mark.parametrize("speed", [0.0, 10.0])
+def test_there_is_no_gap_to_who_is_behind(expression, speed):
+    # Else the least TTC over all pairs would be 0, of the first two cars that drive apart.
+    behind = {"x": -20, "vx_map": 4.0}
+    assert between({"vx_map": speed}, behind, expression) is None
+    assert between({"vx_map": speed}, {"x": -3, "vx_map": 4.0}, "gap(a, b)") == 0
+
+
 def lanes(edges, length=10.0):
     count = max((max(a, b) for a, b, _ in edges), default=0) + 1
     features = [
