@@ -281,13 +281,15 @@ MACROS: tuple[Macro, ...] = (
     _query(
         "frames_with_reading", "of_signal, of_channel := NULL",
         """
-            SELECT f.*, r.t_ns AS reading_t_ns, r.value, r.unit, r.text
+            SELECT f.*, r.channel AS reading_channel, r.t_ns AS reading_t_ns, r.value, r.unit, r.text
             FROM frames f ASOF LEFT JOIN (
                 SELECT * FROM readings
                 WHERE signal = of_signal AND (of_channel IS NULL OR channel = of_channel)
             ) r ON f.log_id = r.log_id AND f.t_ns >= r.t_ns
         """,
-        "Captures with what a quantity read last before each.",
+        "The columns of `frames`, then `reading_channel`, `reading_t_ns`, `value`, `unit`, `text`: "
+        "what a quantity read last before each capture, on whichever channel that was unless one is "
+        "named.",
     ),
 )  # fmt: skip
 """In the order of the documentation."""
