@@ -13,6 +13,7 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
+    exact_json,
     notes_of,
     plain,
     print_csv,
@@ -267,7 +268,10 @@ def sql(
     at: At = None,
     json: Json = False,
 ) -> None:
-    """Ask the lake in SQL; nothing can be changed by it."""
+    """Ask the lake in SQL; nothing can be changed by it.
+
+    In CSV and JSON, bytes (WKB) are told in hexadecimal, in JSON infinity as 1e999.
+    """
     if json and output is not Output.TABLE:
         raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")
     kind = Output.JSON if json else output
@@ -305,6 +309,6 @@ def _print_rows(rows: pa.Table, kind: Output) -> None:
     if kind is Output.CSV:
         print_csv(rows)
     elif kind is Output.JSON:
-        print_json(rows.to_pylist())
+        print_line(exact_json(rows.to_pylist(), indent=1))
     else:
         print_table(rows.to_pylist(), columns=rows.column_names)
