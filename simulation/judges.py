@@ -29,7 +29,7 @@ DT = 0.1
 SLACK_S = 0.5  # around a hit
 REACHED = 0.9  # of a threshold
 HALF_LANE_M = 1.75
-STALLED_S = 5.0
+STALLED_S = 4.0
 CARS = (LaneType.VEHICLE, LaneType.FREEWAY, LaneType.BUS)
 
 
@@ -250,9 +250,9 @@ def _cut_in(_: Ground, motion: Motion, hit: Hit, window: slice) -> bool:
 
 
 def _stalled(ground: Ground, motion: Motion, hit: Hit, window: slice) -> bool:
-    """Stands in the middle of a lane for 5 s, and nothing that is truly there keeps it from going on.
+    """Stands in the middle of a lane for 4 s, and nothing that is truly there keeps it from going on.
 
-    That would be anybody or anything less than 8 m ahead of it, seen by the ego or not, an
+    That would be anybody or anything less than 5 m ahead of it, seen by the ego or not, an
     intersection, a crosswalk or a lane's end within 15 m ahead, or a parking place about it.
     """
     del window  # a state must hold throughout, not somewhere near
@@ -276,23 +276,25 @@ def _stalled(ground: Ground, motion: Motion, hit: Hit, window: slice) -> bool:
             x, y = np.moveaxis(in_frame_of(boxes[k, steps, :2], own), -1, 0)
             gap = x - half - motion.size[k, 0] / 2.0
             beside = (motion.size[k, 1] + motion.size[hit.actor, 1]) / 2.0
-            ahead = (x > 0.0) & (gap < 8.0 * REACHED) & (np.abs(y) < beside)
+            ahead = (x > 0.0) & (gap < 5.0 * REACHED) & (np.abs(y) < beside)
             stands &= ~(ahead & motion.present[k, steps])
     free = _longest(stands)
     return free >= _at_least(STALLED_S) and bool(stands.mean() >= REACHED)
 
 
 def _lies_in_lane(ground: Ground, motion: Motion, hit: Hit, window: slice) -> bool:
-    """A thing that keeps its place, within 1.2 m of a lane's middle, and not one of three nearby."""
+    """A thing that keeps its place within 1.2 m of a lane's middle, not in a row of three there."""
     there = np.flatnonzero(motion.present[hit.actor, window]) + window.start
     xy = motion.xy[hit.actor, there]
     if motion.cls[hit.actor] != AgentClass.OBSTACLE or np.ptp(xy, axis=0).max() > 0.5:
         return False
-    d, _ = ground.on(xy)
     things = np.array([cls == AgentClass.OBSTACLE for cls in motion.cls])
     things &= motion.present[:, there[0]]
-    near = np.linalg.norm(motion.xy[:, there[0]] - xy[0], axis=-1) <= 15.0
-    return bool((np.abs(d) <= 1.2 / REACHED).any() and (things & near).sum() < 3)
+    things &= np.linalg.norm(motion.xy[:, there[0]] - xy[0], axis=-1) <= 10.0
+    own, _ = ground.on(xy[:1])
+    row, _ = ground.on(motion.xy[things, there[0]])
+    inside = np.abs(own[:, 0]) <= 1.2 / REACHED
+    return bool((inside & ((np.abs(row) <= HALF_LANE_M).sum(axis=1) < 3)).any())
 
 
 def _special(_: Ground, motion: Motion, hit: Hit, window: slice) -> bool:
