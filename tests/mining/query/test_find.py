@@ -8,6 +8,7 @@ import pytest
 
 from lake import Lake
 from mining.query import actor, count, fact, find, holds, predicate
+from mining.query.doubt import doubt_of
 from mining.query.find import explain, scenes_of
 from mining.query.mistakes import BadExpression
 from mining.tag import tag
@@ -226,3 +227,34 @@ def test_logs_that_come_in_anew_are_untagged_again(tmp_path) -> None:
     with lake.run("test") as run:
         lake.add_logs([make_straight_log("one")], run_id=run.id)
     assert (find(lake, "moving(ego)").searched, find(lake, "moving(ego)").untagged) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "never hard_brake(ego)",
+        "moving(a) and moving(ego) and not near(a, b)",
+        "hard_brake(ego) and not weather is rain",
+        "not red_light_running(a) and moving(a)",
+        "braking(ego) <= -1 m/s2 then stopped(ego) within 9 s",
+        "count(vehicle v where near(v, ego)) >= 2 and daylight is night",
+        "weather is rain or daylight is night",
+        "stopped(a) for at least 1 s and not following(a, ego)",
+    ],
+)
+def test_doubt_is_told_alike_whether_all_scenes_are_gone_through_or_those_in_doubt(
+    tmp_path, query, monkeypatch
+):
+    made = [
+        braking_log("driven"), replace(braking_log("filmed from above"), ego=None),
+        replace(braking_log("known"), weather=Weather.CLEAR, daylight=Daylight.DAY),
+    ]  # fmt: skip
+    lake = lake_of(tmp_path / "lake", made)
+    tag(lake)
+    told = []
+    for few in (1.0, -1.0):
+        monkeypatch.setattr(doubt_of, "__kwdefaults__", {"few": few})
+        report = find(lake, query)
+        told.append((report.unknown, dict(report.why_unknown), report.total, report.scenes))
+    assert told[0] == told[1]
+    assert all(count <= told[0][0] for count in told[0][1].values())
