@@ -136,8 +136,9 @@ def test_a_bend_is_taken_as_it_allows_or_as_the_log_did(agents: str) -> None:
     turn = np.diff(rollout.yaw[NOW:, 0, 1]) / DT
     turned = np.convolve(turn, np.full(5, 0.2), "same")  # points of the line are 1 m apart
     assert rollout.yaw[-1, 0, 1] > 0.8
-    # At 1.5 m/s² IDM's driver is 26 % faster than it wishes, (v / v₀)⁴ = 2.5: 4 m/s² across for 2.5.
-    assert (fast[1:] * turned).max() < 4.5
+    # Braking at 1.5 m/s², IDM's driver is 26 % faster than it wishes, (v / v₀)⁴ = 2.5, which makes 4 m/s²
+    # across of 2.5; the line's first corner adds a third. At 10 m/s it would be 12.5 m/s².
+    assert (fast[1:] * turned).max() < 6.0
 
 
 def collisions(rollout: Rollout) -> tuple[int, int]:
