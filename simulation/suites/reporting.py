@@ -164,8 +164,9 @@ def results_of(lake: Lake, run_id: int) -> list[Result]:
     suites = ", ".join(sorted({literal(row["suite"]) for row in rows})) or "''"
     kept = lake.read("cases", None, f"suite in ({suites})").to_pylist()
     cases = {int(row["case_id"]): Case.from_row(row) for row in kept}
-    made = [_result(row, cases.get(int(row["case_id"]))) for row in rows]
-    return sorted(made, key=lambda result: result.case.case_id)
+    # Two who took up one run at once drove the same cases, with the same results: each counts once.
+    found = {int(row["case_id"]): row for row in reversed(rows)}
+    return [_result(found[i], cases.get(i)) for i in sorted(found)]
 
 
 def summed(
@@ -211,7 +212,8 @@ def digest_of(results: Sequence[Result]) -> str:
     for result in sorted(results, key=lambda r: r.case.case_id):
         row = result.row(run_id=0)
         told = [row[n] for n in ("case_id", "passed", "status", "steps")]
-        told += [float(np.float32(row["score"])), json.loads(row["criteria"])]
+        told += [float(np.float32(row["score"]))]
+        told += [json.loads(row[n]) for n in ("criteria", "agents", "scores")]
         digest.update(json.dumps(told, sort_keys=True).encode())
         digest.update(row["trajectory"])
     return digest.hexdigest()
