@@ -452,9 +452,9 @@ def _guarded(planner: Planner, call: Callable[[], T]) -> T:
     try:
         with redirect_stdout(sys.stderr):
             return call()
-    except PlannerFailed:
+    except (PlannerFailed, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit, and what ends a task or a generator
         raise PlannerFailed(str(planner.name), error) from error
 
 

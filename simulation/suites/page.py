@@ -38,7 +38,14 @@ from simulation.driven import DrivenScenes
 from simulation.moments import moments
 from simulation.replay import replayed
 from simulation.suites.comparing import last_runs
-from simulation.suites.reporting import RunReport, commonest, reported, run_of
+from simulation.suites.reporting import (
+    RunReport,
+    as_driven,
+    commonest,
+    reported,
+    run_of,
+    tested_alike,
+)
 from simulation.suites.statistics import mcnemar, mean_interval, rate
 
 ANIMATED = 12
@@ -125,7 +132,12 @@ def write_page(
             f"These are runs of {len(suites)} suites: {', '.join(suites)}.",
             hint="A page tells of runs of one suite.",
         )
-    common = sorted(set.intersection(*(set(run.results) for run in runs)))
+    first = runs[0].results
+    common = sorted(
+        i
+        for i in set.intersection(*(set(run.results) for run in runs))
+        if all(tested_alike(first[i].case, run.results[i].case) for run in runs)
+    )
     if not common:
         raise BadQuery(
             f"Runs {', '.join(str(run.report.run_id) for run in runs)} have no case in common.",
@@ -537,7 +549,10 @@ class _Story:
         return kept and not self.outdated
 
     def _built_anew(self) -> bool:
-        """Whether the suite, as it is now, is younger than one of the runs."""
+        """Whether the suite, as it is now, is younger than a run of which the cases are known no more."""
+        where = f"suite = {literal(self.suite)}"
+        if all(as_driven(self.lake, run.report.run_id, where) is not None for run in self.runs):
+            return False
         if not self.built:
             return True
         began = self.lake.read(
