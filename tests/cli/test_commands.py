@@ -196,7 +196,7 @@ def test_sql_prints_every_type_in_every_form(lake: Path, tmp_path: Path) -> None
     )
     (row,) = answer("sql", query, lake=lake)
     assert row == {
-        "n": 4, "d": "2024-05-06", "i": [0, 2, 0], "l": [1.5], "b": "<1 bytes>", "a": 1, "a_1": 2,
+        "n": 4, "d": "2024-05-06", "i": [0, 2, 0], "l": [1.5], "b": "78", "a": 1, "a_1": 2,
         "f": None,
     }  # fmt: skip
     for form in ("table", "csv", "json"):

@@ -156,7 +156,7 @@ def test_films_of_a_suite_that_was_built_anew_are_of_what_was_driven(tmp_path: P
     assert '<section class="film' in text
     assert "the others replay their log" in text
     after = suites.run(lake, "two", "constant_velocity").run_id
-    assert "the others behave by mobil" in page_of(lake, tmp_path, after)[0]
+    assert "the others drive by IDM and change lanes by MOBIL" in page_of(lake, tmp_path, after)[0]
     with pytest.raises(BadQuery, match="no case in common: the suite was built anew"):
         suites.compare(lake, before, after)
     with pytest.raises(BadQuery, match="no case in common"):
