@@ -13,12 +13,11 @@ from lake.literals import literal
 from mining.predicates import PREDICATES
 from mining.query.compile import plan_of
 from mining.query.facts import FACTS
+from mining.query.narrow import FEW, rows_of
 from mining.query.tree import EGO, Call, Fact, Query, Similar
 
 MOST_REASONS = 5
 """Reasons of predicates that are told, those of most scenes first."""
-FEW = 0.2
-"""Up to such a share of a lake's scenes it pays to fetch the events of those that are in doubt."""
 MATCHED = "matched_"
 """What a table of ids is called that stands beside those of the lake."""
 MOST_NAMES = 20
@@ -45,6 +44,7 @@ def doubt_of(
     matched: Collection[int],
     vectors: Mapping[str, tuple[int, str]],
     seen: str,
+    instead: Mapping[str, pa.Table] | None = None,
     few: float = FEW,
 ) -> Doubt:
     """In how many scenes a query cannot be judged, and why.
@@ -58,6 +58,7 @@ def doubt_of(
         matched: The scenes in which it surely holds.
         vectors: See :func:`mining.query.compile.plan_of`.
         seen: Condition on the scenes that were looked through for it.
+        instead: The rows of :func:`mining.query.narrow.narrowed`, if there are any.
         few: Up to such a share of all scenes are few.
     """
     possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
@@ -77,7 +78,8 @@ UNION ALL SELECT * FROM (
     AND truth = 'unknown' AND scene_id IN (SELECT scene_id FROM open_)
   GROUP BY why HAVING why IS NOT NULL ORDER BY n DESC, why LIMIT {MOST_REASONS})"""
     ids = pa.table({"scene_id": pa.array(sorted(matched), pa.int64())})
-    instead = _of_doubtful(lake, query, list(names), reasons, few)
+    if instead is None:
+        instead = _of_doubtful(lake, query, list(names), reasons, few)
     if instead is not None and not instead["scenes"].num_rows:
         return Doubt(scenes=0, why={})
     rows = lake.sql(
@@ -121,19 +123,7 @@ def _of_doubtful(
     ids = lake.sql(" UNION ".join(doubtful), by_index=False)["scene_id"].combine_chunks()
     if len(ids) > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
         return None
-    chosen = pa.table({"scene_id": ids})
-
-    def rows(table: str, where: str) -> pa.Table:
-        return lake.sql(
-            f"SELECT * FROM {table} WHERE {where} AND scene_id IN (SELECT scene_id FROM {MATCHED})",
-            by_index=False,
-            instead={MATCHED: chosen},
-        )
-
-    return {
-        "scenes": rows("scenes", "true"),
-        "events": rows("events", asked if names else "false"),
-    }
+    return rows_of(lake, pa.table({"scene_id": ids}), names)
 
 
 def _reasons(query: Query) -> dict[str, str]:
@@ -148,7 +138,11 @@ def _reasons(query: Query) -> dict[str, str]:
                 found[f"`{node.name}` is told of {told_of} alone where there is an ego"] = (
                     "s.has_ego"
                 )
-        elif isinstance(node, Fact) and "c." not in FACTS[node.name].sql:
+        elif isinstance(node, Fact) and FACTS[node.name].sql == "c.rarity":
+            found["their rarity is not known before `scenelake mine cluster`"] = (
+                "s.scene_id NOT IN (SELECT scene_id FROM clusters WHERE rarity IS NOT NULL)"
+            )
+        elif isinstance(node, Fact):
             sql = FACTS[node.name].sql
             none = f"{sql} IS NULL" if node.compare else f"nullif({sql}, 'unknown') IS NULL"
             found[f"nobody told `{node.name}`"] = none

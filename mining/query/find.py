@@ -23,6 +23,7 @@ from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
+from mining.query.narrow import narrowed
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
@@ -153,13 +154,16 @@ def find(
         " (SELECT list(DISTINCT scene_id) FROM found) END AS in_scenes FROM numbered"
         f" ORDER BY place LIMIT {max(limit, 1)}"
     )
-    rows = lake.sql(sql, by_index=False).to_pylist()
+    instead = None if seen.partly else narrowed(lake, asked, names_of(asked))
+    rows = lake.sql(sql, by_index=False, instead=instead).to_pylist()
     matched = rows[0]["in_scenes"] if rows else []
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
     doubt = Doubt(scenes=0, why={})
     if not asked.unknown_as_true:
         vectors = _vectors(lake, asked)
-        doubt = doubt_of(lake, asked, matched=matched, vectors=vectors, seen=seen.condition)
+        doubt = doubt_of(
+            lake, asked, matched=matched, vectors=vectors, seen=seen.condition, instead=instead
+        )
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,

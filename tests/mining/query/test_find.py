@@ -11,6 +11,7 @@ from mining.query import actor, count, fact, find, holds, predicate
 from mining.query.doubt import doubt_of
 from mining.query.find import explain, scenes_of
 from mining.query.mistakes import BadExpression
+from mining.query.narrow import narrowed
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import Daylight, Weather
@@ -118,6 +119,10 @@ def test_what_cannot_be_judged_is_told_with_its_reasons(tmp_path):
     }  # fmt: skip
     rain = find(lake, "moving(a) and weather is rain")
     assert rain.why_unknown == {"nobody told `weather`": 2}
+    rare = find(lake, "rarity > 0.9 and moving(a)")
+    assert rare.why_unknown == {"their rarity is not known before `scenelake mine cluster`": 2}
+    order = find(lake, "cut_in(a, ego) then hard_brake(ego)")
+    assert (order.unknown, order.why_unknown) == (1, {"there is no ego": 1})
     signal = find(lake, "red_light_running(ego)")
     assert signal.unknown == 2
     assert signal.why_unknown["`red_light_running`: signals were not recorded"] == 2
@@ -242,7 +247,7 @@ def test_logs_that_come_in_anew_are_untagged_again(tmp_path) -> None:
         "stopped(a) for at least 1 s and not following(a, ego)",
     ],
 )
-def test_doubt_is_told_alike_whether_all_scenes_are_gone_through_or_those_in_doubt(
+def test_the_same_is_told_whether_all_scenes_are_gone_through_or_those_that_may_match(
     tmp_path, query, monkeypatch
 ):
     made = [
@@ -253,8 +258,10 @@ def test_doubt_is_told_alike_whether_all_scenes_are_gone_through_or_those_in_dou
     tag(lake)
     told = []
     for few in (1.0, -1.0):
-        monkeypatch.setattr(doubt_of, "__kwdefaults__", {"few": few})
+        monkeypatch.setattr(doubt_of, "__kwdefaults__", {"few": few, "instead": None})
+        monkeypatch.setattr(narrowed, "__kwdefaults__", {"few": few})
         report = find(lake, query)
-        told.append((report.unknown, dict(report.why_unknown), report.total, report.scenes))
+        matches = [(m.scene_id, m.t0_s, m.t1_s, str(m.actors)) for m in report.matches]
+        told.append((report.unknown, dict(report.why_unknown), report.total, matches))
     assert told[0] == told[1]
     assert all(count <= told[0][0] for count in told[0][1].values())
