@@ -241,7 +241,7 @@ class Lake:
         Args:
             query: DuckDB's SQL.
             by_index: As for :func:`lake.sql.run_sql`.
-            instead: Rows to be taken for all that there are of a table.
+            instead: Rows to be taken for all that there are of a table, or a table beside the lake's.
 
         Raises:
             BadQuery: It does not run, or would write.

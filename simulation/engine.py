@@ -435,7 +435,8 @@ def checked(
         for case in np.flatnonzero((counts[name] & ~good).reshape(cases, -1).any(axis=1) & active):
             finite = np.isfinite(value[case]).all()
             what = f"beyond {ABSURD:g}" if finite else "that is not finite"
-            wrong[int(case)] = f"{planner} gave a {name} {what}"
+            article = "an" if name == "acceleration" else "a"
+            wrong[int(case)] = f"{planner} gave {article} {name} {what}"
         clean[name] = np.where(good, value, 0.0)
     errors = {int(place): str(why) for place, why in plan.errors.items()}
     if any(not 0 <= place < cases for place in errors):

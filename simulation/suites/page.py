@@ -590,13 +590,9 @@ class _Story:
         who = np.flatnonzero(scene.tracks.track_id == case.ego_track_id)[0]
         seen = case.start_step + np.flatnonzero(scene.tracks.valid[who, case.start_step :])
         name = str(case.provenance.get("scene", scene.name))
-        others = {
-            "log": "the others replay their log", "idm": "the others drive by IDM",
-            "constant_velocity": "the others keep their velocity",
-        }  # fmt: skip
         told = [
             ", ".join(case.tags[:6]),
-            others.get(case.agents, f"the others behave by {case.agents}"),
+            _OTHERS.get(case.agents, f"the others move by {case.agents}"),
             f"scene {case.scene_id}, taken over {case.start_step * DT:.1f} s in",
             *missing,
         ]
@@ -608,6 +604,17 @@ class _Story:
             recorded=scene.tracks.xy[who, seen].astype(np.float64),
             goal=case.goal,
         )
+
+
+_OTHERS = {
+    "log": "the others replay their log",
+    "constant_velocity": "the others keep their velocity",
+    "idm": "the others drive by IDM",
+    "log_then_idm": "the others replay their log until one would ram somebody",
+    "mobil": "the others drive by IDM and change lanes by MOBIL",
+    "yielding": "people and cyclists wait for gaps, the others replay their log",
+}
+"""How the others of a case move, in words; a mixture speaks for itself."""
 
 
 def _panel(label: str, result: Result, scene: Scene) -> Panel:

@@ -214,7 +214,7 @@ def test_numbers_that_are_none_stop_their_case_alone() -> None:
         batch_of(scene(going(0.0)), scene(going(0.0, speed=5.0), road_map=road())), Half()
     )
     assert list(rollout.errors) == [1]
-    assert "not finite" in rollout.errors[1]
+    assert "an acceleration that is not finite" in rollout.errors[1]
     assert "2.0 s" in rollout.errors[1]
     assert rollout.speed[-1, 1] == 0.0
     assert rollout.speed[-1, 0] == pytest.approx(10.0, abs=1e-4)

@@ -217,3 +217,21 @@ def test_a_page_says_what_it_is_from(lake: Lake, tmp_path: Path) -> None:
     (row,) = lake.read("suites", None, "suite = 'other'").to_pylist()
     assert str(row["run_id"]) in text
     assert json.loads(row["selection"])["agents"] in text
+
+
+@pytest.mark.parametrize(
+    ("agents", "told"),
+    [
+        ("log_then_idm", "the others replay their log until one would ram somebody"),
+        ("mobil", "the others drive by IDM and change lanes by MOBIL"),
+        ("mixed:idm=0.5,log=0.5", "the others move by mixed:idm=0.5,log=0.5"),
+    ],
+)
+def test_a_film_says_how_the_others_move(
+    agents: str, told: str, lake: Lake, tmp_path: Path
+) -> None:
+    suites.build(lake, "moved", agents=agents, criteria={"goal": -1.0}, replace=True)
+    suites.run(lake, "moved", "idm")
+    text, _ = page_of(lake, tmp_path, "moved", animated=1)
+    assert told in text
+    assert "keep their velocity" not in text
