@@ -61,6 +61,7 @@ class Reacting:
         wanted = np.isin(batch.mode, [int(mode) for mode in ON_LINES])
         wanted[:, 0] = False
         self.case, self.agent = np.nonzero(wanted)
+        self._ends = NOW + batch.horizon[self.case]
         count = len(self.case)
         mode = batch.mode[self.case, self.agent]
         self._replays, self._overtakes = mode == AgentMode.LOG_THEN_IDM, mode == AgentMode.MOBIL
@@ -173,7 +174,8 @@ class Reacting:
         batch, changes = self.batch, self._changes_of
         if changes is None:
             return
-        driving = self._inside & self._overtakes & ~self.parked & ~self._back
+        # Longer cases beside it go on when a case has ended: what would be then is none of its own.
+        driving = self._inside & self._overtakes & ~self.parked & ~self._back & (step < self._ends)
         turn = (step + self.agent) % EVERY == 0
         ready = (
             driving & turn & (self._progress >= 1.0) & (step >= self._settled_at + SETTLE_STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,22 @@ def test_a_bend_is_taken_as_it_allows_or_as_the_log_did(agents: str) -> None:
     # Braking at 1.5 m/s², IDM's driver is 26 % faster than it wishes, (v / v₀)⁴ = 2.5, which makes 4 m/s²
     # across of 2.5; the line's first corner adds a third. At 10 m/s it would be 12.5 m/s².
     assert (fast[1:] * turned).max() < 6.0
+
+
+def test_a_case_that_has_ended_tells_of_no_lane_change_after_it(
+    world_scenes: list[Scene],
+) -> None:
+    """Each of the cases ends after 4 s; beside the same ones that do not, it is told the same."""
+    made = [(make_case(s, suite="t", agents="mobil"), s) for s in world_scenes]
+    cases = [(c, s) for c, s in made if isinstance(c, Case)]
+    brief = [ready(replace(c, horizon_steps=40), s) for c, s in cases]
+    whole = [ready(c, s) for c, s in cases]
+    told = simulate(stack(brief), planner("constant_velocity")).traffic.lane_changes
+    beside = simulate(stack([*brief, *whole]), planner("constant_velocity")).traffic.lane_changes
+    assert told.sum() > 0
+    for k, one in enumerate(brief):
+        agents = len(one.track_id)
+        assert beside[k, :agents].tolist() == told[k, :agents].tolist()
 
 
 def collisions(rollout: Rollout) -> tuple[int, int]:
