@@ -256,6 +256,7 @@ ON_ROAD = Predicate(
     name="on_road",
     group=GROUP,
     doc="The centre lies within a lane for cars.",
+    formula="|d| ≤ max(w_lane/2, {offset}), lane for cars",
     find=_on_road,
     unit="m",
     parameters=(Parameter("offset", 1.75, "m", "own: half a lane, if its bounds are not known"),),
@@ -265,6 +266,7 @@ IN_DRIVABLE = Predicate(
     name="in_drivable",
     group=GROUP,
     doc="The centre lies on the drivable surface.",
+    formula="xy ∈ drivable surface",
     find=_in_drivable,
     needs=("map", "surface"),
     ordinary=True,
@@ -273,6 +275,7 @@ ON_VEHICLE_LANE = Predicate(
     name="on_vehicle_lane",
     group=GROUP,
     doc="The centre lies within a lane for motor vehicles.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type ∈ {{vehicle, freeway}}",
     find=_on_lane_type(LaneType.VEHICLE, LaneType.FREEWAY),
     needs=("map",),
     ordinary=True,
@@ -282,6 +285,7 @@ ON_BIKE_LANE = Predicate(
     group=GROUP,
     doc="A cyclist's centre lies within a lane for cyclists; who drives a motor vehicle is taken to be "
     "on the lane beside it.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bike",
     find=_on_lane_type(LaneType.BIKE),
     needs=("map",),
 )
@@ -289,6 +293,7 @@ ON_BUS_LANE = Predicate(
     name="on_bus_lane",
     group=GROUP,
     doc="The centre lies within a lane for buses.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bus",
     find=_on_lane_type(LaneType.BUS),
     needs=("map",),
 )
@@ -297,6 +302,8 @@ OFF_DRIVABLE = Predicate(
     group=GROUP,
     doc="A corner of a moving vehicle is over 0.3 m off the drivable surface. Unknown while its "
     "centre is over 5 m off: there a map leaves out what is driven on, such as car parks.",
+    formula="max over corners of dist(corner, surface) > {distance} ∧ v ≥ {speed}; unknown "
+    "where dist(xy, surface) > {farthest}",
     find=_off_drivable,
     unit="m",
     parameters=(
@@ -311,6 +318,7 @@ IN_INTERSECTION = Predicate(
     name="in_intersection",
     group=GROUP,
     doc="The centre is on a lane, or in an area, of an intersection.",
+    formula="lane ∈ intersection ∨ xy ∈ intersection's area",
     find=_in_intersection,
     needs=("map",),
 )
@@ -318,6 +326,7 @@ NEAR_INTERSECTION = Predicate(
     name="near_intersection",
     group=GROUP,
     doc="In an intersection or within 5 m of one of its lanes.",
+    formula="in_intersection ∨ dist(xy, centre lines of intersections) − {half_lane} ≤ {distance}",
     find=_near_intersection,
     unit="m",
     parameters=(
@@ -330,6 +339,7 @@ AT_CROSSWALK = Predicate(
     name="at_crosswalk",
     group=GROUP,
     doc="Some part is within 1 m of a crosswalk.",
+    formula="dist(outline, crosswalk) ≤ {distance}",
     find=_at_crosswalk,
     parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
@@ -339,6 +349,7 @@ TRAVERSING_CROSSWALK = Predicate(
     name="traversing_crosswalk",
     group=GROUP,
     doc="Moves over a crosswalk, some part on it; value: the greatest speed meanwhile.",
+    formula="outline ∩ crosswalk ≠ ∅ ∧ v ≳ {speed}",
     find=_traversing_crosswalk,
     unit="m/s",
     parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
@@ -348,6 +359,7 @@ AT_STOP_SIGN = Predicate(
     name="at_stop_sign",
     group=GROUP,
     doc="Within 10 m before a stop sign.",
+    formula="−1 m ≤ x_sign − l/2 ≤ {ahead} ∧ |y_sign| ≤ {aside}",
     find=_at_stop_sign,
     unit="m",
     parameters=(
@@ -361,6 +373,7 @@ ON_STOP_LINE = Predicate(
     name="on_stop_line",
     group=GROUP,
     doc="Some part is over a stop line, or within the area that a map draws before one.",
+    formula="outline ∩ stop line ≠ ∅ ∨ xy ∈ stop area",
     find=_on_stop_line,
     needs=("map", "stop_lines"),
 )
@@ -368,6 +381,7 @@ ALL_WAY_STOP = Predicate(
     name="all_way_stop",
     group=GROUP,
     doc="In an intersection, or within 10 m before it, whose every way in has a stop sign.",
+    formula="lane ∈ all-way stop ∧ (lane ∈ intersection ∨ s_end − s − l/2 ≤ {ahead})",
     find=_all_way_stop,
     parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
     needs=("map", "stop_signs"),
@@ -376,6 +390,7 @@ IN_CARPARK = Predicate(
     name="in_carpark",
     group=GROUP,
     doc="The centre is in a car park.",
+    formula="xy ∈ car park",
     find=_in_area(MapLayer.PARKING),
     needs=("map", "carparks"),
 )
@@ -384,6 +399,7 @@ IN_PICKUP_DROPOFF = Predicate(
     group=GROUP,
     doc="The centre is where passengers get in and out. No map that is read tells such places, so "
     "this is unknown everywhere.",
+    formula="unknown everywhere",
     find=_in_pickup_dropoff,
     needs=("map",),
 )
@@ -391,6 +407,7 @@ ROUNDABOUT = Predicate(
     name="roundabout",
     group=GROUP,
     doc="Drives on the circle of a roundabout.",
+    formula="lane ∈ ring",
     find=_roundabout,
     needs=("map",),
 )
@@ -398,6 +415,7 @@ MERGE_ZONE = Predicate(
     name="merge_zone",
     group=GROUP,
     doc="On the last metres of a lane that runs together with another, outside intersections.",
+    formula="lane runs together with another ∧ s_end − s ≤ {distance}",
     find=_merge_zone,
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "own"),),
@@ -407,6 +425,7 @@ LANE_STRADDLING = Predicate(
     name="lane_straddling",
     group=GROUP,
     doc="A moving vehicle reaches over its lane's edge.",
+    formula="|d| + w/2 − w_lane/2 ≥ {beyond} ∧ v > 1 m/s ∧ ¬in_intersection",
     find=_lane_straddling,
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
@@ -416,6 +435,7 @@ NARROW_LANE = Predicate(
     name="narrow_lane",
     group=GROUP,
     doc="A vehicle drives on a lane narrower than 2.75 m; value: its width half way along.",
+    formula="w_lane < {width} ∧ v ≥ {speed}",
     find=_narrow_lane,
     unit="m",
     parameters=(
@@ -429,6 +449,8 @@ SAME_SIDE = Predicate(
     group=GROUP,
     doc="Both are on lanes of one road that run the same way, outside intersections (of the ego "
     "and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -448,6 +470,8 @@ OPPOSITE_SIDE = Predicate(
     group=GROUP,
     doc="The two are on lanes of one road that run opposite ways, outside intersections (of the "
     "ego and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -467,6 +491,8 @@ SAME_LANE = Predicate(
     group=GROUP,
     doc="The two are on one lane, or on what continues it, at most 50 m apart along it; the actor is "
     "the one behind.",
+    formula="0 ≤ s_other − s ≤ {distance} along the actor's way ∧ |d| ≤ 1.75 m ∧ |d_other| "
+    "≤ 1.75 m",
     find=_same_lane,
     roles=("actor", "other"),
     unit="m",
