@@ -86,12 +86,10 @@ def _is_kind(kind: str, course: Courses, limits: Limits) -> Bool[Array, " agents
         return stays
     side = course.left >= 0.0 if "left" in kind else course.left < 0.0
     bends = np.abs(course.turn) >= np.radians(limits["angle"])
-    aside = np.abs(course.left) >= limits["aside"]
+    if kind.startswith("straight"):
+        aside = np.abs(course.left) >= limits["aside"]
+        return ~stays & ~bends & (~aside if kind == "straight" else aside & side)
     back = course.ahead < limits["ahead"]
-    if kind == "straight":
-        return ~stays & ~bends & ~aside
-    if kind.startswith("straight_"):
-        return ~stays & ~bends & aside & side
     return ~stays & bends & side & (back if kind.endswith("u_turn") else ~back)
 
 
@@ -452,6 +450,8 @@ def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, motion.forward, least_s=1.0)
 
 
+_STAYS = "max(v_first, v_last) < {speed} ∧ |xy_last − xy_first| < {way}"
+_LEFT, _RIGHT = "y_last ≥ 0", "y_last < 0"
 _TRAJECTORY = (
     Parameter("speed", 2.0, "m/s", "WOMD kMaxSpeedForStationary"),
     Parameter("way", 3.0, "m", "WOMD kMaxDisplacementForStationary"),
@@ -464,13 +464,26 @@ _TRAJECTORY = (
 
 def _trajectory_type(kind: str, what: str) -> Predicate:
     """One of the eight kinds into which Waymo's motion challenge sorts trajectories."""
+    side = _LEFT if "left" in kind else _RIGHT
+    moves = f"¬({_STAYS}) ∧ |Δheading|"
+    if kind == "stationary":
+        rule = _STAYS
+    elif kind == "straight":
+        rule = f"{moves} < {{angle}} ∧ |y_last| < {{aside}}"
+    elif kind.startswith("straight"):
+        rule = f"{moves} < {{angle}} ∧ |y_last| ≥ {{aside}} ∧ {side}"
+    else:
+        ahead = "<" if kind.endswith("u_turn") else "≥"
+        rule = f"{moves} ≥ {{angle}} ∧ {side} ∧ x_last {ahead} {{ahead}}"
+    rule += "; T ≥ {duration}; x_last, y_last: where it is last seen, in its first frame"
     return Predicate(
         name=f"trajectory_{kind}",
         group=GROUP,
         doc=f"From where it is first seen to where it is last seen {what}",
+        formula=rule,
         find=_trajectory(kind),
         unit="°",
-        parameters=_TRAJECTORY,
+        parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
     )
 
@@ -503,6 +516,8 @@ TURNING_LEFT = Predicate(
     name="turning_left",
     group=GROUP,
     doc="Turns left by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    formula="ω ≳ 5 °/s on [t0, t1], Δψ = ψ(t1) − ψ(t0): Δψ ≥ {angle}, or seen in part ∧ Δψ "
+    "> {angle_cut} ∧ Δψ / T > {rate}; ¬u_turn",
     find=_turning_left,
     unit="°",
     parameters=(
@@ -515,6 +530,8 @@ TURNING_RIGHT = Predicate(
     name="turning_right",
     group=GROUP,
     doc="Turns right by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    formula="−ω ≳ 5 °/s on [t0, t1], Δψ = ψ(t0) − ψ(t1): Δψ ≥ {angle}, or seen in part ∧ "
+    "Δψ > {angle_cut} ∧ Δψ / T > {rate}; ¬u_turn",
     find=_turning_right,
     unit="°",
     parameters=TURNING_LEFT.parameters,
@@ -523,6 +540,7 @@ U_TURN = Predicate(
     name="u_turn",
     group=GROUP,
     doc="Turns back in one go and in little room.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ Σ|v_fwd| Δt / |Δψ| ≤ {radius}",
     find=_u_turn,
     unit="°",
     parameters=(
@@ -534,6 +552,7 @@ HIGH_SPEED_TURN = Predicate(
     name="high_speed_turn",
     group=GROUP,
     doc="Turns by 45° or more at 8 m/s or more on average.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ {from} ≤ Σ|v_fwd| Δt / T ≤ {to}",
     find=_turn_at_speed,
     unit="m/s",
     parameters=(
@@ -546,6 +565,7 @@ LOW_SPEED_TURN = Predicate(
     name="low_speed_turn",
     group=GROUP,
     doc="Turns by 45° or more at 4 m/s or less on average.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ {from} ≤ Σ|v_fwd| Δt / T ≤ {to}",
     find=_turn_at_speed,
     unit="m/s",
     parameters=(
@@ -558,6 +578,9 @@ THREE_POINT_TURN = Predicate(
     name="three_point_turn",
     group=GROUP,
     doc="Turns back by driving forward, backward and forward again, to one side all the while.",
+    formula="v_fwd ≤ −{speed}, with v_fwd ≥ {speed} ≤ {within} before and after, and ω ≥ 5 "
+    "°/s to one side in each: |Δψ| ≥ {angle} ∧ |Δψ| of the backward stretch ≥ "
+    "{angle_back}",
     find=_three_point_turn,
     unit="°",
     parameters=(
@@ -571,6 +594,7 @@ LAT_ACCEL_HIGH = Predicate(
     name="lat_accel_high",
     group=GROUP,
     doc="Lateral acceleration of 1.5 m/s² or more.",
+    formula="min(|a_lat|, |v_fwd ω|) ≳ {acceleration}",
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
@@ -579,6 +603,7 @@ LAT_ACCEL_UNCOMFORTABLE = Predicate(
     name="lat_accel_uncomfortable",
     group=GROUP,
     doc="Lateral acceleration beyond what passengers bear with comfort.",
+    formula="min(|a_lat|, |v_fwd ω|) ≳ {acceleration}",
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 4.89, "m/s²", "nuPlan comfort bound"),),
@@ -587,6 +612,7 @@ YAW_RATE_HIGH = Predicate(
     name="yaw_rate_high",
     group=GROUP,
     doc="Turns faster than passengers bear with comfort.",
+    formula="|ω| ≳ {rate}",
     find=_yaw_rate_high,
     unit="rad/s",
     parameters=(Parameter("rate", 0.95, "rad/s", "nuPlan comfort bound"),),
@@ -595,6 +621,8 @@ LANE_CHANGE_LEFT = Predicate(
     name="lane_change_left",
     group=GROUP,
     doc="Moves into the lane to the left that runs the same way, from the first drift to the last.",
+    formula="the lane becomes one beside it (d jumps by −1.5 to −6 m) at t; [t0, t1] ∋ t, "
+    "≤ 4 s either way, while dD/dt ≥ {drift}: D(t1) − D(t0) ≥ {shift}",
     find=_lane_change_left,
     unit="m",
     parameters=(
@@ -608,6 +636,8 @@ LANE_CHANGE_RIGHT = Predicate(
     name="lane_change_right",
     group=GROUP,
     doc="Moves into the lane to the right that runs the same way, from the first drift to the last.",
+    formula="the lane becomes one beside it (d jumps by 1.5 to 6 m) at t; [t0, t1] ∋ t, ≤ "
+    "4 s either way, while −dD/dt ≥ {drift}: D(t0) − D(t1) ≥ {shift}",
     find=_lane_change_right,
     unit="m",
     parameters=LANE_CHANGE_LEFT.parameters,
@@ -618,6 +648,8 @@ LANE_KEEPING = Predicate(
     name="lane_keeping",
     group=GROUP,
     doc="Drives along its lane for 3 s or more, near its middle; value: farthest from it.",
+    formula="|d| ≤ {offset} ∧ |ψ − ψ_lane| ≤ {angle} ∧ v ≥ {speed} ∧ no lane change, T ≥ "
+    "{duration}",
     find=_lane_keeping,
     unit="m",
     parameters=(
@@ -633,6 +665,8 @@ MERGE = Predicate(
     name="merge",
     group=GROUP,
     doc="Comes in from the side where its lane runs into another, outside intersections.",
+    formula="from a lane that comes in from the side to its successor: while s_end − s ≤ "
+    "{before}, then s ≤ {after}; v ≥ {speed} at the joint",
     find=_merge,
     unit="m/s",
     parameters=(
@@ -646,6 +680,8 @@ PULL_OVER = Predicate(
     name="pull_over",
     group=GROUP,
     doc="Leaves its lane for the side of the road and stops there.",
+    formula="v ≥ {speed} ∧ c ≤ 1.2 m at t0, last before; stopped ∧ {aside} ≤ c ≤ {most} "
+    "from t1 ≤ t0 + {within} on, for ≥ {standing}; |ψ(t1) − ψ(t0)| ≤ {angle}",
     find=_pull_over,
     unit="m",
     parameters=(
@@ -662,6 +698,8 @@ PULL_OUT = Predicate(
     name="pull_out",
     group=GROUP,
     doc="Sets off from the side of the road and drives into a lane.",
+    formula="stopped ∧ {aside} ≤ c ≤ {most} for ≥ {standing} until t0; v ≥ {speed} ∧ c ≤ "
+    "1.2 m first at t1 ≤ t0 + {within}; |ψ(t1) − ψ(t0)| ≤ {angle}",
     find=_pull_out,
     unit="m",
     parameters=PULL_OVER.parameters,
@@ -671,6 +709,10 @@ CUT_IN = Predicate(
     name="cut_in",
     group=GROUP,
     doc="Changes lane or merges and becomes the nearest leader of the other, close ahead of it.",
+    formula="actor leads other from t on, for ≥ {after}, and changed lane by t + 0.5 s or "
+    "came by a merging lane ≤ {before} earlier: gap ≤ {gap} ∧ gap / v_other ≤ "
+    "{headway} ∧ v_other ≥ {speed} at t, |ψ − ψ_other| ≤ {angle} at begin; other "
+    "keeps its lane",
     find=_cut_in,
     roles=("actor", "other"),
     unit="s",
@@ -690,6 +732,8 @@ CUT_OUT = Predicate(
     name="cut_out",
     group=GROUP,
     doc="The leader of the other leaves its lane and no longer leads it.",
+    formula="actor leads other ≤ 1 s before its lane change, and no more 0.3 to 1 s after "
+    "it crosses: gap ≤ {gap} ∧ v_other ≥ {speed} when it last leads",
     find=_cut_out,
     roles=("actor", "other"),
     unit="m",
@@ -704,6 +748,9 @@ OVERTAKE = Predicate(
     name="overtake",
     group=GROUP,
     doc="From behind, past the other's side, to ahead of it and back in line; both moving.",
+    formula="{side} ≤ |y| ≤ 6 m ∧ |x| ≤ (l + l_other)/2 ∧ v ≥ {speed} ∧ v − v_other ≥ "
+    "{relative_speed} ∧ |ψ − ψ_other| ≤ 30°, T ≥ 0.2 s; x > {order} ∧ |y| < {side} "
+    "≤ {within} before, x < −{order} ∧ |y| < {side} ≤ {within} after",
     find=_overtake,
     roles=("actor", "other"),
     unit="m/s",
@@ -719,6 +766,8 @@ NUDGE = Predicate(
     name="nudge",
     group=GROUP,
     doc="Moves aside within its lane and back while it passes something slow on the other side.",
+    formula="σ = ±1: σ (D − median D) ≳ {least}, its peak ≤ {most}, T ≤ {within}; "
+    "meanwhile passes other: σ y < 0, |y| < 5 m, v_other < v/2",
     find=_nudge,
     roles=("actor", "other"),
     unit="m",
@@ -733,6 +782,9 @@ SWERVE = Predicate(
     name="swerve",
     group=GROUP,
     doc="Darts to one side and back without changing lane.",
+    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − "
+    "ψ_lane| ≤ {angle} throughout, |Δ(ψ − ψ_lane)| ≤ {turn} from before to after; v > 3 m/s; no lane "
+    "change ∨ |ΔD| ≤ {back}",
     find=_swerve,
     unit="m/s",
     parameters=(
@@ -751,6 +803,7 @@ WRONG_WAY = Predicate(
     name="wrong_way",
     group=GROUP,
     doc="Drives against the direction of its lane, outside intersections, for a second or more.",
+    formula="|ψ − ψ_lane| ≥ {angle} ∧ v_fwd ≥ {speed} ∧ |d| < 1.75 m, T ≥ 1 s",
     find=_wrong_way,
     unit="m/s",
     parameters=(

@@ -458,6 +458,7 @@ ON_ROAD = Predicate(
     name="on_road",
     group=GROUP,
     doc="The centre lies within a lane for cars.",
+    formula="|d| ≤ max(w_lane/2, {offset}), lane for cars",
     find=_on_road,
     unit="m",
     parameters=(Parameter("offset", 1.75, "m", "own: half a lane, if its bounds are not known"),),
@@ -467,6 +468,7 @@ IN_DRIVABLE = Predicate(
     name="in_drivable",
     group=GROUP,
     doc="The centre lies on the drivable surface.",
+    formula="xy ∈ drivable surface",
     find=_in_drivable,
     needs=("map", "surface"),
     ordinary=True,
@@ -475,6 +477,7 @@ ON_VEHICLE_LANE = Predicate(
     name="on_vehicle_lane",
     group=GROUP,
     doc="The centre lies within a lane for motor vehicles.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type ∈ {{vehicle, freeway}}",
     find=_on_lane_type(LaneType.VEHICLE, LaneType.FREEWAY),
     needs=("map",),
     ordinary=True,
@@ -484,6 +487,7 @@ ON_BIKE_LANE = Predicate(
     group=GROUP,
     doc="A cyclist's centre lies within a lane for cyclists; who drives a motor vehicle is taken to be "
     "on the lane beside it.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bike",
     find=_on_lane_type(LaneType.BIKE),
     needs=("map",),
 )
@@ -491,6 +495,7 @@ ON_BUS_LANE = Predicate(
     name="on_bus_lane",
     group=GROUP,
     doc="The centre lies within a lane for buses.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bus",
     find=_on_lane_type(LaneType.BUS),
     needs=("map",),
 )
@@ -499,6 +504,8 @@ OFF_DRIVABLE = Predicate(
     group=GROUP,
     doc="A corner of a moving vehicle is over 0.3 m off the drivable surface. Unknown while its "
     "centre is over 5 m off: there a map leaves out what is driven on, such as car parks.",
+    formula="max over corners of dist(corner, surface) > {distance} ∧ v ≥ {speed}; unknown "
+    "where dist(xy, surface) > {farthest}",
     find=_off_drivable,
     unit="m",
     parameters=(
@@ -513,6 +520,7 @@ IN_INTERSECTION = Predicate(
     name="in_intersection",
     group=GROUP,
     doc="The centre is on a lane, or in an area, of an intersection.",
+    formula="lane ∈ intersection ∨ xy ∈ intersection's area",
     find=_in_intersection,
     needs=("map",),
 )
@@ -520,6 +528,7 @@ NEAR_INTERSECTION = Predicate(
     name="near_intersection",
     group=GROUP,
     doc="In an intersection or within 5 m of one of its lanes.",
+    formula="in_intersection ∨ dist(xy, centre lines of intersections) − {half_lane} ≤ {distance}",
     find=_near_intersection,
     unit="m",
     parameters=(
@@ -532,6 +541,7 @@ AT_CROSSWALK = Predicate(
     name="at_crosswalk",
     group=GROUP,
     doc="Some part is within 1 m of a crosswalk.",
+    formula="dist(outline, crosswalk) ≤ {distance}",
     find=_at_crosswalk,
     parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
@@ -541,6 +551,7 @@ TRAVERSING_CROSSWALK = Predicate(
     name="traversing_crosswalk",
     group=GROUP,
     doc="Moves over a crosswalk, some part on it; value: the greatest speed meanwhile.",
+    formula="outline ∩ crosswalk ≠ ∅ ∧ v ≳ {speed}",
     find=_traversing_crosswalk,
     unit="m/s",
     parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
@@ -550,6 +561,7 @@ AT_STOP_SIGN = Predicate(
     name="at_stop_sign",
     group=GROUP,
     doc="Within 10 m before a stop sign.",
+    formula="−1 m ≤ x_sign − l/2 ≤ {ahead} ∧ |y_sign| ≤ {aside}",
     find=_at_stop_sign,
     unit="m",
     parameters=(
@@ -563,6 +575,7 @@ ON_STOP_LINE = Predicate(
     name="on_stop_line",
     group=GROUP,
     doc="Some part is over a stop line, or within the area that a map draws before one.",
+    formula="outline ∩ stop line ≠ ∅ ∨ xy ∈ stop area",
     find=_on_stop_line,
     needs=("map", "stop_lines"),
 )
@@ -570,6 +583,7 @@ ALL_WAY_STOP = Predicate(
     name="all_way_stop",
     group=GROUP,
     doc="In an intersection, or within 10 m before it, whose every way in has a stop sign.",
+    formula="lane ∈ all-way stop ∧ (lane ∈ intersection ∨ s_end − s − l/2 ≤ {ahead})",
     find=_all_way_stop,
     parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
     needs=("map", "stop_signs"),
@@ -578,6 +592,7 @@ IN_CARPARK = Predicate(
     name="in_carpark",
     group=GROUP,
     doc="The centre is in a car park.",
+    formula="xy ∈ car park",
     find=_in_area(MapLayer.PARKING),
     needs=("map", "carparks"),
 )
@@ -588,6 +603,8 @@ OBSTACLE_ON_ROAD = Predicate(
     "of a lane. What stands in a row of three or more with cones, barriers and the like of road works "
     "is not meant. "
     "Value: how far from the centre line.",
+    formula="class = obstacle ∧ c ≤ {aside} ∧ max |xy − xy'| < {span} ∧ #(things of road works within "
+    "{apart} and {half_lane} across) < {works}, T ≥ {duration}, unseen for ≤ {unseen} between",
     find=_obstacle_on_road,
     unit="m",
     parameters=(
@@ -614,6 +631,10 @@ STALLED_VEHICLE = Predicate(
     "no red or yellow light, nobody and nothing just ahead, no intersection, crosswalk, stop line, stop "
     "sign or lane's end soon ahead, no car park about it. Unknown where a light may be the reason that "
     "was not recorded, or a queue that the ego could not see. Value: how long it stands so.",
+    formula="stopped ∧ |d| ≤ {aside} ∧ |ψ − ψ_lane| ≤ {angle} ∧ ¬in_intersection ∧ ¬in_carpark, moved ≤ "
+    "{moved} while unseen; ¬(−2 m < q ≤ {light} ∧ signal ∈ {{red, yellow}}) ∧ gap > {queue} ∧ "
+    "dist(front, place to give way ahead) > {ahead}, T ≥ {duration}; unknown where the signal is, or where "
+    "nobody saw what is ahead and a queue may stand before an intersection within {line}",
     find=_stalled_vehicle,
     unit="s",
     parameters=(
@@ -637,6 +658,7 @@ IN_PICKUP_DROPOFF = Predicate(
     group=GROUP,
     doc="The centre is where passengers get in and out. No map that is read tells such places, so "
     "this is unknown everywhere.",
+    formula="unknown everywhere",
     find=_in_pickup_dropoff,
     needs=("map",),
 )
@@ -644,6 +666,7 @@ ROUNDABOUT = Predicate(
     name="roundabout",
     group=GROUP,
     doc="Drives on the circle of a roundabout.",
+    formula="lane ∈ ring",
     find=_roundabout,
     needs=("map",),
 )
@@ -651,6 +674,7 @@ MERGE_ZONE = Predicate(
     name="merge_zone",
     group=GROUP,
     doc="On the last metres of a lane that runs together with another, outside intersections.",
+    formula="lane runs together with another ∧ s_end − s ≤ {distance}",
     find=_merge_zone,
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "own"),),
@@ -660,6 +684,7 @@ LANE_STRADDLING = Predicate(
     name="lane_straddling",
     group=GROUP,
     doc="A moving vehicle reaches over its lane's edge.",
+    formula="|d| + w/2 − w_lane/2 ≥ {beyond} ∧ v > 1 m/s ∧ ¬in_intersection",
     find=_lane_straddling,
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
@@ -669,6 +694,7 @@ NARROW_LANE = Predicate(
     name="narrow_lane",
     group=GROUP,
     doc="A vehicle drives on a lane narrower than 2.75 m; value: its width half way along.",
+    formula="w_lane < {width} ∧ v ≥ {speed}",
     find=_narrow_lane,
     unit="m",
     parameters=(
@@ -682,6 +708,8 @@ SAME_SIDE = Predicate(
     group=GROUP,
     doc="Both are on lanes of one road that run the same way, outside intersections (of the ego "
     "and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -701,6 +729,8 @@ OPPOSITE_SIDE = Predicate(
     group=GROUP,
     doc="The two are on lanes of one road that run opposite ways, outside intersections (of the "
     "ego and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -720,6 +750,8 @@ SAME_LANE = Predicate(
     group=GROUP,
     doc="The two are on one lane, or on what continues it, at most 50 m apart along it; the actor is "
     "the one behind.",
+    formula="0 ≤ s_other − s ≤ {distance} along the actor's way ∧ |d| ≤ 1.75 m ∧ |d_other| "
+    "≤ 1.75 m",
     find=_same_lane,
     roles=("actor", "other"),
     unit="m",

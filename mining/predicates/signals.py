@@ -336,6 +336,7 @@ def _relevant_signal(state: LightState) -> Predicate:
         group=GROUP,
         doc=f"The signal ahead on the actor's way, at most 80 m off, is {shows}; value: least "
         "distance to where to stop for it.",
+        formula=f"signal = {state.word} ∧ 0 < q ≤ {{distance}}",
         find=_relevant(state),
         unit="m",
         parameters=(Parameter("distance", SIGNAL_M, "m", "own"),),
@@ -351,6 +352,7 @@ APPROACHING_RED = Predicate(
     name="approaching_red",
     group=GROUP,
     doc="Moves towards a red signal on its way.",
+    formula="signal = red ∧ 0 < q ≤ {distance} ∧ v ≥ {speed}",
     find=_approaching_red,
     unit="m",
     parameters=(
@@ -364,6 +366,10 @@ RED_LIGHT_RUNNING = Predicate(
     group=GROUP,
     doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
     "Out of sight, if it was red all the time in which the line can have been crossed.",
+    formula="q(t0) > 0 ≥ q(t1), unseen for ≤ {gap} between; signal = red on [t1 − "
+    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)| ≥ {beyond} afterwards, plus v²/2{brakes} "
+    "where it is last seen, no right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
+    "≤ a ≤ {accelerates}",
     find=_red_light_running,
     unit="m/s",
     parameters=(
@@ -382,6 +388,7 @@ STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",
     group=GROUP,
     doc="Stands before a red or yellow signal, first in line or behind a leader.",
+    formula="stopped ∧ −2 m < q ≤ {distance} ∧ signal ∈ {{red, yellow}}",
     find=_stationary_at_light,
     unit="m",
     parameters=(Parameter("distance", 30.0, "m", "own"),),
@@ -391,6 +398,7 @@ DILEMMA_YELLOW = Predicate(
     name="dilemma_yellow",
     group=GROUP,
     doc="The signal is yellow and the stop line 2.5 to 5.5 s away: stopping is as hard as going.",
+    formula="signal = yellow ∧ {from} ≤ q / v ≤ {to} ∧ v > 2 m/s, T ≥ 0.2 s",
     find=_dilemma_yellow,
     unit="s",
     parameters=(
@@ -403,6 +411,9 @@ PROTECTED_TURN = Predicate(
     name="protected_turn",
     group=GROUP,
     doc="Turns through an intersection on green while every crossing way is held by red.",
+    formula="|bend of the intersection's lane| ≥ {angle} ∧ signal = green ∧ every lane "
+    "straight across it is held by a signal neither green nor yellow, at begin; "
+    "max v ≥ 1 m/s",
     find=_protected_turn,
     unit="°",
     parameters=(Parameter("angle", 45.0, "°", "RefAV turning"),),
@@ -412,6 +423,8 @@ UNPROTECTED_TURN = Predicate(
     name="unprotected_turn",
     group=GROUP,
     doc="Turns through an intersection without a signal, or while a crossing way may go too.",
+    formula="|bend of the intersection's lane| ≥ {angle} ∧ (no signal ∨ ¬protected_turn) ∧ "
+    "¬(left on red), at begin; max v ≥ 1 m/s",
     find=_unprotected_turn,
     unit="°",
     parameters=PROTECTED_TURN.parameters,

@@ -18,7 +18,7 @@ from lake.convert import scenes_table
 from lake.literals import literal
 from lake.sql import run_sql
 from mining.looked import Looked, looked
-from mining.predicates import tag_scene
+from mining.predicates import PREDICATES, tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.doubt import Doubt, doubt_of, unheard_of
@@ -279,12 +279,26 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
 def explain(
     lake: Lake, query: str | Query | Node, *, rules: Mapping[str, Rule] | None = None
 ) -> str:
-    """How a query was understood, the statement that it became, and how DuckDB runs that."""
+    """How a query was understood, what decides its predicates, its statement, and DuckDB's plan."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     plan = planned(lake, asked, looked(lake, meanings(names_of(asked))).partly)
     steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
-    return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+    decides = "".join(f"\n{line}" for line in _formulas(asked))
+    return f"{asked}\n{decides}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+
+
+def _formulas(query: Query) -> list[str]:
+    """Of each predicate that a query names its formula, and the values in it."""
+    told = []
+    for name in dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)):
+        known = PREDICATES[name]
+        values = ", ".join(
+            f"{p.name} = {p.value:g}{'' if p.unit == '1' else f' {p.unit}'}"
+            for p in known.parameters
+        )
+        told.append(f"{name}: {known.decides()}" + (f"  [{values}]" if values else ""))
+    return told
 
 
 def planned(lake: Lake, query: Query, partly: Mapping[str, str] | None = None) -> Plan:
