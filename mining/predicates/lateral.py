@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, spells, steps_of
-from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
+from mining.motion import DRIFT, IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
 from schemas.labels import DRIVING
@@ -394,12 +395,13 @@ def _passed(
 
 
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
-    _, rate, known = motion.lateral
-    changing = motion.changing
+    level, rate, known = motion.lateral
     # Who turns off drives askew to its lane, and does not end on the heading that it had.
     along = ~motion.in_intersection & (np.abs(motion.heading_error) <= np.radians(limits["angle"]))
     usable = known & motion.drives[:, None] & (motion.speed > 3.0) & along
     fast = above(np.abs(rate), limits["speed"], known=usable)
+    # Round a bend the heading changes with the lane's, which is the road's turn and nobody's swerve.
+    from_lane = motion.heading_error + wrap(motion.yaw_smooth - motion.yaw)
     for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
         found = list(spells((fast[i] & (rate[i] > 0))[None], least_s=0.2))
         found += list(spells((fast[i] & (rate[i] < 0))[None], least_s=0.2))
@@ -408,12 +410,34 @@ def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
         for (_, b0, e0), (_, b1, e1) in pairwise(found):
             opposite = rate[i, b0] * rate[i, b1] < 0
             soon = (b1 - e0) * DT <= limits["within"]
-            turn = abs(float(motion.yaw_smooth[i, e1] - motion.yaw_smooth[i, b0]))
-            soon &= turn <= np.radians(limits["turn"]) and bool(along[i, b0 : e1 + 1].all())
-            if b0 > used and opposite and soon and not changing[i, b0 : e1 + 1].any():
+            begin, end = _at_rest(rate[i] * np.sign(rate[i, b0]), known[i], b0, e1)
+            turn = abs(float(from_lane[i, end] - from_lane[i, begin]))
+            soon &= turn <= np.radians(limits["turn"]) and bool(along[i, begin : end + 1].all())
+            # Over the line and back at once, it has not changed lanes.
+            back = abs(float(level[i, end] - level[i, begin])) <= limits["back"]
+            stays = back or not motion.changing[i, b0 : e1 + 1].any()
+            if b0 > used and opposite and soon and stays:
                 used = e1
                 peak = float(np.abs(rate[i, b0 : e1 + 1]).max())
                 yield Span(begin=b0, end=e1, actor=i, value=peak)
+
+
+def _at_rest(
+    rate: Float[Array, " steps"], known: Bool[Array, " steps"], begin: int, end: int
+) -> tuple[int, int]:
+    """From before a move to one side to after the move back: until it no longer drifts on.
+
+    Args:
+        rate: Lateral speed, positive in the first move, negative in the second [m/s].
+        known: Where it is known.
+        begin: Of the first.
+        end: Of the second.
+    """
+    while begin > 0 and known[begin - 1] and rate[begin - 1] > DRIFT:
+        begin -= 1
+    while end < len(rate) - 1 and known[end + 1] and rate[end + 1] < -DRIFT:
+        end += 1
+    return begin, end
 
 
 def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -758,19 +782,22 @@ SWERVE = Predicate(
     name="swerve",
     group=GROUP,
     doc="Darts to one side and back without changing lane.",
-    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − "
-    "ψ_lane| ≤ {angle} throughout, |ψ(t1) − ψ(t0)| ≤ {turn}; v > 3 m/s, no lane "
-    "change",
+    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − ψ_lane| ≤ {angle} "
+    "throughout; from before to after the drift |Δ(ψ − ψ_lane)| ≤ {turn}, and no lane change or "
+    "|ΔD| ≤ {back}; v > 3 m/s",
     find=_swerve,
     unit="m/s",
     parameters=(
         Parameter("speed", 0.8, "m/s", "own: lateral speed, each way"),
         Parameter("within", 2.0, "s", "own"),
         Parameter("angle", 30.0, "°", "own: from the lane's direction, at most"),
-        Parameter("turn", 20.0, "°", "own: between the headings before and after, at most"),
+        Parameter(
+            "turn", 20.0, "°", "own: between the headings before and after, from the lane's"
+        ),
+        Parameter("back", 1.75, "m", "own: half a lane, between the places before and after"),
     ),
     needs=("map",),
-    version=3,
+    version=4,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",

@@ -72,7 +72,7 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
             at = t if crossing.last_seen is None else crossing.last_seen
             if motion.speed[i, at] < limits["speed"]:
                 continue
-            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go):
+            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go, limits["brakes"]):
                 continue
             ways = {k for lane in crossing.lanes for k in (lane, *graph.successors[lane])}
             if crossing.last_seen is None:
@@ -204,10 +204,15 @@ def _entered(motion: Motion, i: int, t: int) -> int:
     return max(lanes, key=lambda k: int(np.isin(after, [k, *motion.graph.successors[k]]).sum()))
 
 
-def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float) -> bool:
-    """Whether the agent, seen again at t, gets that far from where it was [m]."""
-    after = motion.xy[i, t:][motion.seen[i, t:]]
-    return bool((np.hypot(*(after - motion.xy[i, since]).T) >= beyond).any())
+def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float, hardest: float) -> bool:
+    """Whether the agent, seen again at t, gets that far from where it was [m].
+
+    Where it is last seen, at the end of the scene or out of sight, it goes on by v² / 2b at least.
+    """
+    steps = np.flatnonzero(motion.seen[i, t:]) + t
+    way = np.hypot(*(motion.xy[i, steps] - motion.xy[i, since]).T)
+    yet = float(motion.speed[i, steps[-1]]) ** 2 / (2.0 * hardest)
+    return bool((way >= beyond).any() or way[-1] + yet >= beyond)
 
 
 def _bears_right(motion: Motion, i: int, since: int, t: int) -> bool:
@@ -362,7 +367,7 @@ RED_LIGHT_RUNNING = Predicate(
     doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
     "Out of sight, if it was red all the time in which the line can have been crossed.",
     formula="q(t0) > 0 ≥ q(t1), unseen for ≤ {gap} between; signal = red on [t1 − "
-    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)| ≥ {beyond} afterwards, no "
+    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)|, or at the last + v² / (2 {brakes}), ≥ {beyond}, no "
     "right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
     "≤ a ≤ {accelerates}",
     find=_red_light_running,
@@ -377,7 +382,7 @@ RED_LIGHT_RUNNING = Predicate(
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=4,
+    version=5,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

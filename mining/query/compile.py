@@ -244,9 +244,14 @@ class _Work:
         )
         return _Relation(name, (), disjoint=True)
 
-    def _unseen(self, names: Iterable[str]) -> str | None:
-        """The step with the scenes that were not looked through for all the predicates, if any."""
+    def _unseen(self, names: Iterable[str], *, or_without_ego: bool = False) -> str | None:
+        """The step with the scenes that were not looked through for all the predicates, if any.
+
+        Those that have no ego are among them if so asked: of an ego that is not there nobody knows.
+        """
         conditions = list(dict.fromkeys(self.partly[n] for n in names if n in self.partly))
+        if or_without_ego:
+            conditions.append("scene_id IN (SELECT scene_id FROM scenes WHERE has_ego)")
         if not conditions:
             return None
         spans = self._spans()
@@ -259,12 +264,16 @@ class _Work:
         return name
 
     def _or_unseen(self, node: Node, made: _Relation, outside: frozenset[str]) -> _Relation:
-        """With the scenes in which it may be so because nobody looked: for anybody, at any time.
+        """With the scenes in which it may be so because nobody looked, or for want of an ego.
+
+        There it may be so for anybody, at any time.
 
         Order, number and duration of what is possible throughout a scene tell nothing of those of
         what is so. Where one of its parts is known not to be, it is not possible.
         """
-        unseen = self._unseen(n.name for n in node.walk() if isinstance(n, Call))
+        calls = [n for n in node.walk() if isinstance(n, Call)]
+        of_ego = any(actor.name == EGO for call in calls for actor in call.actors)
+        unseen = self._unseen((call.name for call in calls), or_without_ego=of_ego)
         if unseen is None:
             return made
         somebody = "".join(f", NULL::BIGINT AS {v}" for v in made.variables)

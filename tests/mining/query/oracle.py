@@ -90,7 +90,17 @@ def intervals(world: World, node: Node, who: Mapping[str, int], *, surely: bool)
     if not surely and isinstance(node, Sequence | Lasting | Count):
         # Doubt may join two runs into one; what is sure is possible all the same.
         made = sorted({*made, *worked_out(world, node, who, True)})
+        if of_a_missing_ego(world, node):
+            made = runs(s for a, b in [*made, (0, world.steps)] for s in range(a, b))
     return made
+
+
+def of_a_missing_ego(world: World, node: Node) -> bool:
+    """Whether order, number and duration of what an absent ego did are all open."""
+    said = [a.name for n in node.walk() if isinstance(n, Call) for a in n.actors]
+    if world.has_ego or EGO not in said:
+        return False
+    return all(chosen_of(world, part, {}, False) for part in node.children())
 
 
 def worked_out(world: World, node: Node, who: Mapping[str, int], surely: bool) -> list[Interval]:
