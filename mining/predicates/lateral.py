@@ -782,9 +782,9 @@ SWERVE = Predicate(
     name="swerve",
     group=GROUP,
     doc="Darts to one side and back without changing lane.",
-    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − "
-    "ψ_lane| ≤ {angle} throughout, |Δ(ψ − ψ_lane)| ≤ {turn} from before to after; v > 3 m/s; no lane "
-    "change ∨ |ΔD| ≤ {back}",
+    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − ψ_lane| ≤ {angle} "
+    "throughout; from before to after the drift |Δ(ψ − ψ_lane)| ≤ {turn}, and no lane change or "
+    "|ΔD| ≤ {back}; v > 3 m/s",
     find=_swerve,
     unit="m/s",
     parameters=(

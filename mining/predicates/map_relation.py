@@ -603,8 +603,8 @@ OBSTACLE_ON_ROAD = Predicate(
     "of a lane. What stands in a row of three or more with cones, barriers and the like of road works "
     "is not meant. "
     "Value: how far from the centre line.",
-    formula="class = obstacle ∧ c ≤ {aside} ∧ max |xy − xy'| < {span} ∧ #(things of road works within "
-    "{apart} and {half_lane} across) < {works}, T ≥ {duration}, unseen for ≤ {unseen} between",
+    formula="class = obstacle ∧ span(xy) < {span} ∧ c ≤ {aside}, unseen for ≤ {unseen}, T ≥ {duration}; "
+    "things of works within {apart} and {half_lane} across the lane, with itself, < {works}",
     find=_obstacle_on_road,
     unit="m",
     parameters=(
@@ -631,10 +631,9 @@ STALLED_VEHICLE = Predicate(
     "no red or yellow light, nobody and nothing just ahead, no intersection, crosswalk, stop line, stop "
     "sign or lane's end soon ahead, no car park about it. Unknown where a light may be the reason that "
     "was not recorded, or a queue that the ego could not see. Value: how long it stands so.",
-    formula="stopped ∧ |d| ≤ {aside} ∧ |ψ − ψ_lane| ≤ {angle} ∧ ¬in_intersection ∧ ¬in_carpark, moved ≤ "
-    "{moved} while unseen; ¬(−2 m < q ≤ {light} ∧ signal ∈ {{red, yellow}}) ∧ gap > {queue} ∧ "
-    "dist(front, place to give way ahead) > {ahead}, T ≥ {duration}; unknown where the signal is, or where "
-    "nobody saw what is ahead and a queue may stand before an intersection within {line}",
+    formula="stopped ∧ |d| ≤ {aside} ∧ |ψ − ψ_lane| ≤ {angle}, moved ≤ {moved} while unseen, "
+    "T ≥ {duration}; no red or yellow signal with q ≤ {light}, nobody ≤ {queue} ahead, no place to give "
+    "way ≤ {ahead} ahead; unknown ≤ {line} before an intersection where the ego could not see ahead of it",
     find=_stalled_vehicle,
     unit="s",
     parameters=(

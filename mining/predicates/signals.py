@@ -367,8 +367,8 @@ RED_LIGHT_RUNNING = Predicate(
     doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
     "Out of sight, if it was red all the time in which the line can have been crossed.",
     formula="q(t0) > 0 ≥ q(t1), unseen for ≤ {gap} between; signal = red on [t1 − "
-    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)| ≥ {beyond} afterwards, plus v²/2{brakes} "
-    "where it is last seen, no right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
+    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)|, or at the last + v² / (2 {brakes}), ≥ {beyond}, no "
+    "right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
     "≤ a ≤ {accelerates}",
     find=_red_light_running,
     unit="m/s",
