@@ -4,9 +4,10 @@
     python benchmarks/find_scale.py --lake FOLDER [--tagged 1152]
 
 Takes the lake that ``lake_scale.py`` makes: some 17,000 variations of 48 logs of the procedural
-world. Tagging all of it takes more than an hour of one core, so the first scenes are tagged (their
-pace is told) and every other one is given the events of one that varies the same window of the same
-log, moved to its own time: as many rows, of as many kinds, as tagging makes. Then queries are asked,
+world; or one that ``scenelake world --scenes`` fills. Tagging all of it takes more than an hour of one core,
+so the first scenes are tagged (their pace is told) and every other one is given the events of one that varies
+the same window of the same log, or of any where there is none, moved to its own time: as many rows, of as
+many kinds, as tagging makes. Then queries are asked,
 *first* in a fresh ``Lake``, *then* the median of five more. The floor beside them is what it takes
 DuckDB to count the rows of ``events`` by name. The bar is two seconds.
 """
@@ -52,6 +53,7 @@ def replicate(lake: Lake, tagged: Sequence[int], run_id: int) -> int:
     sources: dict[str, list[tuple[int, int]]] = {}
     for row in scenes.filter(is_tagged).to_pylist():
         sources.setdefault(row["kind"], []).append((row["scene_id"], row["t0_ns"]))
+    anyone = [place for places in sources.values() for place in places]
     events = lake.read("events", None, "source = 'rule'").combine_chunks()
     by_scene = dict(
         zip(
@@ -68,7 +70,7 @@ def replicate(lake: Lake, tagged: Sequence[int], run_id: int) -> int:
         take: list[np.ndarray] = []
         scene_id, log_id, shift = [], [], []
         for number, row in enumerate(rest[begin : begin + SCENES_AT_ONCE], start=begin):
-            known = sources[row["kind"]]
+            known = sources.get(row["kind"], anyone)
             source, t0_ns = known[number % len(known)]
             first = int(np.searchsorted(ids, source))
             count = int(by_scene.get(source, 0))
@@ -101,14 +103,15 @@ def replicate(lake: Lake, tagged: Sequence[int], run_id: int) -> int:
 def main() -> None:
     """Tag, fill, ask."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lake", type=Path, required=True, help="made by lake_scale.py")
+    parser.add_argument("--lake", type=Path, required=True, help="of lake_scale.py or the world")
     parser.add_argument("--tagged", type=int, default=1152, help="scenes that are tagged for real")
     options = parser.parse_args()
     lake = Lake.open(options.lake)
     if not lake.read("events", ["event_id"], "name = 'stopped'").num_rows:
         logs = lake.sql("SELECT log_id FROM logs ORDER BY source_log_id[-6:] LIMIT 1000000")
-        wanted, chosen = set(logs["log_id"].to_pylist()[: options.tagged // 6]), []
         rows = lake.read("scenes", ["scene_id", "log_id"])
+        a_log = max(1, rows.num_rows // logs.num_rows)
+        wanted, chosen = set(logs["log_id"].to_pylist()[: options.tagged // a_log]), []
         for scene, log in zip(
             rows["scene_id"].to_pylist(), rows["log_id"].to_pylist(), strict=True
         ):

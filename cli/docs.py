@@ -118,8 +118,9 @@ def commands_page() -> str:
 
 
 def predicates_page() -> str:
-    """Every predicate: meaning, parameters with their sources, unit, needs, and a picture."""
+    """Every predicate: meaning, formula, parameters with sources, unit, needs, and a picture."""
     from mining.predicates import PREDICATES, WHY_UNKNOWN
+    from mining.predicates.predicate import SIGNS
 
     parts = [
         NOTICE.format(source="`mining/predicates/`"),
@@ -131,7 +132,10 @@ def predicates_page() -> str:
         "In the pictures the one it is said of is red, the other blue, at the begin, in the middle and "
         "(boldly) at the end of the interval. They are drawn from the very scenes on which the tests "
         "prove the predicate. [What they find in real logs](real_logs.md).\n",
-    ]
+        "The formula is what decides; `names` in it are parameters. In formulas mean:\n",
+        "\n".join(["| sign | meaning |", "|---|---|"]
+                  + [f"| {sign} | {_cell(what)} |" for sign, what in SIGNS.items()]) + "\n",
+    ]  # fmt: skip
     families = list(dict.fromkeys(predicate.group for predicate in PREDICATES.values()))
     parts.append(" · ".join(f"[{_titled(f)}](#{f.replace('_', '-')})" for f in families) + "\n")
     family = None
@@ -139,7 +143,7 @@ def predicates_page() -> str:
         if predicate.group != family:
             family = predicate.group
             parts.append(f"\n## {_titled(family)}\n")
-            parts.append("| | holds when | parameters |\n|---|---|---|")
+            parts.append("| | holds when | formula | parameters |\n|---|---|---|---|")
         parameters = "<br>".join(
             f"{p.name} {p.value:g}{' ' + p.unit if p.unit not in ('', '1') else ''} ({p.source})"
             for p in predicate.parameters
@@ -158,7 +162,8 @@ def predicates_page() -> str:
             else "<br>no picture: no source tells it, so it is unknown everywhere"
         )
         parts.append(
-            f"| `{predicate.name}({roles})`{picture} | {_cell(text)}{unit} {_cell(unknown)} | {_cell(parameters)} |"
+            f"| `{predicate.name}({roles})`{picture} | {_cell(text)}{unit} {_cell(unknown)}"
+            f" | {_cell(predicate.decides('`{}`'))} | {_cell(parameters)} |"
         )
     return "\n".join(parts) + "\n"
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.common import Json, Seed, open_lake
 from cli.output import count, print_json, print_line, print_table, progress, tell
+
+if TYPE_CHECKING:
+    from lake import Lake
 
 
 def generate(
@@ -65,9 +69,21 @@ def generate(
         )
     if report.gap is not None:
         tell(f"The gap: {count(report.gap.before, 'scene')} before, {report.gap.after} after.")
+        if report.accepted and report.gap.after <= report.gap.before:
+            tell(_elsewhere(lake, [scenario.scene_id for scenario in report.scenarios]))
     print_table({"rejected by": gate, "times": times} for gate, times in report.reasons.items())
     for scenario in report.scenarios:
         print_line(str(scenario.scene_id))
+
+
+def _elsewhere(lake: Lake, scene_ids: Iterable[int]) -> str:
+    """On which roads scenes lie that were made for a gap and fill another cell."""
+    where = f"scene_id IN ({', '.join(map(str, scene_ids))})"
+    roads = lake.read("scenes", ["road_type"], where)["road_type"].unique().to_pylist()
+    kinds = ", ".join(sorted(str(road or "unknown") for road in roads))
+    return (
+        f"None of those accepted lies in it: where their ego drives, the road counts as {kinds}."
+    )
 
 
 def export(

@@ -13,6 +13,7 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
+    exact_json,
     notes_of,
     plain,
     print_csv,
@@ -46,7 +47,7 @@ class Output(StrEnum):
 
 
 def formats(json: Json = False) -> None:
-    """List what can be read and written."""
+    """List what can be read and written: by `export`, or as whole logs by `world` and in Python."""
     from formats.registry import known_formats
 
     rows = [
@@ -54,6 +55,7 @@ def formats(json: Json = False) -> None:
             "name": entry.name,
             "read": entry.reader is not None,
             "write": entry.writer is not None or entry.log_writer is not None,
+            "export": entry.writer is not None,
             "modalities": list(entry.modalities),
             "title": entry.title,
         }
@@ -66,7 +68,7 @@ def formats(json: Json = False) -> None:
         {
             "name": row["name"],
             "read": "yes" if row["read"] else "",
-            "write": "yes" if row["write"] else "",
+            "write": "export" if row["export"] else "logs" if row["write"] else "",
             "modalities": " ".join(known_formats()[str(row["name"])].modalities),
             "title": row["title"],
         }
@@ -171,7 +173,7 @@ def info(context: typer.Context, at: At = None, json: Json = False) -> None:
         print_json(found)
         return
     made = plain(found)
-    print_line(f"{made['hours']:.2f} hours and {made['km']:.1f} km of driving")
+    print_line(f"{made['hours']:.2f} hours of logs, {made['km']:.1f} km driven by egos")
     print_line()
     print_table({"dataset": name, **facts} for name, facts in made["datasets"].items())
     print_line()
@@ -266,7 +268,10 @@ def sql(
     at: At = None,
     json: Json = False,
 ) -> None:
-    """Ask the lake in SQL; nothing can be changed by it."""
+    """Ask the lake in SQL; nothing can be changed by it.
+
+    In CSV and JSON, bytes (WKB) are told in hexadecimal, in JSON infinity as 1e999.
+    """
     if json and output is not Output.TABLE:
         raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")
     kind = Output.JSON if json else output
@@ -304,6 +309,6 @@ def _print_rows(rows: pa.Table, kind: Output) -> None:
     if kind is Output.CSV:
         print_csv(rows)
     elif kind is Output.JSON:
-        print_json(rows.to_pylist())
+        print_line(exact_json(rows.to_pylist(), indent=1))
     else:
         print_table(rows.to_pylist(), columns=rows.column_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from cli.common import Json, Seed, open_lake
 from cli.output import count, plain, print_json, print_line, print_table, progress, tell
 
 if TYPE_CHECKING:
+    from lake import Lake
     from mining.query.find import FindReport
 
 app = typer.Typer(
@@ -85,7 +87,18 @@ def similar(
     if json:
         print_json(report)
         return
-    print_table({"scene_id": str(r.scene_id), "score": r.score} for r in report.results)
+    names = _names(lake, (r.scene_id for r in report.results))
+    print_table(
+        {"scene_id": str(r.scene_id), "scene": names[r.scene_id], "score": r.score}
+        for r in report.results
+    )
+
+
+def _names(lake: Lake, scene_ids: Iterable[int]) -> dict[int, str]:
+    """What scenes are called, by id."""
+    asked = ", ".join(map(str, scene_ids))
+    rows = lake.read("scenes", ["scene_id", "name"], f"scene_id IN ({asked})") if asked else None
+    return {} if rows is None else {row["scene_id"]: row["name"] for row in rows.to_pylist()}
 
 
 @app.command()
@@ -122,14 +135,17 @@ def rare(
     """The long tail: the scenes least like any other, rarest first."""
     from mining.rare import rare as run
 
-    report = run(open_lake(context), k=k)
+    lake = open_lake(context)
+    report = run(lake, k=k)
     _tell_untagged(report.untagged, "They are ranked by their vectors alone")
     if json:
         print_json(report)
         return
+    names = _names(lake, (r.scene_id for r in report.results))
     print_table(
         {
             "scene_id": str(r.scene_id),
+            "scene": names[r.scene_id],
             "rarity": r.rarity,
             "by vector": r.novelty,
             "by tags": r.tag_rarity,

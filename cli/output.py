@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,25 +26,28 @@ _IDS = ("query", "example")
 """Beside ``…_id`` and ``…_ids``, names under which ids are told."""
 
 
-def plain(value: Any, key: str = "") -> Any:
+def plain(value: Any, key: str = "", *, exact: bool = False) -> Any:
     """A report as JSON values: records become objects, ids strings, paths text.
 
     Args:
         value: Anything that a report holds.
         key: The name under which it stands; ids are told by theirs.
+        exact: Nothing is left out for short: bytes are told in hexadecimal and not by their number,
+            and infinities stay, for :func:`exact_json` to write.
     """
     if hasattr(value, "answer"):  # a report that has its own form
-        return plain(value.answer(), key)
+        return plain(value.answer(), key, exact=exact)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name), f.name) for f in dataclasses.fields(value)}
+        fields = [f.name for f in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name), name, exact=exact) for name in fields}
     if isinstance(value, Mapping):
-        return {str(k): plain(v, str(k)) for k, v in value.items()}
+        return {str(k): plain(v, str(k), exact=exact) for k, v in value.items()}
     if isinstance(value, enum.Enum):
         return value.name.lower()
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist(), key)
+        return plain(value.tolist(), key, exact=exact)
     if isinstance(value, decimal.Decimal):  # sums of integers are such
         return plain(int(value) if value == value.to_integral_value() else float(value), key)
     if isinstance(value, (datetime.date, datetime.time)):
@@ -51,20 +55,33 @@ def plain(value: Any, key: str = "") -> Any:
     if isinstance(value, datetime.timedelta):
         return str(value)
     if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
+        return value.hex() if exact else f"<{len(value)} bytes>"
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item, key) for item in value]
+        return [plain(item, key, exact=exact) for item in value]
     is_id = key.endswith(("_id", "_ids")) or key in _IDS
     if is_id and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and not (abs(value) < float("inf")):
-        return None  # JSON has no NaN and no infinity
+        return value if exact and value == value else None  # JSON has no NaN and no infinity
     return value
 
 
 def print_json(value: Any) -> None:
     """Exactly one JSON document on stdout."""
     print_line(json.dumps(plain(value), ensure_ascii=False, indent=1))
+
+
+_STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Infinity')
+
+
+def exact_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON of an answer from which nothing is lost, for ``plain(…, exact=True)``.
+
+    An infinity is written ``1e999``: a number to every parser of JSON, and too large for a double, so
+    that it comes back as what it was. As null it would be what is not known.
+    """
+    told = json.dumps(plain(value, exact=True), ensure_ascii=False, indent=indent)
+    return _STRING_OR_INFINITY.sub(lambda m: "1e999" if m[0] == "Infinity" else m[0], told)
 
 
 def print_line(text: str = "") -> None:
@@ -105,7 +122,7 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) 
 
 
 def print_csv(rows: pa.Table) -> None:
-    """Rows as CSV on stdout; what CSV has no form for is told as in JSON."""
+    """Rows as CSV on stdout; what CSV has no form for is told as in JSON, bytes in hexadecimal."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -124,8 +141,7 @@ def print_csv(rows: pa.Table) -> None:
 
 
 def _text(value: Any) -> str:
-    made = plain(value)
-    return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
+    return value.hex() if isinstance(value, bytes) else exact_json(value)
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -195,6 +195,9 @@ def run(
         _tell_run(report, planner)
     if not report.reaches(fail_under):
         rest = f", {count(report.undriven, 'case')} not driven" if report.undriven else ""
+        plainly = report.passed / max(report.cases, 1)
+        if abs(report.pass_rate.value - plainly) > 5e-4:
+            rest += ", each case weighing as many scenes as it stands for"
         tell(f"Failed: pass rate {report.pass_rate.value:.3f} of {fail_under:g} wanted{rest}.")
         raise typer.Exit(ERRORED if report.errored else 1)
 
@@ -203,14 +206,17 @@ def _tell_run(report: RunReport, planner: str) -> None:
     tell(
         f"{planner} passed {report.passed} of {count(report.cases, 'case')}, {report.errored} errored"
         f"{_blameless(report.not_drivable)}; "
-        f"score {report.score:.3f}; {report.wall_s:.1f} s, "
+        f"score {report.score_rate.value:.3f}; {report.wall_s:.1f} s, "
         f"{report.agent_steps / max(report.wall_s, 1e-9):,.0f} agent-steps/s. Run {report.run_id}."
     )
     for line in _reasons(report):
         tell(line)
     if report.undriven:
         tell(f"{count(report.undriven, 'case')} not driven: --resume {report.run_id} drives them.")
-    print_table({"criterion": key, **value} for key, value in plain(report.by_criterion).items())
+    if report.by_criterion:
+        print_table(
+            {"criterion": key, **value} for key, value in plain(report.by_criterion).items()
+        )
 
 
 def _blameless(cases: int) -> str:
@@ -287,7 +293,7 @@ def report(
         return
     print_line(
         f"{found.planner} on {found.suite}: {found.passed} of {found.cases} passed, "
-        f"{found.errored} errored{_blameless(found.not_drivable)}, score {found.score:.3f} (run {found.run_id})"
+        f"{found.errored} errored{_blameless(found.not_drivable)}, score {found.score_rate.value:.3f} (run {found.run_id})"
     )
     rate = found.pass_rate
     print_line(f"pass rate {rate.value:.3f}, 95 % interval {rate.low:.3f} to {rate.high:.3f}")
@@ -303,7 +309,7 @@ def report(
     print_table({"criterion": key, **value} for key, value in failures)
     if found.worst:
         print_line()
-        print_table(found.worst[:10])
+        print_table(_worst(case) for case in found.worst[:10])
     if found.by_tag:
         print_line()
         print_table(
@@ -312,6 +318,19 @@ def report(
                 found.by_tag.items(), key=lambda item: item[1][0] - item[1][1]
             )
         )
+
+
+def _worst(case: Mapping[str, Any]) -> dict[str, Any]:
+    """A case that did not pass, as a person reads it: its verdicts as words, not as JSON."""
+    why = [f"{name}: {text}" for name, text in case["detail"].items()]
+    return {
+        "case_id": case["case_id"],
+        "scene_id": case["scene_id"],
+        "score": case["score"],
+        "status": case["status"],
+        "failed": ", ".join(case["failed"]),
+        "detail": "; ".join(why),
+    }
 
 
 def _tell_page(page: PageReport) -> None:
@@ -421,11 +440,15 @@ def trim(
     keep: Annotated[
         Keep, typer.Option(help="Sound cases, or the fewest that rank the planners alike.")
     ] = Keep.VALID,
+    json: Json = False,
 ) -> None:
     """A smaller suite of the cases that are sound, or that tell planners apart."""
     from simulation.suites import trim as shorten
 
     kept = shorten(open_lake(context), name, to, keep=keep.value)
+    if json:
+        print_json({"suite": to, "of": name, "cases": kept})
+        return
     tell(f"Suite {to}: {count(kept, 'case')} of {name}.")
 
 
@@ -438,4 +461,25 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json(suites)
         return
-    print_table(plain(suite) for suite in suites)
+    print_table(
+        {
+            "suite": suite["suite"],
+            "cases": suite["cases"],
+            "runs": ", ".join(f"{run['planner']} {run['run_id']}" for run in suite["runs"][-3:]),
+            "selection": ", ".join(
+                f"{key}: {_said(value)}"
+                for key, value in suite["selection"].items()
+                if value is not None
+            ),
+        }
+        for suite in suites
+    )
+
+
+def _said(value: Any) -> str:
+    """A setting of a suite in a line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} = {_said(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value)

@@ -484,7 +484,7 @@ def writer(name: str) -> Writer:
     """
     writable = {n: f.writer for n, f in known_formats().items() if f.writer}
     if name not in writable:
-        raise UnknownName("writable format", name, writable)
+        raise UnknownName("format of `export`", name, writable)
     return cast(Writer, importlib.import_module(str(writable[name])))
 
 

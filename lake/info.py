@@ -20,7 +20,7 @@ class LakeInfo:
         tables: Of each table: ``rows``, ``bytes`` of the files that hold them (older versions and
             indices come on top, see :meth:`~lake.lake.Lake.compact`), ``version``.
         datasets: Of each family: ``logs`` and ``scenes``.
-        hours: Recorded in all [h].
+        hours: Recorded in all, with an ego or without [h].
         km: Driven by egos in all [km].
     """
 

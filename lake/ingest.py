@@ -42,6 +42,7 @@ from formats.files import open_binary
 from formats.registry import Rejected
 from formats.remote import address
 from formats.tree import matching
+from lake.content import content_of, stored_content
 from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
 from lake.known import Known
@@ -316,13 +317,19 @@ def fingerprint(source: Path, files: Iterable[Path]) -> str:
 
 
 def content_sha256(local: LocalLog) -> str:
-    """SHA-256 of what a log says: who is where when, the signals and the map."""
+    """SHA-256 of what a log says: who is where when, signals, map, sensors and what they read."""
     digest = hashlib.sha256()
-    rows, lights = local.rows, local.lights
+    log, rows, lights = local.log, local.rows, local.lights
+    digest.update(repr((log.sensors, log.frames, log.events)).encode())
+    for series in log.readings:
+        digest.update(repr((series.channel, series.signal, series.unit, series.text)).encode())
+        for array in (series.t_ns, series.value):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(repr((local.roads.map_id, local.tracks.source_track_id)).encode())
     digest.update(repr((lights.source_lane_id, local.tracks.cls.tolist())).encode())
     for array in (
-        local.origin, rows.track, rows.t_ns, rows.valid, rows.xyz, rows.yaw, rows.velocity,
+        local.origin, rows.track, rows.t_ns, rows.valid, rows.xyz, rows.yaw, rows.velocity, rows.size,
         lights.signal, lights.t_ns, lights.state,
     ):  # fmt: skip
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -594,32 +601,19 @@ class _Desk:
         """Whether the log of this id that came first says the same."""
         pending = self._batch.get(log.log_id)
         if pending is not None and pending is not log:
-            return len(pending.files) == len(log.files) and all(
-                one[name].equals(two[name])
-                for one, two in zip(pending.parts(), log.parts(), strict=True)
-                for name in _CONTENT
-            )
-        if self._known.logs.get(log.log_id) == (log.origins.sha256, log.record):
+            there = content_of(pending.parts(), map_id=pending.map_id)
+            same_bytes = pending.origins.sha256 == log.origins.sha256
+        elif self._known.logs.get(log.log_id) == (log.origins.sha256, log.record):
             return True
-        mine = f"log_id = {log.log_id}"
-        there = {name: self.lake.read(name, ["t_ns"], mine).num_rows for name in _CONTENT}
-        for part in log.parts():
-            for name in _CONTENT:
-                table = part[name].combine_chunks()
-                there[name] -= table.num_rows
-                if table.num_rows:
-                    t_ns = table["t_ns"].to_numpy()
-                    where = f"{mine} AND t_ns >= {t_ns.min()} AND t_ns <= {t_ns.max()}"
-                    if not self.lake.read(name, None, where).equals(table):
-                        return False
-        return not any(there.values())
+        else:
+            there, same_bytes = stored_content(self.lake, log.log_id), False
+        if there.is_captures_alone and not same_bytes:  # they may be other pictures
+            return False
+        return there == content_of(log.parts(), map_id=log.map_id)
 
 
 _COUNTED_APART = {"ingested", "rejected"}
 """Kinds of ledger entries that a report tells under names of their own."""
-
-_CONTENT = ("ego", "agents", "lights")
-"""Tables whose rows tell whether two logs of one name say the same."""
 
 
 def _duplicate(log: _Converted) -> DuplicateLog:

@@ -206,6 +206,13 @@ class Lake:
             raise UnknownName("snapshot", snapshot, known)
         return Lake(self._store.at(known[snapshot].tables), name=snapshot)
 
+    def at_versions(self, versions: Mapping[str, int]) -> Lake:
+        """The lake at versions of its tables, such as a run tells in ``runs.tables``; to read only.
+
+        Reading what was compacted away meanwhile raises LakeError.
+        """
+        return Lake(self._store.at(versions), name=self._name)
+
     def read(
         self, name: str, columns: Sequence[str] | None = None, where: str | None = None
     ) -> pa.Table:
@@ -234,7 +241,7 @@ class Lake:
         Args:
             query: DuckDB's SQL.
             by_index: As for :func:`lake.sql.run_sql`.
-            instead: Rows to be taken for all that there are of a table.
+            instead: Rows to be taken for all that there are of a table, or a table beside the lake's.
 
         Raises:
             BadQuery: It does not run, or would write.

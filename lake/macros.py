@@ -170,8 +170,9 @@ MACROS: tuple[Macro, ...] = (
         "gap", "a, b",
         "CASE WHEN metres_ahead(a, b) >= (a.length + b.length) / 2 "
         "THEN metres_ahead(a, b) - (a.length + b.length) / 2 "
-        "WHEN metres_ahead(a, b) < (a.length + b.length) / 2 THEN 0 END",
-        "Bumper to bumper from a to b ahead of it, along a's heading; 0 where they overlap [m].",
+        "WHEN metres_ahead(a, b) >= -(a.length + b.length) / 2 THEN 0 END",
+        "Bumper to bumper from a to b ahead of it, along a's heading; 0 where they overlap along it, "
+        "null where b is behind [m].",
     ),
     _value(
         "closing_speed", "a, b",
@@ -181,14 +182,15 @@ MACROS: tuple[Macro, ...] = (
     _value(
         "ttc", "a, b",
         "CASE WHEN closing_speed(a, b) > 0 THEN gap(a, b) / closing_speed(a, b) "
-        "WHEN closing_speed(a, b) <= 0 THEN 'inf'::DOUBLE END",
+        "WHEN closing_speed(a, b) <= 0 AND gap(a, b) >= 0 THEN 'inf'::DOUBLE END",
         "Time to collision of a with b ahead of it at constant speeds; inf where the gap does not "
-        "close [s] (Hayward 1972).",
+        "close, null where b is behind [s] (Hayward 1972).",
     ),
     _value(
         "headway", "a, b",
-        "CASE WHEN speed(a) > 0 THEN gap(a, b) / speed(a) WHEN speed(a) = 0 THEN 'inf'::DOUBLE END",
-        "Time headway of a behind b; inf where a stands [s].",
+        "CASE WHEN speed(a) > 0 THEN gap(a, b) / speed(a) "
+        "WHEN speed(a) = 0 AND gap(a, b) >= 0 THEN 'inf'::DOUBLE END",
+        "Time headway of a behind b; inf where a stands, null where b is behind [s].",
     ),
     _value(
         "same_direction", "a, b", "cos(a.yaw - b.yaw) > sqrt(0.5)",
@@ -279,13 +281,15 @@ MACROS: tuple[Macro, ...] = (
     _query(
         "frames_with_reading", "of_signal, of_channel := NULL",
         """
-            SELECT f.*, r.t_ns AS reading_t_ns, r.value, r.unit, r.text
+            SELECT f.*, r.channel AS reading_channel, r.t_ns AS reading_t_ns, r.value, r.unit, r.text
             FROM frames f ASOF LEFT JOIN (
                 SELECT * FROM readings
                 WHERE signal = of_signal AND (of_channel IS NULL OR channel = of_channel)
             ) r ON f.log_id = r.log_id AND f.t_ns >= r.t_ns
         """,
-        "Captures with what a quantity read last before each.",
+        "The columns of `frames`, then `reading_channel`, `reading_t_ns`, `value`, `unit`, `text`: "
+        "what a quantity read last before each capture, on whichever channel that was unless one is "
+        "named.",
     ),
 )  # fmt: skip
 """In the order of the documentation."""

@@ -223,8 +223,7 @@ def copy_media(
             batch: list[Capture] = []
             payloads = _payloads(todo[begin : begin + COPY_BATCH], lake, batch, report)
             ids = lake.put_blobs(payloads, run_id=run.id)
-            _point_to(lake, batch, ids)
-            report.copied += len(batch)
+            report.copied += _point_to(lake, batch, ids)
             if progress is not None:
                 progress(min(begin + COPY_BATCH, len(todo)), len(todo))
         run.summary = asdict(report)
@@ -249,12 +248,19 @@ def _payloads(
         yield data
 
 
-def _point_to(lake: Lake, batch: Sequence[Capture], blob_ids: Sequence[int]) -> None:
-    """Write the blobs' ids into the rows of ``frames``."""
+def _point_to(lake: Lake, batch: Sequence[Capture], blob_ids: Sequence[int]) -> int:
+    """Write the blobs' ids into the rows of ``frames``; gives how many captures have theirs."""
     if not batch:
-        return
-    new = {(c.log_id, c.channel, c.t_ns): b for c, b in zip(batch, blob_ids, strict=True)}
+        return 0
     with lake.store.writing():
+        # Bytes that were there already can have gone since, with another log of theirs.
+        mine = f"blob_id IN ({', '.join(map(str, sorted(set(blob_ids))))})"
+        there = set(lake.read("blobs", ["blob_id"], mine)["blob_id"].to_pylist())
+        new = {
+            (c.log_id, c.channel, c.t_ns): b
+            for c, b in zip(batch, blob_ids, strict=True)
+            if b in there
+        }
         for log_id in sorted({c.log_id for c in batch}):
             mine = f"log_id = {log_id}"
             rows = lake.read("frames", None, mine)
@@ -265,6 +271,7 @@ def _point_to(lake: Lake, batch: Sequence[Capture], blob_ids: Sequence[int]) -> 
             place = rows.schema.get_field_index("blob_id")
             changed = rows.set_column(place, rows.schema.field(place), pa.array(told, pa.int64()))
             lake.replace("frames", changed, where=mine)
+    return len(new)
 
 
 def _undecodable(capture: Capture, error: Exception) -> BadInput:

@@ -33,11 +33,13 @@ class RemoveReport:
         logs: How many logs.
         scenes: How many scenes of theirs.
         maps: How many maps that no other log is on.
+        blobs: How many copied captures whose bytes no other log has.
     """
 
     logs: int = 0
     scenes: int = 0
     maps: int = 0
+    blobs: int = 0
 
 
 def remove(lake: Lake, where: str) -> RemoveReport:
@@ -62,9 +64,10 @@ def remove(lake: Lake, where: str) -> RemoveReport:
 
 
 def remove_rows(lake: Lake, log_ids: Collection[int]) -> RemoveReport:
-    """The rows of logs in every table, and of maps that no other log is on; within the lake's lock."""
+    """The rows of logs in every table, with maps and bytes that are theirs alone; within the lock."""
     report = RemoveReport(logs=len(log_ids))
     maps: set[int] = set()
+    blobs: set[int] = set()
     ordered = sorted(log_ids)
     for begin in range(0, len(ordered), _AT_ONCE):
         mine = _among("log_id", ordered[begin : begin + _AT_ONCE])
@@ -73,6 +76,8 @@ def remove_rows(lake: Lake, log_ids: Collection[int]) -> RemoveReport:
         sources = logs["source_sha256"].unique().to_pylist()
         maps.update(map_id for map_id in logs["map_id"].to_pylist() if map_id is not None)
         report.scenes += len(scenes)
+        copied = lake.read("frames", ["blob_id"], f"{mine} AND blob_id IS NOT NULL")
+        blobs.update(copied["blob_id"].to_pylist())
         for place in range(0, len(scenes), _AT_ONCE):
             for name in OF_SCENE:
                 lake.store.delete(name, _among("scene_id", scenes[place : place + _AT_ONCE]))
@@ -85,6 +90,7 @@ def remove_rows(lake: Lake, log_ids: Collection[int]) -> RemoveReport:
             whole = f"kind = 'ingested' AND log_id IS NULL AND source_sha256 IN ({told})"
             lake.store.delete("ledger", whole)
     report.maps = _remove_maps(lake, maps)
+    report.blobs = _remove_blobs(lake, blobs)
     return report
 
 
@@ -114,6 +120,19 @@ def _remove_maps(lake: Lake, map_ids: Collection[int]) -> int:
     for begin in range(0, len(gone), _AT_ONCE):
         for name in MAP_TABLES:
             lake.store.delete(name, _among("map_id", gone[begin : begin + _AT_ONCE]))
+    return len(gone)
+
+
+def _remove_blobs(lake: Lake, blob_ids: Collection[int]) -> int:
+    """Bytes of these that no capture is of any more; those that nobody's captures are of stay."""
+    used: set[int] = set()
+    ordered = sorted(blob_ids)
+    for begin in range(0, len(ordered), _AT_ONCE):
+        mine = _among("blob_id", ordered[begin : begin + _AT_ONCE])
+        used.update(lake.read("frames", ["blob_id"], mine)["blob_id"].to_pylist())
+    gone = sorted(set(blob_ids) - used)
+    for begin in range(0, len(gone), _AT_ONCE):
+        lake.store.delete("blobs", _among("blob_id", gone[begin : begin + _AT_ONCE]))
     return len(gone)
 
 

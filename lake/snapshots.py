@@ -39,7 +39,8 @@ def snapshot(lake: Lake, name: str) -> Snapshot:
             raise LakeError(
                 lake.uri,
                 f"has a snapshot `{name}` already.",
-                hint="Choose another name, or delete that snapshot first.",
+                hint="Choose another name, or let that one go first: "
+                f"`scenelake snapshot {name} --delete`.",
             )
         made = Snapshot(name=name, created_unix_ns=time.time_ns(), tables=store.versions())
         for table, data in store.datasets().items():

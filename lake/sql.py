@@ -54,7 +54,7 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
     Args:
         query: DuckDB's SQL.
         tables: Lance datasets or Arrow tables by name; tables of the lake that are not among
-            them count as empty.
+            them count as empty, and others may stand beside them.
         by_index: Whether a join looks the range of its keys up in the index of its other side:
             a hundred times faster for the rows of one scene, three times slower for those of many.
 
@@ -225,6 +225,9 @@ def _make_known(
                 for c in table.columns
             )
             connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {name}_stored")
+    for name, table in tables.items():
+        if name not in TABLES and (wanted is None or name in wanted):
+            connection.register(name, table)
     for made in _MADE:
         if wanted is None or made.name in wanted:
             connection.execute(made.statement)

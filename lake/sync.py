@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from geometry.angles import wrap
 from geometry.arrays import Array
 from lake.media import nearest
 from schemas.errors import BadQuery, UnknownName
@@ -22,6 +21,14 @@ if TYPE_CHECKING:
     from lake.lake import Lake
 
 Method = Literal["nearest", "before", "linear"]
+
+_DIRECTIONS = frozenset(
+    {"azimuth", "bearing", "course", "facing_ahead", "heading", "longitude", "lon", "pitch", "roll",
+     "yaw"}
+)  # fmt: skip
+"""Quantities that go round: between 359° and 1° lies 0°. A steering wheel's angle does not."""
+
+_TURNS = {"rad": 2 * np.pi, "deg": 360.0}
 
 _EGO = ("x", "y", "z", "yaw", "vx_map", "vy_map", "ax", "yaw_rate", "steering")
 
@@ -46,7 +53,8 @@ def sync(
         channels: Cameras, lidars, radars to line up; all by default.
         readings: Quantities (``readings.signal``) to line up; all by default.
         method: Which value a moment takes: the nearest, the last before it, or for numbers the
-            line between the two round it (words and captures then take the nearest).
+            line between the two round it (words and captures then take the nearest; headings, and
+            what else goes round, the shorter way).
         tolerance_s: What is farther away is null; under ``linear``, so is what lies between
             neighbours farther apart than twice this [s].
 
@@ -85,9 +93,8 @@ def sync(
         for name in _EGO:
             values = _floats(ego[name])
             if np.isfinite(values).any():
-                columns[f"ego.{name}"] = _number(
-                    times, values, moments, method, reach, angle=name == "yaw"
-                )
+                turn = 2 * np.pi if name == "yaw" else None
+                columns[f"ego.{name}"] = _number(times, values, moments, method, reach, turn=turn)
     return pa.table(columns)
 
 
@@ -160,13 +167,24 @@ def _reading(rows: pa.Table, moments: Array, method: Method, reach: int) -> pa.A
     if rows["value"].null_count == rows.num_rows:
         row, near = _pick(times, moments, method, reach)
         return rows["text"].combine_chunks().take(pa.array(row, mask=~near))
-    return _number(times, _floats(rows["value"]), moments, method, reach)
+    name = rows["signal"][0].as_py().rsplit(".", 1)[-1]
+    turn = _TURNS.get(rows["unit"][0].as_py()) if name in _DIRECTIONS else None
+    return _number(times, _floats(rows["value"]), moments, method, reach, turn=turn)
 
 
 def _number(
-    times: Array, values: Array, moments: Array, method: Method, reach: int, *, angle: bool = False
+    times: Array,
+    values: Array,
+    moments: Array,
+    method: Method,
+    reach: int,
+    *,
+    turn: float | None = None,
 ) -> pa.Array:
+    """Values at the moments; what goes round says of how much a full ``turn`` is."""
     told = np.isfinite(values)
+    if not told.any():
+        return pa.nulls(len(moments), pa.float64())
     times, values = times[told], values[told]
     if method != "linear":
         row, near = _pick(times, moments, method, reach)
@@ -178,8 +196,15 @@ def _number(
     span = np.maximum(times[after] - times[before], 1)
     weight = (moments - times[before]) / span
     step = values[after] - values[before]
-    made = values[before] + weight * (wrap(step) if angle else step)
-    return pa.array(np.asarray(wrap(made) if angle else made), mask=~inside)
+    if turn is None:
+        return pa.array(np.asarray(values[before] + weight * step), mask=~inside)
+    short = step - turn * np.round(step / turn)
+    made = values[before] + weight * short
+    # Back into the turn in which the source tells it: [0, 360) and (−180, 180] are both in use.
+    low = 0.0 if values.min() >= 0.0 else -turn / 2
+    round_it = (made < low) | (made >= low + turn)
+    made = np.where(round_it, low + np.mod(made - low, turn), made)
+    return pa.array(made, mask=~inside)
 
 
 def _floats(column: pa.ChunkedArray) -> Array:

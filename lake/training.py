@@ -282,12 +282,12 @@ class SceneDataset:
             cells = _buffers(data.take(missing, columns=["pieces"])["pieces"])
             for row, cell in zip(missing.tolist(), cells, strict=True):
                 found[row] = self._maps[row] = unpack_pieces(cell)
-                self._map_bytes += len(cell)
+                self._map_bytes += _bytes_of(found[row])
         for row in found:
             self._maps.move_to_end(row)
         while self._map_bytes > MAP_BYTES and len(self._maps) > 1:
             _, old = self._maps.popitem(last=False)
-            self._map_bytes -= old.points.nbytes  # nearly all of it
+            self._map_bytes -= _bytes_of(old)
         found[-1] = NO_ROADS
         return found
 
@@ -496,6 +496,10 @@ def _focus(tracks: Tracks, start: int, end: int, anchor: int) -> tuple[Array, fl
         seen = np.flatnonzero(tracks.valid[0])
     step = seen[np.abs(seen - anchor).argmin()] if len(seen) else 0
     return tracks.xy[0, step], float(tracks.yaw[0, step])
+
+
+def _bytes_of(pieces: RoadPieces) -> int:
+    return sum(getattr(pieces, name).nbytes for name in PIECE_DTYPES)
 
 
 def row_places(have: Array, wanted: Array) -> tuple[Array, Array]:

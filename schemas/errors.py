@@ -46,13 +46,19 @@ class ScenelakeError(Exception):
 
 
 class UnknownName(ScenelakeError):
-    """A name that nothing has."""
+    """A name that nothing has; of very many that are there, those most like it are told."""
+
+    ALL_TOLD = 100
+    """As many are told all: the words of a language, not the names of a lake's scenes."""
+    SOME_TOLD = 10
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         self.what, self.name, self.known = what, name, tuple(known)
-        near = difflib.get_close_matches(name, self.known, n=1)
+        many = len(self.known) > self.ALL_TOLD
+        near = difflib.get_close_matches(name, self.known, n=self.SOME_TOLD if many else 1)
         guess = f" Did you mean `{near[0]}`?" if near else ""
-        shown = ", ".join(self.known[:40]) + (", …" if len(self.known) > 40 else "")
+        told = (near or self.known[: self.SOME_TOLD]) if many else self.known
+        shown = ", ".join(told) + (f", … ({len(self.known):,} in all)" if many else "")
         super().__init__(
             f"No {what} is called `{name}`.{guess}", hint=f"Known: {shown or 'none'}."
         )

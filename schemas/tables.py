@@ -177,7 +177,7 @@ TRACKS = _table("tracks", "A road user over the whole log; the ego has track_id 
     t_first_ns i64 First observation [ns]
     t_last_ns i64 Last observation [ns]
     n_obs i32 Number of valid observations
-    path_len f32? Distance travelled [m]
+    path_len f32? Distance travelled, without gaps in its observation [m]
     v_max f32? Greatest speed [m/s]
     velocity_source str measured (the source's own), derived (from positions) or none
 """)  # fmt: skip

@@ -5,9 +5,10 @@ to its logged line but not to its logged speed: it keeps its distance from anyon
 ego included, and heeds signals. An IDM agent
 
 - comes and goes as :mod:`simulation.presence` says;
-- wants to go as fast as it ever went in the log, 5 m/s at least; one that stood throughout, stands.
+- wants to go as fast as it ever went in the log, 5 m/s at least, but in bends no faster than these allow
+  or than it went there; one that stood throughout, stands.
 
-``log_then_idm`` and ``mobil`` are in :mod:`simulation.reacting`, ``yielding`` in
+``idm``, ``log_then_idm`` and ``mobil`` are in :mod:`simulation.reacting`, ``yielding`` in
 :mod:`simulation.yielding`; what each agent does is drawn in :mod:`simulation.behaviours`.
 """
 
@@ -23,9 +24,7 @@ from geometry.arrays import Array
 from schemas.scene import DT
 from simulation.batch import NOW, CaseBatch
 from simulation.behaviours import BLIND, MIXED, AgentMode
-from simulation.following import Everyone, leader_braking, signal_braking
-from simulation.idm import BRAKE_MAX, TRAFFIC, free
-from simulation.presence import followed, has_room, presence_of
+from simulation.following import Everyone
 from simulation.reacting import Reacting
 from simulation.yielding import Yielding
 
@@ -85,30 +84,15 @@ class Traffic:
     def __init__(self, batch: CaseBatch) -> None:
         """Find who moves how."""
         self.batch = batch
-        idm = batch.mode == AgentMode.IDM
-        idm[:, 0] = False
         steady = batch.mode == AgentMode.CONSTANT_VELOCITY
         steady[:, 0] = False
         self.logged = batch.mode == AgentMode.LOG
         self.logged[:, 0] = False
         self.steady = np.nonzero(steady & batch.valid[NOW])
-        self.case, self.agent = np.nonzero(idm)
-        self.path = batch.line_of[self.case, self.agent]
-        self.size = np.ascontiguousarray(batch.size[self.case, self.agent])
-        known = presence_of(batch, self.case, self.agent)
-        self.enters, self.parked, self.leaves_at = known.enters, known.parked, known.leaves_at
-        self.speed, self.desired = known.speed.copy(), known.desired
-        self.inside = batch.valid[NOW, self.case, self.agent].copy()
-        self.s = np.zeros(len(self.case))
-        self.gone = np.zeros(len(self.case), dtype=bool)
-        self.kept_out = np.zeros(len(self.case), dtype=bool)
         self.reacting = Reacting(batch)
         self.yielding = Yielding(batch)
-        self.anyone_reacts = bool(
-            len(self.case) + len(self.reacting.case) + len(self.yielding.case)
-        )
+        self.anyone_reacts = bool(len(self.reacting.case) + len(self.yielding.case))
         self._desired = np.full(batch.valid.shape[1:], -1.0)
-        self._desired[self.case, self.agent] = self.desired
         self.reacting.desired_of_all(self._desired)
 
     def log(self) -> TrafficLog:
@@ -119,7 +103,7 @@ class Traffic:
         since[reacting.case, reacting.agent] = reacting.since
         since[:, 0] = 0
         kept_out = np.zeros(batch.mode.shape, dtype=bool)
-        for some in (self, reacting, yielding):
+        for some in (reacting, yielding):
             kept_out[some.case, some.agent] = some.kept_out
         changes = np.zeros(batch.mode.shape, dtype=np.int64)
         changes[reacting.case, reacting.agent] = reacting.changes
@@ -154,56 +138,4 @@ class Traffic:
             who = (self.yielding.case, self.yielding.agent)
             moved = self.yielding.step(step, everyone)
             next_xy[who], next_yaw[who], next_velocity[who], next_valid[who] = moved
-        if len(self.case):
-            self._drive(step, everyone)
-            self._enter(following, everyone)
-            where, heading = batch.lines.pose(self.path, self.s)
-            moving = self.speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-            who = (self.case, self.agent)
-            # A standing agent keeps its logged pose: its line has no direction to speak of.
-            entered = batch.xy[self.enters, self.case, self.agent]
-            turned = batch.yaw[self.enters, self.case, self.agent]
-            next_xy[who] = np.where(self.parked[:, None], entered, where)
-            next_yaw[who] = np.where(self.parked, turned, heading)
-            next_velocity[who], next_valid[who] = moving, self.inside
         return next_xy, next_yaw, next_velocity, next_valid
-
-    def _drive(self, step: int, everyone: Everyone) -> None:
-        batch = self.batch
-        mover = np.flatnonzero(self.inside & ~self.parked)
-        if len(mover) == 0:
-            return
-        s, speed, size = self.s[mover], self.speed[mover], self.size[mover]
-        braking = leader_braking(
-            batch.lines, self.path[mover], s, speed, size,
-            (self.case[mover], self.agent[mover]), everyone, TRAFFIC,
-        )  # fmt: skip
-        if len(batch.line_stops.path):
-            rows = np.full(len(batch.lines.count), -1, dtype=np.int64)
-            rows[self.path[mover]] = np.arange(len(mover))
-            braking = np.maximum(
-                braking,
-                signal_braking(
-                    rows[batch.line_stops.path], batch.line_stops.s,
-                    batch.line_stops.state[step], s, speed, size[:, 0], TRAFFIC,
-                ),
-            )  # fmt: skip
-        acceleration = np.clip(
-            free(speed, self.desired[mover], TRAFFIC) - braking, -BRAKE_MAX, TRAFFIC.acceleration
-        )
-        after = np.maximum(speed + acceleration * DT, 0.0)
-        self.s[mover] = s + (speed + after) / 2.0 * DT
-        self.speed[mover] = after
-        past = np.flatnonzero(self.inside & (self.s > self.leaves_at))
-        if len(past):
-            past = past[~followed(self.case[past], self.agent[past], everyone)]
-            self.inside[past], self.gone[past] = False, True
-
-    def _enter(self, following: int, everyone: Everyone) -> None:
-        """Let in whoever the log first sees now, where there is room."""
-        coming = np.flatnonzero((self.enters == following) & ~self.inside & ~self.gone)
-        if len(coming) == 0:
-            return
-        fits = has_room(self.batch, self.case[coming], self.agent[coming], following, everyone)
-        self.inside[coming] = fits
-        self.gone[coming] = self.kept_out[coming] = ~fits

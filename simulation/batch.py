@@ -25,7 +25,7 @@ from simulation import kernels
 from simulation.behaviours import AgentMode, modes_of
 from simulation.following import bend_limited
 from simulation.lanes_beside import LanesBeside, lanes_beside
-from simulation.paths import Paths, extended, project_on, respace
+from simulation.paths import SPACING_M, Paths, extended, project_on, respace
 from simulation.routes import LaneGraph, Route, build_route
 from simulation.surface import Ground
 
@@ -82,6 +82,7 @@ class ReadyCase:
     route: Route
     route_stops: Sequence[tuple[float, int]]
     lines: Sequence[Array | None]
+    paces: Sequence[Array | None]
     line_stops: Sequence[Sequence[tuple[float, int]]]
     signals: Int[Array, "signals steps"]
     lanes: LanesBeside | None = None
@@ -96,12 +97,10 @@ class LaneChanges:
         beside: At each point of the paths, the path onto which a change to the left, and to the right,
             leads; −1 where none is open.
         mapped: How far along each path the map knows a lane; ∞ for the logged lines [m].
-        limit: Speed at each point that the bends of a lane allow; ∞ on logged lines [m/s].
     """
 
     beside: Int[Array, "sides points"]
     mapped: Float[Array, " paths"]
-    limit: Float[Array, " points"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,6 +129,7 @@ class CaseBatch:
         goal_s: Station of the goal [m].
         goal: [m].
         lines: Paths of agents that follow lines, and after them the lanes onto which these may change.
+        line_limit: Speed at each point of ``lines`` that bends allow, or that the log shows there [m/s].
         line_of: Path of each such agent, −1 for the others.
         line_stops: Signals along those paths.
         lane_changes: Where changes of lane lead; None where nobody may.
@@ -156,6 +156,7 @@ class CaseBatch:
     goal_s: Float[Array, " cases"]
     goal: Float[Array, "cases 2"]
     lines: Paths
+    line_limit: Float[Array, " points"]
     line_of: Int[Array, "cases agents"]
     line_stops: Stops
     lane_changes: LaneChanges | None
@@ -235,9 +236,11 @@ def ready(
     driven = np.flatnonzero(valid[0, NOW:]) + NOW
     route = build_route(xy[0, driven], yaw[0, driven], graph)
     modes = _modes(case, tracks.cls[order], tracks.track_id[order], order, mode)
-    lines = [
-        _line(xy[i], yaw[i], valid[i]) if m in ON_LINES else None for i, m in enumerate(modes)
+    ways = [
+        _way(xy[i], yaw[i], velocity[i], valid[i]) if m in ON_LINES else (None, None)
+        for i, m in enumerate(modes)
     ]
+    lines = [line for line, _ in ways]
     changing = [
         line for line, m in zip(lines, modes, strict=True)
         if m == AgentMode.MOBIL and line is not None
@@ -260,6 +263,7 @@ def ready(
         route=route,
         route_stops=_stops_on(route.xy, stops, lanes=route.lanes),
         lines=lines,
+        paces=[pace for _, pace in ways],
         line_stops=[() if line is None else _stops_on(line, stops) for line in lines],
         signals=signals,
         lanes=lanes,
@@ -294,18 +298,24 @@ def stack(cases: Sequence[ReadyCase], index: Sequence[int] | None = None) -> Cas
 
     line_of = np.full((len(cases), agents), -1, dtype=np.int64)
     lines: list[Array] = []
+    paces: list[Array] = []
     on_lines: list[tuple[int, float, int, Array]] = []
     on_routes: list[tuple[int, float, int, Array]] = []
     for i, c in enumerate(cases):
         on_routes += [(i, s, i, c.signals[which]) for s, which in c.route_stops]
-        for j, line in enumerate(c.lines):
-            if line is not None:
+        for j, (line, pace) in enumerate(zip(c.lines, c.paces, strict=True)):
+            if line is not None and pace is not None:
+                paces.append(pace)
                 line_of[i, j] = len(lines)
                 on_lines += [(len(lines), s, i, c.signals[which]) for s, which in c.line_stops[j]]
                 lines.append(line)
     lanes = _Lanes(cases, lines, line_of)
     on_lines += lanes.stops
     paths = Paths.through(lines)
+    # Bends of a logged line may be noise: who drove it knows.
+    shown = np.zeros(len(paths.xy))
+    shown[: sum(map(len, paces))] = np.concatenate([np.zeros(0), *paces])
+    limit = bend_limited(paths, np.full(len(paths.xy), FASTEST), shown=shown)
     length = np.array([c.size[0, 0] for c in cases])
     return CaseBatch(
         ready=cases,
@@ -329,6 +339,7 @@ def stack(cases: Sequence[ReadyCase], index: Sequence[int] | None = None) -> Cas
         goal_s=np.array([c.route.goal_s for c in cases]),
         goal=np.array([c.case.goal for c in cases]),
         lines=paths,
+        line_limit=limit,
         line_of=line_of,
         line_stops=_stack_stops(on_lines, steps),
         lane_changes=lanes.changes(paths),
@@ -363,10 +374,8 @@ class _Lanes:
         beside = np.full((2, len(paths.xy)), -1, dtype=np.int64)
         for way, targets in self.beside.items():
             beside[:, paths.first[way] : paths.first[way] + paths.count[way]] = targets
-        limit = bend_limited(paths, np.full(len(paths.xy), FASTEST))
-        limit[: paths.first[self.logged]] = np.inf
         mapped = np.concatenate([np.full(self.logged, np.inf), self.mapped])
-        return LaneChanges(beside=beside, mapped=mapped, limit=limit)
+        return LaneChanges(beside=beside, mapped=mapped)
 
 
 def _modes(
@@ -381,14 +390,22 @@ def _modes(
     return modes
 
 
-def _line(xy: Array, yaw: Array, valid: Array) -> Array:
-    """The way of an agent of the traffic: where it was, then straight on."""
+def _way(xy: Array, yaw: Array, velocity: Array, valid: Array) -> tuple[Array, Array]:
+    """The way of an agent of the traffic: where it was, then straight on; and how fast it was there [m/s]."""
     seen = np.flatnonzero(valid[NOW:]) + NOW
-    points = kernels.thinned(np.ascontiguousarray(xy), seen, PARKED_M)
+    kept = kernels.thinned(np.ascontiguousarray(xy), seen, PARKED_M)
+    points = xy[kept]
+    fastest = np.maximum.reduceat(
+        np.hypot(velocity[seen, 0].copy(), velocity[seen, 1].copy()), np.searchsorted(seen, kept)
+    )
+    stations = arc_length(points) if len(points) > 1 else np.zeros(1)
     if len(points) < 2:
         ahead = np.array([np.cos(yaw[seen[0]]), np.sin(yaw[seen[0]])])
         points = np.stack([points[0], points[0] + PARKED_M * ahead])
-    return respace(extended(points, after=AGENT_PATH_EXTENSION_M))
+    line = respace(extended(points, after=AGENT_PATH_EXTENSION_M))
+    place = np.searchsorted(stations, np.arange(len(line)) * SPACING_M, side="right") - 1
+    beyond = np.arange(len(line)) * SPACING_M > stations[-1] + SPACING_M
+    return line, np.where(beyond, 0.0, fastest[place])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

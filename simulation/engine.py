@@ -435,7 +435,8 @@ def checked(
         for case in np.flatnonzero((counts[name] & ~good).reshape(cases, -1).any(axis=1) & active):
             finite = np.isfinite(value[case]).all()
             what = f"beyond {ABSURD:g}" if finite else "that is not finite"
-            wrong[int(case)] = f"{planner} gave a {name} {what}"
+            article = "an" if name == "acceleration" else "a"
+            wrong[int(case)] = f"{planner} gave {article} {name} {what}"
         clean[name] = np.where(good, value, 0.0)
     errors = {int(place): str(why) for place, why in plan.errors.items()}
     if any(not 0 <= place < cases for place in errors):
@@ -451,9 +452,9 @@ def _guarded(planner: Planner, call: Callable[[], T]) -> T:
     try:
         with redirect_stdout(sys.stderr):
             return call()
-    except PlannerFailed:
+    except (PlannerFailed, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit, and what ends a task or a generator
         raise PlannerFailed(str(planner.name), error) from error
 
 

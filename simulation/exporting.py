@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from formats import registry
 from formats.openscenario import Drive, write_scene
 from lake.literals import literal
-from schemas.errors import ExportRefused, MissingData
+from schemas.errors import ExportRefused, MissingData, UnknownName
 
 if TYPE_CHECKING:
     from lake import Lake
@@ -60,7 +60,7 @@ def export(lake: Lake, what: str, *, to: str, folder: Path) -> ExportReport:
     """
     writer = registry.writer(to)
     cases = _cases(lake, what)
-    ids = list(cases) if cases else [lake.resolve_scene(part.strip()) for part in what.split(",")]
+    ids = list(cases) if cases else _scenes(lake, what)
     files: list[Path] = []
     refused: list[Refused] = []
     for scene in lake.scenes(ids):
@@ -74,6 +74,17 @@ def export(lake: Lake, what: str, *, to: str, folder: Path) -> ExportReport:
             files += written.files
             refused += [Refused(scene_id=i, reason=reason) for i, reason in written.refused]
     return ExportReport(format=to, scenes=len(ids) - len(refused), files=files, refused=refused)
+
+
+def _scenes(lake: Lake, what: str) -> list[int]:
+    """The scenes meant by ids or names joined by commas; a single word may have meant a suite."""
+    try:
+        return [lake.resolve_scene(part.strip()) for part in what.split(",")]
+    except UnknownName as error:
+        if "," in what:
+            raise
+        known = [*lake.read("suites", ["suite"])["suite"].to_pylist(), *error.known]
+        raise UnknownName("suite or scene", what, known) from None
 
 
 def _cases(lake: Lake, suite: str) -> dict[int, Drive]:

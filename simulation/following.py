@@ -135,13 +135,25 @@ def steering_towards(
 
 
 def bend_limited(
-    paths: Paths, limit: Float[Array, " points"], *, braking: float = 1.5
+    paths: Paths,
+    limit: Float[Array, " points"],
+    *,
+    shown: Float[Array, " points"] | None = None,
+    braking: float = 1.5,
 ) -> Float[Array, " points"]:
     """Speed at each point of the paths that respects the limit and the bends ahead [m/s].
 
     v² κ ≤ 2.5 m/s² in every bend, and v(s)² ≤ v(s + Δs)² + 2 b Δs on the way to it.
+
+    Args:
+        paths: The ways.
+        limit: At each of their points [m/s].
+        shown: Speed at which somebody was seen to take the bend there: so much it does allow [m/s].
+        braking: b [m/s²].
     """
     bend = np.sqrt(LATERAL_ACCELERATION / np.maximum(np.abs(paths.curvature), 1e-4))
+    if shown is not None:
+        bend = np.maximum(bend, shown)
     squared = np.minimum(limit, bend) ** 2
     for first, count in zip(paths.first, paths.count, strict=True):
         # A running minimum from the end of v² + 2 b s is the backward pass in closed form.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle  # noqa: TID251 - what it raises; connections of multiprocessing speak it
 import signal
 import subprocess
 import tempfile
@@ -43,6 +44,14 @@ LOAD_S = 300.0
 
 END_S = 2.0  # that a ward may take to end by itself once it is not needed [s]
 LOOKS = (0.005, 0.25)  # least and greatest time between two looks at the wards [s]
+
+GARBLED = (
+    pickle.UnpicklingError, OSError, MemoryError, ValueError, TypeError, LookupError, ImportError,
+    AttributeError,
+)  # fmt: skip
+"""What reading may raise where somebody else wrote."""
+
+SCRIBBLED = "the planner wrote where its results are told"
 
 Indexed = tuple[int, Case]
 
@@ -129,23 +138,22 @@ class Guard:
 
     def _look(self, ward: _Ward) -> list[Ran]:
         """What a ward has driven, if its errand is done or it had to be ended."""
-        try:
-            while ward.talk.poll():
-                told = ward.talk.recv()
-                match told:
-                    case Ready():
-                        self.planner, ward.ready = told.planner, True
-                    case Ran():
-                        ward.ran.append(told)
-                    case Driven():
-                        ran, ward.ran, ward.errand = ward.ran, [], None
-                        return ran
-                    case Broken():
-                        return self._ended(ward, f"the simulation broke with {told.error}")
-                    case Exception():
-                        raise told
-        except (EOFError, ConnectionError):
-            return self._ended(ward, "")
+        told, ended = ward.heard()
+        for one in told:
+            match one:
+                case Ready():
+                    self.planner, ward.ready = one.planner, True
+                case Ran():
+                    ward.ran.append(one)
+                case Driven():
+                    ran, ward.ran, ward.errand = ward.ran, [], None
+                    return ran
+                case Broken():
+                    return self._ended(ward, f"the simulation broke with {one.error}")
+                case Exception():
+                    raise one
+        if ended is not None:
+            return self._ended(ward, ended, while_asked=ended != SCRIBBLED)
         now = time.monotonic()
         since, _, _ = ward.beat.read()
         if since and now - since > self._limit_s:
@@ -154,9 +162,15 @@ class Guard:
             return self._ended(ward, f"was not there within {LOAD_S:g} s")
         return []
 
-    def _ended(self, ward: _Ward, why: str) -> list[Ran]:
-        """What a ward had driven, and the case at which it ended; the others are driven again."""
-        since, step, index = ward.beat.read()
+    def _ended(self, ward: _Ward, why: str, *, while_asked: bool = True) -> list[Ran]:
+        """What a ward had driven, and the case at which it ended; the others are driven again.
+
+        Args:
+            ward: Which has ended, or is to be.
+            why: If that is not seen from how it ended.
+            while_asked: Whether it ended at what it was asked for last, if it was asked at all.
+        """
+        since, step, index = ward.beat.read() if while_asked else (0.0, STARTS, ALL_CASES)
         self._wards.remove(ward)
         why = ward.end(why)
         if not ward.ready:
@@ -221,6 +235,26 @@ class _Ward:
         self.ready = False
         self.errand: Errand | None = None
         self.ran: list[Ran] = []
+
+    def heard(self) -> tuple[list[object], str | None]:
+        """What it has told since; and if it tells no more, why, as far as that is not seen from how it ended.
+
+        It may have ended though somebody whom it forked holds on to its connection.
+        """
+        gone = (
+            self._process.poll() is not None
+        )  # before what it told is read: none of that is missed
+        told: list[object] = []
+        try:
+            while self.talk.poll():
+                told.append(self.talk.recv())
+                if isinstance(told[-1], Driven):
+                    return told, None
+        except (EOFError, ConnectionError):
+            return told, ""
+        except GARBLED:
+            return told, SCRIBBLED
+        return told, "" if gone else None
 
     def send(self, errand: Errand) -> None:
         """Let it drive; if it has ended meanwhile, that is seen when it is looked at."""

@@ -477,15 +477,15 @@ def line_distance(points: Array, line: Array) -> Array:
 
 @compiled
 def thinned(xy: Array, seen: Array, least: float) -> Array:
-    """The first seen place and each that is so far or farther from the one kept before [m]."""
-    kept = np.empty((len(seen), 2))
+    """The first seen step and each whose place is so far or farther from that of the one kept before [m]."""
+    kept = np.empty(len(seen), dtype=np.int64)
     many = 0
     for step in seen:
         if many > 0 and math.hypot(
-            xy[step, 0] - kept[many - 1, 0], xy[step, 1] - kept[many - 1, 1]
+            xy[step, 0] - xy[kept[many - 1], 0], xy[step, 1] - xy[kept[many - 1], 1]
         ) < least:  # fmt: skip
             continue
-        kept[many, 0], kept[many, 1] = xy[step, 0], xy[step, 1]
+        kept[many] = step
         many += 1
     return kept[:many].copy()
 

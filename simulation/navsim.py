@@ -109,8 +109,12 @@ def epdms(found: Subscores, human: Subscores | None = None) -> float:
 
 
 def needs_human(found: Subscores) -> bool:
-    """Whether EPDMS depends on how the recorded drive scores: some subscore is 0."""
-    return any(found[name] == 0.0 for name in (*PRODUCT, *WEIGHTS))
+    """Whether EPDMS depends on how the recorded drive scores: it is forgiven what that gets 0 in.
+
+    Progress apart, in which the recorded drive, being the reference, gets 1.
+    """
+    wanting = (found[name] for name in (*PRODUCT, *WEIGHTS) if name != "EP")
+    return any(value is not None and value < 1.0 for value in wanting)
 
 
 def of_rollout(rollout: Rollout, drives: Sequence[Drive]) -> list[dict[str, float]]:

@@ -343,7 +343,9 @@ class PerCasePlanner:
             return answer_of(self.plan_one(case))
         except WrongAnswer as error:
             raise PlannerFailed(self.name, str(error)) from error
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and what ends a task or a generator
             raise PlannerFailed(self.name, error) from error
 
 

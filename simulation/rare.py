@@ -227,7 +227,9 @@ class HardBrake(Script):
     """The ego's leader brakes as hard as it can, for no visible reason."""
 
     name = "hard_brake"
-    roads = ("highway", "straight", "curve", "signalled", "unsignalled")
+    roads = (
+        "highway", "straight", "curve", "residential", "signalled", "unsignalled", "all_way_stop"
+    )  # fmt: skip
 
     braking: float = 6.0
     until: float = 0.0
@@ -310,7 +312,9 @@ class Jaywalking(Script):
 
     name = "jaywalking"
     by = AgentClass.PEDESTRIAN
-    roads: ClassVar[tuple[str, ...]] = ("straight", "curve", "unsignalled", "signalled")
+    roads: ClassVar[tuple[str, ...]] = (
+        "straight", "curve", "residential", "unsignalled", "all_way_stop", "signalled"
+    )  # fmt: skip
 
     station: float
     person: Obstacle

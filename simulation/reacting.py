@@ -1,9 +1,12 @@
-"""Agents on a course of their own: replay that falls back to IDM, and IDM that changes lanes by MOBIL.
+"""Agents on a course of their own: IDM, IDM that changes lanes by MOBIL, and replay that falls back to IDM.
 
-Both follow a path by IDM at their real distance from it (:mod:`simulation.courses`). A replayed agent
-begins its course where the log has it at the moment at which it begins to react; MOBIL's drivers where
-they enter, and anew whenever they change lanes. During the first part of a change they keep their
-distance from those on both lanes. Nobody breaks a change off.
+All follow a path by IDM at their real distance from it (:mod:`simulation.courses`). A replayed agent
+begins its course where the log has it at the moment at which it begins to react; the others where
+they enter, and MOBIL's drivers anew whenever they change lanes. During the first part of a change they
+keep their distance from those on both lanes. Nobody breaks a change off.
+
+Who drives backwards goes on so, and nobody turns faster than on a circle of 2 m: whatever a line does,
+no box spins on the spot.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from jaxtyping import Float, Int
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
 from schemas.scene import DT
-from simulation.batch import NOW, CaseBatch
+from simulation.batch import NOW, ON_LINES, CaseBatch
 from simulation.behaviours import AgentMode
 from simulation.courses import begun, moved, placed
 from simulation.fallback import off_log, would_ram
@@ -55,11 +58,13 @@ class Reacting:
         self._mobil = np.array(
             [mobil.politeness, mobil.threshold, mobil.safe_braking, mobil.bias]
         )  # fmt: skip
-        wanted = (batch.mode == AgentMode.LOG_THEN_IDM) | (batch.mode == AgentMode.MOBIL)
+        wanted = np.isin(batch.mode, [int(mode) for mode in ON_LINES])
         wanted[:, 0] = False
         self.case, self.agent = np.nonzero(wanted)
+        self._ends = NOW + batch.horizon[self.case]
         count = len(self.case)
-        self._replays = batch.mode[self.case, self.agent] == AgentMode.LOG_THEN_IDM
+        mode = batch.mode[self.case, self.agent]
+        self._replays, self._overtakes = mode == AgentMode.LOG_THEN_IDM, mode == AgentMode.MOBIL
         self.path = batch.line_of[self.case, self.agent]
         self._size = np.ascontiguousarray(batch.size[self.case, self.agent])
         known = presence_of(batch, self.case, self.agent)
@@ -169,7 +174,8 @@ class Reacting:
         batch, changes = self.batch, self._changes_of
         if changes is None:
             return
-        driving = self._inside & ~self._replays & ~self.parked & ~self._back
+        # Longer cases beside it go on when a case has ended: what would be then is none of its own.
+        driving = self._inside & self._overtakes & ~self.parked & ~self._back & (step < self._ends)
         turn = (step + self.agent) % EVERY == 0
         ready = (
             driving & turn & (self._progress >= 1.0) & (step >= self._settled_at + SETTLE_STEPS)
@@ -186,7 +192,7 @@ class Reacting:
         target_valid[where] = True
         path, s, d = decide(
             lines.xy, lines.yaw, lines.first, lines.count, changes.beside, changes.mapped,
-            changes.limit, rows, self.path, self.s, self.speed, self.case, self.agent, everyone.xy,
+            batch.line_limit, rows, self.path, self.s, self.speed, self.case, self.agent, everyone.xy,
             everyone.yaw, everyone.velocity, everyone.size, everyone.valid, desired, target_xy,
             target_yaw, target_valid, _idm(), self._mobil, MARGIN_M,
         )  # fmt: skip
@@ -223,9 +229,7 @@ class Reacting:
         )  # fmt: skip
         np.maximum.at(braking, rows[len(mover) :], braking[len(mover) :])
         braking = np.maximum(braking[: len(mover)], self._signals(step, path, s, speed, size))
-        wish = self.desired[mover]
-        if self._changes_of is not None:
-            wish = np.minimum(wish, self._changes_of.limit[lines.index(path, s)])
+        wish = np.minimum(self.desired[mover], batch.line_limit[lines.index(path, s)])
         acceleration = np.clip(
             free(speed, wish, TRAFFIC) - braking, -BRAKE_MAX, TRAFFIC.acceleration
         )  # fmt: skip

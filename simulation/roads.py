@@ -30,6 +30,7 @@ BIKE_WIDTH = 1.7  # [m]
 PARKING_WIDTH = 2.3  # [m]
 SIDEWALK_WIDTH = 3.4  # [m]
 CROSSWALK_DEPTH = 3.2  # [m] along the road
+PARKED_WITHIN = 2.4  # [m] of a wide lane that parked cars take
 WORKS = 0.2  # share of roads with several lanes that have a work zone
 CONFLICT_M = 2.5  # [m] centre lines nearer than this: two cars cannot pass
 
@@ -47,7 +48,9 @@ class Lane:
         junction: Whether it lies within a junction.
         rank: Whom it yields to at conflicts: to those of smaller rank.
         group: Signal group that controls it, −1 for none.
-        stop: Whether a stop sign stands at its beginning.
+        stop: Whether a stop sign stands at its beginning; where one stands at every way into a
+            junction, who came first goes first.
+        parked: Width at its right edge that is left to parked cars [m].
         closed: Whether a work zone closes it; who comes to it must have left before.
         left: Lane to the left in the same direction, −1 for none.
         right: Likewise to the right.
@@ -63,6 +66,7 @@ class Lane:
     rank: int = 0
     group: int = -1
     stop: bool = False
+    parked: float = 0.0
     closed: bool = False
     left: int = -1
     right: int = -1
@@ -176,6 +180,7 @@ class Profile:
         bike: Whether a bike lane follows.
         parking: Whether a parking strip follows.
         median: Half of the gap between the directions [m].
+        within: Width at the right edge of the outermost lane in which cars are parked [m].
         limit: Speed limit [m/s].
     """
 
@@ -184,6 +189,7 @@ class Profile:
     bike: bool = False
     parking: bool = False
     median: float = 0.0
+    within: float = 0.0
     limit: float = 13.9
 
     def lane_offset(self, index: int) -> float:
@@ -197,7 +203,9 @@ class Profile:
 
     @property
     def parking_offset(self) -> float:
-        """To the centre of the parking strip [m]."""
+        """To where the middle of parked cars is [m]."""
+        if self.within > 0.0:
+            return self.median + self.lanes * self.width - 1.05
         return self.bike_offset + BIKE_WIDTH * (self.bike - 0.5) + PARKING_WIDTH / 2
 
     @property
@@ -227,6 +235,7 @@ class _Draft:
     lines: list[tuple[Array, str]] = field(default_factory=list)
     stop_lines: list[tuple[Array, list[int]]] = field(default_factory=list)
     stop_signs: list[Array] = field(default_factory=list)
+    yield_signs: list[Array] = field(default_factory=list)
     signals: SignalPlan | None = None
 
     def lane(self, curve: Curve, u: Array, **what: object) -> int:
@@ -261,7 +270,8 @@ class _Draft:
             part = reference.cut(begin, end)
             row = [
                 self.lane(part.offset(-profile.lane_offset(i)), part.s, width=profile.width,
-                          lane_type=lane_type, speed_limit=profile.limit)
+                          lane_type=lane_type, speed_limit=profile.limit,
+                          parked=profile.within if i == profile.lanes - 1 else 0.0)
                 for i in range(profile.lanes)
             ]  # fmt: skip
             for left, right in pairwise(row):
@@ -386,13 +396,51 @@ def _two_way(draft: _Draft, rng: np.random.Generator, reference: Curve) -> None:
             keep = 14.0 if crossing else 0.0
             draft.park(line, profile, 20.0, s - keep)
             draft.park(line, profile, s + keep, reference.length - 20.0)
+    _footways_along(draft, reference, profile, at if crossing else None)
+
+
+def _residential(draft: _Draft, rng: np.random.Generator) -> None:
+    """A quiet street with one wide lane each way, at whose edges cars are parked.
+
+    Its lanes are as wide as such streets have them in real maps, and are not split into a part to
+    drive in and one to park in, so that whoever passes the parked cars keeps left of the middle.
+    """
+    kappa = float(rng.uniform(-1.0, 1.0)) / 220.0
+    reference = bend(
+        (-200.0, 0.0), 0.0, [(120.0, 0.0), (40.0, kappa), (90.0, kappa), (40.0, 0.0), (130.0, 0.0)]
+    )
+    profile = Profile(lanes=1, width=float(rng.uniform(5.2, 5.9)), within=PARKED_WITHIN,
+                      limit=float(rng.choice([8.3, 11.1, 13.9])))  # fmt: skip
+    back = reference.reversed()
+    for line in (reference, back):
+        draft.carriageway(line, profile, sections=4)
+        draft.paint(line, profile)
+    if rng.random() < 0.6:
+        draft.lines.append((reference.xy, "DASHED_YELLOW"))
+    kerbs = [reference.offset(-profile.kerb), reference.offset(profile.kerb)]
+    draft.kerbs += [kerb.xy for kerb in kerbs]
+    draft.areas.append(np.concatenate([kerbs[0].xy, kerbs[1].xy[::-1]]))
+    at = reference.length * float(rng.uniform(0.42, 0.6))
+    crossing = bool(rng.random() < 0.4)
+    if crossing:
+        _crosswalk(draft, reference, at, profile.kerb)
+    for line, s in ((reference, at), (back, reference.length - at)):
+        keep = 14.0 if crossing else 0.0
+        draft.park(line, profile, 20.0, s - keep)
+        draft.park(line, profile, s + keep, reference.length - 20.0)
+    _footways_along(draft, reference, profile, at if crossing else None)
+
+
+def _footways_along(draft: _Draft, reference: Curve, profile: Profile, at: float | None) -> None:
+    """Footways on both sides of a street, and over its crosswalk at a station, if there is one."""
     sides = [reference.offset(-profile.footway).xy, reference.offset(profile.footway).xy]
     draft.walks += [Walk(xy=side) for side in sides]
-    if crossing:
-        index = int(np.searchsorted(reference.s, at))
-        for first, second in ((0, 1), (1, 0)):
-            for tail in (sides[second][index:], sides[second][: index + 1][::-1]):
-                draft.walks.append(_crossing_walk(draft, [sides[first][: index + 1], tail], [0]))
+    if at is None:
+        return
+    index = int(np.searchsorted(reference.s, at))
+    for first, second in ((0, 1), (1, 0)):
+        for tail in (sides[second][index:], sides[second][: index + 1][::-1]):
+            draft.walks.append(_crossing_walk(draft, [sides[first][: index + 1], tail], [0]))
 
 
 def _highway(draft: _Draft, rng: np.random.Generator) -> None:
@@ -546,7 +594,7 @@ def _signalled(draft: _Draft, rng: np.random.Generator) -> None:
 
 
 def _unsignalled(draft: _Draft, rng: np.random.Generator) -> None:
-    """A main road, and a side road that must stop for it: from one side or across."""
+    """A main road, and a side road that must stop or give way: from one side or across."""
     bike = bool(rng.random() < 0.4)
     main = Profile(lanes=int(rng.integers(1, 3)), width=_width(rng), bike=bike,
                    parking=bool(rng.random() < 0.3), limit=float(rng.choice([11.1, 13.9, 16.7])))  # fmt: skip
@@ -561,11 +609,34 @@ def _unsignalled(draft: _Draft, rng: np.random.Generator) -> None:
         _arm(draft, rng, t, radius, side if k in minor else main, 160.0 if k in minor else 215.0)
         for k, t in enumerate(thetas)
     ]
-    _junction(draft, arms, signals=False, minor=minor)
+    _junction(draft, arms, signals=False, minor=minor, stops=bool(rng.random() < 0.6))
 
 
-def _junction(draft: _Draft, arms: list[_Arm], *, signals: bool, minor: tuple[int, ...]) -> None:
-    """Connectors, crosswalks, corners and footways between arms in counter-clockwise order."""
+def _all_way_stop(draft: _Draft, rng: np.random.Generator) -> None:
+    """Three or four arms of equal right, with a stop sign at each."""
+    count = 3 if rng.random() < 0.3 else 4
+    profile = Profile(lanes=1, width=_width(rng), bike=bool(rng.random() < 0.25),
+                      parking=bool(rng.random() < 0.3), limit=float(rng.choice([8.3, 11.1, 13.9])))  # fmt: skip
+    radius = profile.kerb + float(rng.uniform(6.0, 8.0)) + CROSSWALK_DEPTH + 1.0
+    skew = float(rng.uniform(-0.12, 0.12))
+    thetas = [0.0, np.pi / 2 + skew, np.pi, 3 * np.pi / 2 + skew]
+    thetas = thetas if count == 4 else [thetas[k] for k in (0, 2, 3)]
+    arms = [_arm(draft, rng, t, radius, profile, 170.0) for t in thetas]
+    _junction(draft, arms, signals=False, minor=tuple(range(count)))
+
+
+def _junction(
+    draft: _Draft, arms: list[_Arm], *, signals: bool, minor: tuple[int, ...], stops: bool = True
+) -> None:
+    """Connectors, crosswalks, corners and footways between arms in counter-clockwise order.
+
+    Args:
+        draft: Added to.
+        arms: The roads that meet.
+        signals: Whether lights tell who may go.
+        minor: Arms at which a sign stands.
+        stops: Whether it is a stop sign; else one has to give way.
+    """
     kinds: dict[int, list[int]] = {k: [] for k in range(len(arms))}
     for a, source in enumerate(arms):
         for b, target in enumerate(arms):
@@ -591,7 +662,7 @@ def _junction(draft: _Draft, arms: list[_Arm], *, signals: bool, minor: tuple[in
                     curve, curve.s, width=min(lane_in.width, lane_out.width),
                     lane_type=LaneType.BIKE if bike else LaneType.VEHICLE,
                     speed_limit=min(lane_in.speed_limit, lane_out.speed_limit), junction=True,
-                    rank=rank, group=group, stop=a in minor,
+                    rank=rank, group=group, stop=stops and a in minor,
                 )  # fmt: skip
                 draft.link(before, new)
                 draft.link(new, after)
@@ -605,7 +676,7 @@ def _junction(draft: _Draft, arms: list[_Arm], *, signals: bool, minor: tuple[in
             draft.stop_lines.append((line, kinds[a]))
         if a in minor:
             xy = arm.out.xy[0] + (arm.profile.kerb + 0.8) * arm.out.normal[0]
-            draft.stop_signs.append(xy)
+            (draft.stop_signs if stops else draft.yield_signs).append(xy)
         groups = (a % 2, 2 + a % 2) if signals else ()
         u = np.array([np.cos(arm.theta), np.sin(arm.theta)])
         _crosswalk_at(draft, arm.out.xy[0] - (1.2 + CROSSWALK_DEPTH / 2) * u, arm.theta,
@@ -691,7 +762,9 @@ def _roundabout(draft: _Draft, rng: np.random.Generator) -> None:
         n = arm.out.normal[0]
         line = np.stack([arm.out.xy[0], arm.out.xy[0] + (arm.profile.kerb - 0.3) * n])
         draft.stop_lines.append((line, [entry]))
-        _crosswalk(draft, arm.out, 4.5, arm.profile.kerb)
+        draft.yield_signs.append(arm.out.xy[0] + (arm.profile.kerb + 0.8) * n)
+        # A car that waits to enter has room between the crosswalk and the line.
+        _crosswalk(draft, arm.out, 7.8, arm.profile.kerb)
     outer, inner = radius + ring_width / 2 + 0.5, radius - ring_width / 2 - 0.5
     corners = []
     for a, arm in enumerate(arms):
@@ -722,9 +795,11 @@ def _roundabout(draft: _Draft, rng: np.random.Generator) -> None:
 ROADS: dict[str, Callable[[_Draft, np.random.Generator], None]] = {
     "straight": _straight,
     "curve": _curve,
+    "residential": _residential,
     "highway": _highway,
     "signalled": _signalled,
     "unsignalled": _unsignalled,
+    "all_way_stop": _all_way_stop,
     "roundabout": _roundabout,
 }
 """Every kind of road, simplest first."""
@@ -871,6 +946,8 @@ def _map_of(
         edges += [(index, EdgeKind.STOP_LINE_OF_LANE, lane) for lane in lanes]
     for xy in draft.stop_signs:
         add(MapLayer.STOP_SIGN, xy[None], source_type="STOP_SIGN")
+    for xy in draft.yield_signs:
+        add(MapLayer.SIGN, xy[None], source_type="YIELD")
     for kerb in draft.kerbs:
         add(MapLayer.ROAD_EDGE, kerb[every], source_type="ROAD_EDGE")
     for line, paint in draft.lines:

@@ -9,7 +9,9 @@ and nothing slides, not even when it stops half way through a lane change. Who d
   (Treiber et al. 2000), with bounded jerk and a restless foot;
 * across: MOBIL decides on lane changes (Kesting et al. 2007), driven as quintics in distance; within
   the lane everyone keeps a place of its own and drifts about it;
-* at conflicts: gap acceptance in time windows, who is committed goes, ranks and signals decide.
+* at conflicts: gap acceptance in time windows, who is committed goes, ranks and signals decide, or
+  who came first where everyone has to stop; nobody waits on a crosswalk before a roundabout;
+* at the kerb: some pull out of parking places and into them (:mod:`simulation.kerbside`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from simulation.drivers import (
     draw_habit,
 )
 from simulation.idm import GAP_FLOOR_M
+from simulation.kerbside import Kerbside
 from simulation.roads import Network
 from simulation.traffic_kernels import FAR, Roads, Slots
 from simulation.traffic_kernels import YELLOW_BRAKING as YELLOW_BRAKING
@@ -159,6 +162,7 @@ class Traffic:
         self.obstacles: list[Obstacle] = []
         self.parked: list[Obstacle] = []
         self._parked = np.zeros((0, 5))
+        self.kerbside = Kerbside(network, self.ways)
         self._crowd = feet.Crowd([], network)
         self.lane_length = np.array([lane.curve.length for lane in network.lanes])
         self.left = np.array([lane.left for lane in network.lanes])
@@ -231,9 +235,10 @@ class Traffic:
         of_ways: dict[str, Array] = {
             name: getattr(ways, name)
             for name in Roads._fields
-            if name not in own_tables and name != "circulating"
+            if name not in own_tables and name not in ("circulating", "all_way")
         }
-        return Roads(circulating=ways.circulating, **of_ways, **own_tables)
+        own_tables |= of_ways
+        return Roads(circulating=ways.circulating, all_way=ways.all_way, **own_tables)
 
     # -- who is there ---------------------------------------------------------------------------
 
@@ -243,11 +248,12 @@ class Traffic:
         return self.next_uid - 1
 
     def add(self, kind: Kind, way: int, s: float, v: float, *, d: float = 0.0) -> int:
-        """A new vehicle; returns its slot."""
+        """A new vehicle, ``d`` to the left of where one drives on the way; returns its slot."""
         i = self.count
         assert i < CAPACITY, "the capacity covers every flow that the roads are given"
         self.count += 1
         rng = self.rng
+        d += float(self.ways.left[way])
         self.way[i], self.s[i], self.d[i], self.v[i] = way, s, d, v
         self.d_from[i] = self.d_to[i] = d
         self.cls[i], self.uid[i], self.alive[i] = int(kind.cls), self.new_uid(), True
@@ -346,7 +352,7 @@ class Traffic:
         self.v[rows] = np.minimum(self.v[rows], slow)
         for _ in range(0 if "pedestrian" in self.climate.absent else walkers):
             self._add_walker()
-        self._park()
+        self.kerbside.fill(self)
         for thing in self.network.works:
             uid = self.new_uid()
             self.words[uid] = thing.word
@@ -355,19 +361,24 @@ class Traffic:
                 np.zeros(2),
             ))  # fmt: skip
 
-    def _park(self) -> None:
-        rng, car = self.rng, KINDS[0]
-        for x, y, yaw in self.network.parking:
-            if rng.random() < 0.5:
-                size = tuple(
-                    float(np.round(rng.uniform(*q), 3))
-                    for q in (car.length, car.width, car.height)
-                )
-                at = np.array([x, y]) + rng.uniform(-0.15, 0.15, 2)
-                turned = yaw + float(rng.normal(0.0, 0.02))
-                self.parked.append(Obstacle(
-                    self.new_uid(), car.cls, at, turned, (size[0], size[1], size[2]), np.zeros(2)
-                ))  # fmt: skip
+    @property
+    def crowded(self) -> bool:
+        """Whether there are hardly slots left for who is still to come."""
+        return self.count >= CAPACITY - 8
+
+    def park(
+        self, uid: int, at: Float[Array, 2], yaw: float, size: tuple[float, float, float]
+    ) -> Obstacle:
+        """A car stands at the kerb from now on."""
+        thing = Obstacle(uid, AgentClass.VEHICLE, at, yaw, size, np.zeros(2))
+        self.parked.append(thing)
+        self._parked = np.zeros((0, 5))
+        return thing
+
+    def unpark(self, thing: Obstacle) -> None:
+        """And no longer does."""
+        self.parked.remove(thing)
+        self._parked = np.zeros((0, 5))
 
     def _add_walker(self) -> None:
         walker = feet.spawn(self.network, self.rng, uid=self.new_uid(), near=110.0, pace=1.0)
@@ -401,13 +412,16 @@ class Traffic:
     def step(self) -> None:
         """Move everyone on by ``DT``."""
         self._enter_new()
+        if self.kerbside.usable:
+            self.kerbside.step(self)
         rows = np.flatnonzero(self.alive[: self.count])
         wanted = kernels.wanted_speeds(self._fleet, self._roads, rows)
         if self.outflow < np.inf:
             leaves = self.ways.length[self.way[rows]] - self.s[rows] < OUTFLOW_M
             wanted = np.where(leaves, np.minimum(wanted, self.outflow), wanted)
         gap, leader_speed, leader = self.leaders(rows)
-        halt = np.minimum(self._stop_gaps(rows), self._hazard_gaps(rows))
+        stop = self._stop_gaps(rows, gap, leader_speed)
+        halt = np.minimum(stop, self._hazard_gaps(rows))
         free_a, push, halt_push = kernels.wishes(
             self._fleet, rows, wanted, gap, leader_speed, leader, halt
         )
@@ -498,9 +512,12 @@ class Traffic:
         plan = self.network.signals
         return plan.state(self.t) if plan else np.zeros(0, dtype=np.int64)
 
-    def _stop_gaps(self, rows: Array) -> Array:
+    def _stop_gaps(self, rows: Array, gap: Array, leader_speed: Array) -> Array:
         """Distance from the front to the next place where one has to stop [m]."""
-        stop = np.minimum(self._junction_gaps(rows), self._crosswalk_gaps(rows))
+        walked, free = kernels.crosswalk_gaps(
+            self._fleet, self._roads, self._everyone_walking().loops, rows, gap, leader_speed
+        )
+        stop = np.minimum(np.minimum(self._junction_gaps(rows, walked), walked), free)
         way = self.way[rows]
         end = np.where(
             self.ways.dead_end[way],
@@ -509,16 +526,13 @@ class Traffic:
         )
         return np.minimum(stop, np.maximum(end, GAP_FLOOR_M))
 
-    def _junction_gaps(self, rows: Array) -> Array:
+    def _junction_gaps(self, rows: Array, walked: Array) -> Array:
         if len(self.ways.rank) == 0:
             return np.full(len(rows), FAR)
         everyone = np.flatnonzero(self.alive)
-        return kernels.junction_gaps(self._fleet, self._roads, rows, everyone, self.light(), DT)
-
-    def _crosswalk_gaps(self, rows: Array) -> Array:
-        """Distance to a crosswalk with somebody on or about to be on our lane [m]."""
-        crowd = self._everyone_walking()
-        return kernels.crosswalk_gaps(self._fleet, self._roads, crowd.loops, rows)
+        return kernels.junction_gaps(
+            self._fleet, self._roads, rows, everyone, self.light(), walked, DT
+        )
 
     def _everyone_walking(self) -> feet.Crowd:
         if not self._crowd.is_of(self.walkers):
@@ -573,7 +587,7 @@ class Traffic:
             return
         rows = np.flatnonzero(self.alive)
         for index, options in enumerate(self._entry_ways):
-            if self._next_entry[index] > self.t or not options or self.count >= CAPACITY - 8:
+            if self._next_entry[index] > self.t or not options or self.crowded:
                 continue
             if self._nobody(options[0]):
                 continue

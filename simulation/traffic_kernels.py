@@ -40,6 +40,8 @@ ELBOW_M = 0.9  # room that pedestrians leave to those ahead
 SIDESTEP = 0.5  # [m/s]
 SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
+QUEUE_M, CREEPS = 40.0, 2.0  # [m, m/s] a leader this near and this slow is a queue's end
+STANDS = 0.3  # [m/s]
 GRID_M = 0.5  # between the columns of the ways' tables
 CYCLING = 6.0  # [m/s] at most
 _WAVES = tuple(WAVES.tolist())
@@ -112,6 +114,7 @@ class Roads(NamedTuple):
     yields: Array
     crossing: Array
     circulating: bool
+    all_way: bool
     left: Array
     right: Array
     lane_length: Array
@@ -156,6 +159,7 @@ class Tables(NamedTuple):
     pairs: Array
     crossing: Array
     circulating: bool
+    all_way: bool
     lane_whole: Array
     lane_length: Array
     through: Array
@@ -227,7 +231,7 @@ def tables_of(roads: Roads) -> Tables:
         movement_real=np.stack([roads.movement_length, roads.movement_speed]),
         movement_whole=np.stack([roads.group, roads.stop.astype(np.int64)]),
         zone=roads.zone, pairs=np.stack([roads.merges, roads.yields]), crossing=roads.crossing,
-        circulating=roads.circulating,
+        circulating=roads.circulating, all_way=roads.all_way,
         lane_whole=np.stack([roads.left, roads.right, roads.options]),
         lane_length=roads.lane_length, through=roads.through, member=roads.member,
         first=roads.first, points=np.stack([roads.point_s, roads.point_u]),
@@ -248,6 +252,7 @@ def roads_of(tables: Tables) -> Roads:
         movement=tables.movement, movement_length=movement[0], movement_speed=movement[1],
         group=whole[0], stop=whole[1], zone=tables.zone, merges=pairs[0], yields=pairs[1],
         crossing=tables.crossing, circulating=tables.circulating,
+        all_way=tables.all_way,
         left=lane[0], right=lane[1], options=lane[2], lane_length=tables.lane_length,
         through=tables.through, member=tables.member, first=tables.first,
         point_s=points[0], point_u=points[1],
@@ -731,7 +736,13 @@ def time_to(distance: float, v: float, a: float, cap: float) -> float:
 
 @compiled
 def junction_gaps(
-    slots: Slots, tables: Tables, rows: Array, others: Array, lights: Array, dt: float
+    slots: Slots,
+    tables: Tables,
+    rows: Array,
+    others: Array,
+    lights: Array,
+    walked: Array,
+    dt: float,
 ) -> Array:
     """Distance to where each has to stop for the junction [m]; who goes is noted as committed.
 
@@ -741,6 +752,7 @@ def junction_gaps(
         rows: Slots of those who ask.
         others: Slots of all who are there.
         lights: What each signal group shows.
+        walked: Distance to where each has to stop for those on foot, see :func:`crosswalk_gaps` [m].
         dt: Step [s].
     """
     fleet = fleet_of(slots)
@@ -749,7 +761,7 @@ def junction_gaps(
     s_, v_, reckless = fleet.s, fleet.v, fleet.reckless
     waited, gap = fleet.waited, fleet.gap
     movement, enter, movement_length = roads.movement, roads.enter, roads.movement_length
-    group_, stop_ = roads.group, roads.stop
+    group_, stop_, all_way = roads.group, roads.stop, roads.all_way
     out = np.full(len(rows), FAR)
     near, count = np.empty(len(rows), np.int64), 0
     x, half = np.empty(len(rows)), np.empty(len(rows))
@@ -784,6 +796,8 @@ def junction_gaps(
         )
         goes = (committed_[i] and not late) or inside or (reckless[i] and line < 60.0)
         held[n] = not goes and (state == _RED or (state == _YELLOW and needed < YELLOW_BRAKING))
+        # Whose turn it is, but who lets somebody cross, lets the others go meanwhile.
+        held[n] = held[n] or (all_way and not goes and walked[k] < FAR)
         committed[n] = goes or (state == _YELLOW and not held[n] and line < 40.0)
         if v < 0.3 and line < 3.0:
             waited[i] += dt
@@ -827,14 +841,14 @@ def clashes(
 ) -> bool:  # fmt: skip
     """Whether entering now would come too close to someone with the right of way."""
     way_, margin_, eagerness = fleet.way, fleet.margin, fleet.eagerness
-    v_, power_, a = fleet.v, fleet.power, fleet.a
+    v_, power_, a, waited = fleet.v, fleet.power, fleet.a, fleet.waited
     movement, circulating, movement_speed = roads.movement, roads.circulating, roads.movement_speed
-    zone, yields = roads.zone, roads.yields
+    zone, yields, all_way = roads.zone, roads.yields, roads.all_way
     i, k = who[n], near[n]
     if -x[k] - half[k] >= 45.0:
         return False
     m = movement[way_[i]]
-    margin = margin_[i] * (0.6 if circulating else 1.0)
+    margin = margin_[i] * (0.6 if circulating or all_way else 1.0)
     cap_i = movement_speed[m] * eagerness[i]
     for other in range(len(who)):
         j, at = who[other], near[other]
@@ -843,6 +857,9 @@ def clashes(
         if other == n or math.isnan(begin) or x[at] - half[at] >= zone[m, m_j, 3]:
             continue
         coming = yields[m, m_j] and not held[other] and not circulating
+        if all_way:  # of two who came at once, the one who does not yield
+            first = waited[j] > waited[i] or (waited[j] == waited[i] and yields[m, m_j])
+            coming = waited[j] > 0.0 and first and not held[other]
         if not (committed[other] or coming):
             continue
         v, v_j, power, power_j = v_[i], v_[j], power_[i], power_[j]
@@ -910,10 +927,21 @@ def occupied(
 
 
 @compiled
-def crosswalk_gaps(slots: Slots, tables: Tables, crowd: Crowd, rows: Array) -> Array:
-    """Distance to a crosswalk with somebody on or about to be on the lane [m].
+def crosswalk_gaps(
+    slots: Slots, tables: Tables, crowd: Crowd, rows: Array, leader_gap: Array, leader_speed: Array
+) -> tuple[Array, Array]:
+    """Distances to a crosswalk with somebody on or about to be on the lane, and to one to keep free.
 
-    Who stands at the kerb is let go first by the polite, if they can gently.
+    Who stands at the kerb is let go first by the polite, if they can gently. A crosswalk outside the
+    junction is kept free where a queue leaves no room behind it.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        crowd: Those on foot.
+        rows: Slots of those who ask.
+        leader_gap: To the leader of each [m].
+        leader_speed: Along the way [m/s].
     """
     fleet = fleet_of(slots)
     roads = roads_of(tables)
@@ -945,11 +973,27 @@ def crosswalk_gaps(slots: Slots, tables: Tables, crowd: Crowd, rows: Array) -> A
                 counts = before < 35.0 and gently and politeness[i] > 0.22
             else:
                 to_lane = (crossing[way[i], which, 2] - across) * sign
-                in_way = -1.9 < to_lane < 2.2 + 2.2 * max(state[w, SPEED], 0.6)
+                soon = 2.2 if v > STANDS else 4.5  # [s] who sets off takes longer to be past
+                in_way = -1.9 < to_lane < 2.2 + soon * max(state[w, SPEED], 0.6)
                 counts = in_way and (before > v * v / (2.0 * 6.0) or before > 6.0)
             if counts:
                 out[k] = max(min(out[k], before + gap[i] - 1.2), GAP_FLOOR_M)
-    return out
+    free = np.full(len(rows), FAR)
+    enter, leave, crosswalks = roads.enter, roads.leave, crossing.shape[1]
+    for k in range(len(rows) if crosswalks else 0):
+        if leader_gap[k] > QUEUE_M or leader_speed[k] > CREEPS:
+            continue
+        i = rows[k]
+        w, v, front = way[i], v_[i], s_[i] + length[i] / 2
+        for which in range(crosswalks):
+            begin, end = crossing[w, which, 0], crossing[w, which, 1]
+            if math.isnan(begin) or (end > enter[w] and begin < leave[w]):
+                continue
+            before = begin - front
+            full = before < leader_gap[k] < end - front + length[i] + 1.0
+            if full and before > max(v * v / (2.0 * YELLOW_BRAKING), 0.2):
+                free[k] = max(min(free[k], before + gap[i] - 1.2), GAP_FLOOR_M)
+    return out, free
 
 
 @inlined
@@ -971,7 +1015,8 @@ def may_cross(
         if cleared or before >= 90.0:
             continue
         late = before / max(v, 0.1) > duration + patience
-        stops = before > v * v / (2.0 * 2.2) + 0.6 * v + 2.0
+        # Who stands before the line already lets one go.
+        stops = before > (v * v / (2.0 * 2.2) + 0.6 * v + 2.0 if v > STANDS else 0.7)
         if before < 0.3 or not (late or stops):
             return False
     return True

@@ -3,7 +3,8 @@
 What it is asked for and since when stands in a few bytes of shared memory (:class:`Beat`), which
 :mod:`simulation.guard` reads, so that watching costs next to nothing. The planner has standard error for
 its standard output, and an empty standard input. All that it starts is of one process group, which ends
-with the command, however that ends.
+with the command, however that ends. A process that it forks has no part in this: it holds on to nothing by
+which the ward is watched, and ends where it would go on to drive.
 """
 
 from __future__ import annotations
@@ -79,17 +80,25 @@ class Beat:
             limit_s: How long an answer may take.
         """
         self._memory, self._limit_s = memory, limit_s
+        self._process = os.getpid()
 
     def asks(self, step: int, index: int) -> None:
         """The planner is asked from now on."""
+        self._end_copies()
         self._since = time.monotonic()
         _BEAT.pack_into(self._memory, 0, self._since, step, index)
 
     def answered(self) -> None:
         """It is asked no more. Whoever answers too late waits here to be ended, as who never does."""
+        self._end_copies()
         while time.monotonic() - self._since > self._limit_s:
             time.sleep(60.0)
         _BEAT.pack_into(self._memory, 0, 0.0, 0, 0)
+
+    def _end_copies(self) -> None:
+        """A planner that forks and lets both go on would have each case driven twice."""
+        if os.getpid() != self._process:
+            os._exit(0)
 
     def read(self) -> tuple[float, int, int]:
         """Since when it is asked on the monotonic clock, 0 if it is not; the step; the index."""
@@ -111,6 +120,10 @@ def serve(talk: int, memory: int, life: int, uri: str, planner: str, limit_s: fl
     _keep_to_oneself()
     _end_with(life)
     connection = Connection(talk)
+    # What holds on to these keeps the end of this process from being noticed.
+    for descriptor in (talk, memory, life):
+        os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=connection.close)
     try:
         beat = Beat(mmap.mmap(memory, Beat.SIZE), limit_s)
         driver = planner_named(planner)

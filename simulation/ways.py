@@ -35,7 +35,8 @@ class Ways:
     Attributes:
         lanes: The lanes of each way.
         length: [m].
-        width: Of its narrowest lane [m].
+        width: Of its narrowest lane, without what is left to parked cars [m].
+        left: How far left of its centre line one drives, because cars are parked at its right [m].
         x: Centre line on the grid [m].
         y: Likewise [m].
         yaw: Without jumps of 2π [rad].
@@ -63,11 +64,13 @@ class Ways:
         yields: Whether the first of the pair has to let the second pass.
         crossing: (begin, end, distance across) of each crosswalk on each way; NaN for none [m].
         circulating: Whether the junction is a roundabout.
+        all_way: Whether every way into the junction has a stop sign, so that who came first goes first.
     """
 
     lanes: Sequence[tuple[int, ...]]
     length: Float[Array, " ways"]
     width: Float[Array, " ways"]
+    left: Float[Array, " ways"]
     x: Float[Array, "ways grid"]
     y: Float[Array, "ways grid"]
     yaw: Float[Array, "ways grid"]
@@ -94,6 +97,7 @@ class Ways:
     yields: Bool[Array, "movements movements"]
     crossing: Float[Array, "ways crosswalks 3"]
     circulating: bool
+    all_way: bool
 
     def through(self, lane: int) -> list[int]:
         """The ways that run through a lane in its direction."""
@@ -154,9 +158,13 @@ def ways_of(network: Network) -> Ways:
     ]
     circulating = network.kind == "roundabout"
     zone, merges, yields = _zones(network, keys, shapes, circulating)
+    parked = np.array([min(network.lanes[i].parked for i in lanes) for lanes in sequences])
+    left = np.where(against, -0.5, 0.5) * parked
     crossing = np.full((len(sequences), len(network.crosswalks), 3), np.nan)
     for way in range(len(sequences)):
+        yaw = tables["yaw"][way]
         xy = np.stack([tables["x"][way], tables["y"][way]], axis=-1)
+        xy += left[way] * np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
         for k, crosswalk in enumerate(network.crosswalks):
             span = crosswalk_span(xy[: int(length[way] / GRID_M)], crosswalk)
             if span is not None:
@@ -165,7 +173,8 @@ def ways_of(network: Network) -> Ways:
     last = [network.lanes[lanes[-1]] for lanes in sequences]
     return Ways(
         lanes=sequences, length=length,
-        width=np.array([min(network.lanes[i].width for i in lanes) for lanes in sequences]),
+        width=np.array([min(network.lanes[i].width for i in lanes) for lanes in sequences]) - parked,
+        left=left,
         x=tables["x"], y=tables["y"], yaw=tables["yaw"],
         curvature=tables["curvature"], allowed=allowed, lane=lane.astype(np.int64), offset=offset,
         sign=sign, lowest=lowest, highest=highest,
@@ -180,6 +189,7 @@ def ways_of(network: Network) -> Ways:
         group=np.array([lane.group for lane in first], dtype=np.int64),
         stop=np.array([lane.stop for lane in first], dtype=bool),
         zone=zone, merges=merges, yields=yields, crossing=crossing, circulating=circulating,
+        all_way=bool(first) and all(lane.stop for lane in first),
     )  # fmt: skip
 
 

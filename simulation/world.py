@@ -45,19 +45,23 @@ MOVES_M = 25.0  # an ordinary ego that gets less far in 20 s tells nothing
 MIN_ROWS = 5  # a track seen for less is not reported
 
 SHARES = {
-    "straight": 0.1,
-    "curve": 0.1,
-    "highway": 0.15,
-    "signalled": 0.32,
-    "unsignalled": 0.17,
-    "roundabout": 0.16,
+    "straight": 0.09,
+    "curve": 0.08,
+    "residential": 0.12,
+    "highway": 0.13,
+    "signalled": 0.3,
+    "unsignalled": 0.1,
+    "all_way_stop": 0.08,
+    "roundabout": 0.1,
 }
 CONGESTED = {
     "straight": 0.25,
     "curve": 0.2,
+    "residential": 0.2,
     "highway": 0.4,
     "signalled": 0.15,
     "unsignalled": 0.0,
+    "all_way_stop": 0.0,
     "roundabout": 0.0,
 }
 """Share of logs in which traffic is held up beyond the roads' ends."""
@@ -514,7 +518,7 @@ def warm_traffic(
     """
     traffic = Traffic(network, rng, climate, ways=ways)
     highway = network.kind == "highway"
-    crowded = network.kind in ("unsignalled", "roundabout")
+    crowded = network.kind in ("unsignalled", "all_way_stop", "roundabout")
     spacing = float(rng.uniform(5.0, 60.0) if highway else rng.uniform(5.0, 40.0))
     spacing *= 1.6 if crowded else 1.0
     walkers = int(rng.integers(3, 9) if crowded else rng.integers(6, 15))

@@ -128,9 +128,12 @@ def _bridged(
     for row, (c, a) in enumerate(zip(case.tolist(), agent.tolist(), strict=True)):
         seen = np.flatnonzero(batch.valid[:, c, a])
         seen = seen[(seen >= first[row]) & (seen <= last[row])]
+        lost = np.isin(steps[:-1], seen, invert=True) & (steps[:-1] > seen[0])
         for k in (0, 1):
             xy[:, row, k] = np.interp(steps, seen, batch.xy[seen, c, a, k])
             velocity[:, row, k] = np.interp(steps, seen, batch.velocity[seen, c, a, k])
+            # Somebody who was lost while running, and found standing, was on the way between.
+            velocity[:-1, row, k][lost] = (np.diff(xy[:, row, k]) / DT)[lost]
         yaw[:, row] = np.interp(steps, seen, np.unwrap(batch.yaw[seen, c, a]))
     return xy, yaw, velocity
 

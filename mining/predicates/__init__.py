@@ -112,6 +112,8 @@ PREDICATES: dict[str, Predicate] = {
         map_relation.ALL_WAY_STOP,
         map_relation.IN_CARPARK,
         map_relation.IN_PICKUP_DROPOFF,
+        map_relation.OBSTACLE_ON_ROAD,
+        map_relation.STALLED_VEHICLE,
         map_relation.ROUNDABOUT,
         map_relation.MERGE_ZONE,
         map_relation.LANE_STRADDLING,

@@ -79,6 +79,7 @@ CATEGORY = Predicate(
     group=GROUP,
     doc="What it is: vehicle, truck, bus, motorcycle, cyclist, pedestrian, … (in the evidence; "
     "value: the code of the class).",
+    formula="actor is seen, from first to last; value = class",
     find=_category,
     ordinary=True,
 )
@@ -86,6 +87,7 @@ VRU = Predicate(
     name="vru",
     group=GROUP,
     doc="A vulnerable road user: pedestrian, cyclist or motorcyclist.",
+    formula="class ∈ {{pedestrian, cyclist, motorcycle}}",
     find=_vru,
     only=(VULNERABLE,),
 )
@@ -93,6 +95,7 @@ IS_EGO = Predicate(
     name="is_ego",
     group=GROUP,
     doc="The recording vehicle.",
+    formula="actor = ego, from first seen to last seen",
     find=_is_ego,
     needs=("ego",),
     ordinary=True,
@@ -102,6 +105,8 @@ SPECIAL_VEHICLE = Predicate(
     group=GROUP,
     doc="A vehicle of police, fire brigade or rescue, by the source's own word (in the evidence); "
     "unknown where the source does not tell such vehicles apart.",
+    formula="source's word ∋ emergency, ambulance, police, fire truck, priority or "
+    "authority ∧ class ≠ pedestrian",
     find=_special_vehicle,
     needs=("special",),
 )
@@ -109,6 +114,7 @@ LONG_VEHICLE = Predicate(
     name="long_vehicle",
     group=GROUP,
     doc="A vehicle longer than 8 m.",
+    formula="class ∈ vehicles ∧ l > {length}",
     find=_long_vehicle,
     unit="m",
     parameters=(Parameter("length", 8.0, "m", "nuPlan behind_long_vehicle"),),
@@ -119,6 +125,8 @@ PARKED = Predicate(
     group=GROUP,
     doc="A vehicle that stays within 3 m and below 2 m/s for as long as it is seen, at the side of "
     "the lane or off it.",
+    formula="span(xy) < {span} ∧ max v < {speed} ∧ share of steps with |d| < 1.2 m in a "
+    "lane < 1/2 ∧ T ≥ {duration}, first to last seen",
     find=_parked,
     unit="m",
     parameters=(
@@ -132,6 +140,7 @@ POORLY_OBSERVED = Predicate(
     name="poorly_observed",
     group=GROUP,
     doc="An agent missing from more than a fifth of the steps between its first and last.",
+    formula="steps seen / steps from first to last seen < {ratio}",
     find=_poorly_observed,
     parameters=(Parameter("ratio", 0.8, "1", "own"),),
 )
@@ -140,6 +149,8 @@ OCCLUDED_BY = Predicate(
     group=GROUP,
     doc="The other, a vehicle nearer to the ego, covers half or more of the angle at which the ego "
     "would see the actor from above; heights are not looked at.",
+    formula="|α_actor ∩ α_other| / |α_actor| ≳ {share} ∧ r_other < r_actor ≤ {distance}; "
+    "α, r: angle of the box and distance, from the ego's centre",
     find=_occluded_by,
     roles=("actor", "other"),
     unit="1",

@@ -83,6 +83,7 @@ WEATHER = Predicate(
     name="weather",
     group=GROUP,
     doc="The weather: clear, cloudy, rain, snow or fog (in the evidence).",
+    formula="weather is told; value = its code",
     find=_weather,
     roles=(),
     needs=("weather",),
@@ -91,6 +92,7 @@ ILLUMINATION = Predicate(
     name="illumination",
     group=GROUP,
     doc="The light to see by: day, dusk or night (in the evidence).",
+    formula="daylight is told; value = its code",
     find=_illumination,
     roles=(),
     needs=("daylight",),
@@ -100,6 +102,7 @@ SURFACE = Predicate(
     group=GROUP,
     doc="The road is wet, as follows from rain or snow; no format tells its state itself, so in "
     "other weather it is unknown.",
+    formula="weather ∈ {{rain, snow}}; else unknown",
     find=_surface,
     roles=(),
     needs=("weather",),
@@ -109,6 +112,8 @@ WORK_ZONE = Predicate(
     group=GROUP,
     doc="Three or more cones, barriers or signs of road works stand on the drivable surface within "
     "30 m of the ego; unknown where the source does not tell such things.",
+    formula="number of works' things with r ≤ {distance} from the ego ∧ (xy ∈ surface ∨ c "
+    "≤ {half_lane}) ≥ {count}",
     find=_work_zone,
     roles=(),
     unit="1",
@@ -124,6 +129,7 @@ ZONE = Predicate(
     group=GROUP,
     doc="A zone with rules of its own, as round schools. No map that is read tells where one lies, "
     "so this is unknown everywhere.",
+    formula="unknown everywhere",
     find=_zone,
     roles=(),
 )
@@ -131,6 +137,7 @@ TRAFFIC_DENSITY = Predicate(
     name="traffic_density",
     group=GROUP,
     doc="Many vehicles in use round the ego.",
+    formula="number of vehicles, not parked, with r ≤ {distance} from the ego ≳ {count}",
     find=_traffic_density,
     roles=(),
     unit="1",
@@ -144,6 +151,8 @@ VRU_DENSITY = Predicate(
     name="vru_density",
     group=GROUP,
     doc="Many pedestrians, cyclists and motorcyclists round the ego.",
+    formula="number of pedestrians, cyclists and motorcyclists with r ≤ {distance} from "
+    "the ego ≳ {count}",
     find=_vru_density,
     roles=(),
     unit="1",

@@ -323,6 +323,7 @@ FOLLOWING = Predicate(
     name="following",
     group=GROUP,
     doc="The other is the nearest ahead on the actor's way, at most 5 s and 80 m off.",
+    formula="other leads ∧ gap ≤ {gap} ∧ gap₊ / v ≤ {headway} ∧ v > {speed}, T ≥ 1 s",
     find=_following,
     roles=("actor", "other"),
     unit="m",
@@ -337,6 +338,7 @@ SLOW_LEAD = Predicate(
     name="slow_lead",
     group=GROUP,
     doc="The leader within 50 m is slower by 2 m/s or more.",
+    formula="other leads ∧ v − v_other ≥ {speed} ∧ gap ≤ {gap}",
     find=_slow_lead,
     roles=("actor", "other"),
     unit="m/s",
@@ -350,6 +352,8 @@ QUEUING = Predicate(
     name="queuing",
     group=GROUP,
     doc="Stands or creeps close behind a leader that does too.",
+    formula="other leads, not parked ∧ v ≤ {speed} ∧ v_other ≤ {speed_lead} ∧ gap ≤ {gap}, "
+    "T ≥ 1 s",
     find=_queuing,
     roles=("actor", "other"),
     unit="m",
@@ -364,6 +368,8 @@ TAILGATING = Predicate(
     name="tailgating",
     group=GROUP,
     doc="Follows at under half the least time gap that UN R157 asks of automated vehicles.",
+    formula="other leads ∧ gap < {share} max(τ(v) v, 2 m) ∧ v ≥ {speed} ∧ v_other > 0.5 "
+    "m/s, T ≥ 1 s; τ(v): UN R157's least time gap",
     find=_tailgating,
     roles=("actor", "other"),
     unit="s",
@@ -377,6 +383,8 @@ CROSSED_BY = Predicate(
     name="crossed_by",
     group=GROUP,
     doc="The other moves across the line straight ahead of the actor, within 10 m of its front.",
+    formula="y changes sign at t; around t, 0 < x − l/2 ≤ {ahead} ∧ |y| ≤ {aside} ∧ "
+    "|v_y,other| > {speed} to one side",
     find=_crossed_by,
     roles=("actor", "other"),
     unit="m",
@@ -392,6 +400,9 @@ CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
     group=GROUP,
     doc="Heads across the other's course and will be at the crossing first, by 0.25 to 6 s.",
+    formula="{angle_least} ≤ |course − course_other| ≤ {angle_most} ∧ {eta_least} ≤ "
+    "e_other/v_other − e/v ≤ {eta_most} ∧ 0 ≤ e, e_other ≤ {distance} ∧ v, v_other "
+    "> {speed}; e: way to where the straight courses cross",
     find=_crosses_in_front,
     roles=("actor", "other"),
     unit="s",
@@ -408,6 +419,9 @@ ONCOMING_TURN_CONFLICT = Predicate(
     name="oncoming_turn_conflict",
     group=GROUP,
     doc="Turns left across the way of someone who comes straight on, within 5 s of each other.",
+    formula="ways cross, PET ≤ {pet}; actor turns left there by Δψ > {turn}; other's "
+    "heading differs from the actor's before it by ≥ {facing}, and changes by ≤ "
+    "25°",
     find=_oncoming_turn_conflict,
     roles=("actor", "other"),
     unit="s",
@@ -421,6 +435,9 @@ YIELDS_TO = Predicate(
     name="yields_to",
     group=GROUP,
     doc="Slows before a crossing of ways, lets the other pass first, then drives over it.",
+    formula="ways cross, actor second, PET ≤ {pet}; in the {before} before it enters v "
+    "falls from V ≥ {speed} to v_min, V − v_min ≥ max({drop}, {share} V), ≤ "
+    "{distance} from where it enters, by 1 s after other leaves; signal ≠ red",
     find=_yields_to,
     roles=("actor", "other"),
     unit="m/s",
@@ -439,6 +456,9 @@ BLOCKED_BY = Predicate(
     group=GROUP,
     doc="Something stands in the actor's lane for no visible reason, and the actor brakes, waits or "
     "steers round it.",
+    formula="other leads ∧ stopped ≥ {standing} for no reason ∧ |d − d_other| ≤ (w + "
+    "w_other)/2 − 0.2 m ∧ (v > {speed} ∧ −0.5 m < gap ≤ {gap} ∧ (a ≤ −1 m/s² ∨ "
+    "|dD/dt| ≥ 0.3 m/s) ∨ v ≤ {speed} ∧ −0.5 m < gap ≤ min({gap}, {gap_waiting}))",
     find=_blocked_by,
     roles=("actor", "other"),
     unit="m",
@@ -454,6 +474,8 @@ JAYWALKING = Predicate(
     name="jaywalking",
     group=GROUP,
     doc="A pedestrian walks on the road, over 1 m from any crosswalk.",
+    formula="class = pedestrian ∧ c ≤ {half_lane} ∧ dist(outline, crosswalks) > 1 m ∧ v ≥ "
+    "{speed}, T ≥ {duration} ∧ |xy(t1) − xy(t0)| ≥ {way}",
     find=_jaywalking,
     unit="m",
     parameters=(
@@ -470,6 +492,9 @@ WAITING_FOR_PEDESTRIAN = Predicate(
     name="waiting_for_pedestrian",
     group=GROUP,
     doc="Stands or creeps, first in line, while a pedestrian walks on the road just ahead.",
+    formula="v ≤ {speed} ∧ −0.5 m < x − l/2 ≤ {distance} ∧ |y| ≤ {aside} ∧ v_other ≥ 0.3 "
+    "m/s ∧ (c_other ≤ 1.75 m ∨ at_crosswalk(other)) ∧ signal ≠ red ∧ no leader "
+    "with gap ≤ 5 m",
     find=_waiting_for_pedestrian,
     roles=("actor", "other"),
     unit="m",
@@ -485,6 +510,8 @@ LANE_SPLITTING = Predicate(
     name="lane_splitting",
     group=GROUP,
     doc="A motorcyclist or cyclist rides between two vehicles, one on each side; value: room in all.",
+    formula="on each side a vehicle: |x| ≤ (l + l_other)/2 ∧ |ψ − ψ_other| ≤ {angle} ∧ "
+    "clear ≤ {aside}; v ≥ {speed}",
     find=_lane_splitting,
     unit="m",
     parameters=(
@@ -498,6 +525,8 @@ PLATOON = Predicate(
     group=GROUP,
     doc="The first of three or more that drive one behind the other, at most 3 s apart; value: how "
     "many they are.",
+    formula="n ≥ {count}, each the leader of the next with gap₊ / v ≤ {headway} ∧ v ≥ "
+    "{speed} of both; actor the first; T ≥ {duration}",
     find=_platoon,
     unit="1",
     parameters=(

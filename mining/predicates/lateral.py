@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, spells, steps_of
-from mining.motion import IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
+from mining.motion import DRIFT, IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
 from schemas.labels import DRIVING
@@ -85,12 +86,10 @@ def _is_kind(kind: str, course: Courses, limits: Limits) -> Bool[Array, " agents
         return stays
     side = course.left >= 0.0 if "left" in kind else course.left < 0.0
     bends = np.abs(course.turn) >= np.radians(limits["angle"])
-    aside = np.abs(course.left) >= limits["aside"]
+    if kind.startswith("straight"):
+        aside = np.abs(course.left) >= limits["aside"]
+        return ~stays & ~bends & (~aside if kind == "straight" else aside & side)
     back = course.ahead < limits["ahead"]
-    if kind == "straight":
-        return ~stays & ~bends & ~aside
-    if kind.startswith("straight_"):
-        return ~stays & ~bends & aside & side
     return ~stays & bends & side & (back if kind.endswith("u_turn") else ~back)
 
 
@@ -396,12 +395,13 @@ def _passed(
 
 
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
-    _, rate, known = motion.lateral
-    changing = motion.changing
+    level, rate, known = motion.lateral
     # Who turns off drives askew to its lane, and does not end on the heading that it had.
     along = ~motion.in_intersection & (np.abs(motion.heading_error) <= np.radians(limits["angle"]))
     usable = known & motion.drives[:, None] & (motion.speed > 3.0) & along
     fast = above(np.abs(rate), limits["speed"], known=usable)
+    # Round a bend the heading changes with the lane's, which is the road's turn and nobody's swerve.
+    from_lane = motion.heading_error + wrap(motion.yaw_smooth - motion.yaw)
     for i in np.flatnonzero(motion.focus & fast.any(axis=1)).tolist():
         found = list(spells((fast[i] & (rate[i] > 0))[None], least_s=0.2))
         found += list(spells((fast[i] & (rate[i] < 0))[None], least_s=0.2))
@@ -410,12 +410,34 @@ def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
         for (_, b0, e0), (_, b1, e1) in pairwise(found):
             opposite = rate[i, b0] * rate[i, b1] < 0
             soon = (b1 - e0) * DT <= limits["within"]
-            turn = abs(float(motion.yaw_smooth[i, e1] - motion.yaw_smooth[i, b0]))
-            soon &= turn <= np.radians(limits["turn"]) and bool(along[i, b0 : e1 + 1].all())
-            if b0 > used and opposite and soon and not changing[i, b0 : e1 + 1].any():
+            begin, end = _at_rest(rate[i] * np.sign(rate[i, b0]), known[i], b0, e1)
+            turn = abs(float(from_lane[i, end] - from_lane[i, begin]))
+            soon &= turn <= np.radians(limits["turn"]) and bool(along[i, begin : end + 1].all())
+            # Over the line and back at once, it has not changed lanes.
+            back = abs(float(level[i, end] - level[i, begin])) <= limits["back"]
+            stays = back or not motion.changing[i, b0 : e1 + 1].any()
+            if b0 > used and opposite and soon and stays:
                 used = e1
                 peak = float(np.abs(rate[i, b0 : e1 + 1]).max())
                 yield Span(begin=b0, end=e1, actor=i, value=peak)
+
+
+def _at_rest(
+    rate: Float[Array, " steps"], known: Bool[Array, " steps"], begin: int, end: int
+) -> tuple[int, int]:
+    """From before a move to one side to after the move back: until it no longer drifts on.
+
+    Args:
+        rate: Lateral speed, positive in the first move, negative in the second [m/s].
+        known: Where it is known.
+        begin: Of the first.
+        end: Of the second.
+    """
+    while begin > 0 and known[begin - 1] and rate[begin - 1] > DRIFT:
+        begin -= 1
+    while end < len(rate) - 1 and known[end + 1] and rate[end + 1] < -DRIFT:
+        end += 1
+    return begin, end
 
 
 def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -428,6 +450,8 @@ def _wrong_way(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, motion.forward, least_s=1.0)
 
 
+_STAYS = "max(v_first, v_last) < {speed} ∧ |xy_last − xy_first| < {way}"
+_LEFT, _RIGHT = "y_last ≥ 0", "y_last < 0"
 _TRAJECTORY = (
     Parameter("speed", 2.0, "m/s", "WOMD kMaxSpeedForStationary"),
     Parameter("way", 3.0, "m", "WOMD kMaxDisplacementForStationary"),
@@ -440,13 +464,26 @@ _TRAJECTORY = (
 
 def _trajectory_type(kind: str, what: str) -> Predicate:
     """One of the eight kinds into which Waymo's motion challenge sorts trajectories."""
+    side = _LEFT if "left" in kind else _RIGHT
+    moves = f"¬({_STAYS}) ∧ |Δheading|"
+    if kind == "stationary":
+        rule = _STAYS
+    elif kind == "straight":
+        rule = f"{moves} < {{angle}} ∧ |y_last| < {{aside}}"
+    elif kind.startswith("straight"):
+        rule = f"{moves} < {{angle}} ∧ |y_last| ≥ {{aside}} ∧ {side}"
+    else:
+        ahead = "<" if kind.endswith("u_turn") else "≥"
+        rule = f"{moves} ≥ {{angle}} ∧ {side} ∧ x_last {ahead} {{ahead}}"
+    rule += "; T ≥ {duration}; x_last, y_last: where it is last seen, in its first frame"
     return Predicate(
         name=f"trajectory_{kind}",
         group=GROUP,
         doc=f"From where it is first seen to where it is last seen {what}",
+        formula=rule,
         find=_trajectory(kind),
         unit="°",
-        parameters=_TRAJECTORY,
+        parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
     )
 
@@ -479,6 +516,8 @@ TURNING_LEFT = Predicate(
     name="turning_left",
     group=GROUP,
     doc="Turns left by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    formula="ω ≳ 5 °/s on [t0, t1], Δψ = ψ(t1) − ψ(t0): Δψ ≥ {angle}, or seen in part ∧ Δψ "
+    "> {angle_cut} ∧ Δψ / T > {rate}; ¬u_turn",
     find=_turning_left,
     unit="°",
     parameters=(
@@ -491,6 +530,8 @@ TURNING_RIGHT = Predicate(
     name="turning_right",
     group=GROUP,
     doc="Turns right by 45° or more in one go; by 15° where the log begins or ends in the turn.",
+    formula="−ω ≳ 5 °/s on [t0, t1], Δψ = ψ(t0) − ψ(t1): Δψ ≥ {angle}, or seen in part ∧ "
+    "Δψ > {angle_cut} ∧ Δψ / T > {rate}; ¬u_turn",
     find=_turning_right,
     unit="°",
     parameters=TURNING_LEFT.parameters,
@@ -499,6 +540,7 @@ U_TURN = Predicate(
     name="u_turn",
     group=GROUP,
     doc="Turns back in one go and in little room.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ Σ|v_fwd| Δt / |Δψ| ≤ {radius}",
     find=_u_turn,
     unit="°",
     parameters=(
@@ -510,6 +552,7 @@ HIGH_SPEED_TURN = Predicate(
     name="high_speed_turn",
     group=GROUP,
     doc="Turns by 45° or more at 8 m/s or more on average.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ {from} ≤ Σ|v_fwd| Δt / T ≤ {to}",
     find=_turn_at_speed,
     unit="m/s",
     parameters=(
@@ -522,6 +565,7 @@ LOW_SPEED_TURN = Predicate(
     name="low_speed_turn",
     group=GROUP,
     doc="Turns by 45° or more at 4 m/s or less on average.",
+    formula="|ω| ≳ 5 °/s to one side: |Δψ| ≥ {angle} ∧ {from} ≤ Σ|v_fwd| Δt / T ≤ {to}",
     find=_turn_at_speed,
     unit="m/s",
     parameters=(
@@ -534,6 +578,9 @@ THREE_POINT_TURN = Predicate(
     name="three_point_turn",
     group=GROUP,
     doc="Turns back by driving forward, backward and forward again, to one side all the while.",
+    formula="v_fwd ≤ −{speed}, with v_fwd ≥ {speed} ≤ {within} before and after, and ω ≥ 5 "
+    "°/s to one side in each: |Δψ| ≥ {angle} ∧ |Δψ| of the backward stretch ≥ "
+    "{angle_back}",
     find=_three_point_turn,
     unit="°",
     parameters=(
@@ -547,6 +594,7 @@ LAT_ACCEL_HIGH = Predicate(
     name="lat_accel_high",
     group=GROUP,
     doc="Lateral acceleration of 1.5 m/s² or more.",
+    formula="min(|a_lat|, |v_fwd ω|) ≳ {acceleration}",
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
@@ -555,6 +603,7 @@ LAT_ACCEL_UNCOMFORTABLE = Predicate(
     name="lat_accel_uncomfortable",
     group=GROUP,
     doc="Lateral acceleration beyond what passengers bear with comfort.",
+    formula="min(|a_lat|, |v_fwd ω|) ≳ {acceleration}",
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 4.89, "m/s²", "nuPlan comfort bound"),),
@@ -563,6 +612,7 @@ YAW_RATE_HIGH = Predicate(
     name="yaw_rate_high",
     group=GROUP,
     doc="Turns faster than passengers bear with comfort.",
+    formula="|ω| ≳ {rate}",
     find=_yaw_rate_high,
     unit="rad/s",
     parameters=(Parameter("rate", 0.95, "rad/s", "nuPlan comfort bound"),),
@@ -571,6 +621,8 @@ LANE_CHANGE_LEFT = Predicate(
     name="lane_change_left",
     group=GROUP,
     doc="Moves into the lane to the left that runs the same way, from the first drift to the last.",
+    formula="the lane becomes one beside it (d jumps by −1.5 to −6 m) at t; [t0, t1] ∋ t, "
+    "≤ 4 s either way, while dD/dt ≥ {drift}: D(t1) − D(t0) ≥ {shift}",
     find=_lane_change_left,
     unit="m",
     parameters=(
@@ -584,6 +636,8 @@ LANE_CHANGE_RIGHT = Predicate(
     name="lane_change_right",
     group=GROUP,
     doc="Moves into the lane to the right that runs the same way, from the first drift to the last.",
+    formula="the lane becomes one beside it (d jumps by 1.5 to 6 m) at t; [t0, t1] ∋ t, ≤ "
+    "4 s either way, while −dD/dt ≥ {drift}: D(t0) − D(t1) ≥ {shift}",
     find=_lane_change_right,
     unit="m",
     parameters=LANE_CHANGE_LEFT.parameters,
@@ -594,6 +648,8 @@ LANE_KEEPING = Predicate(
     name="lane_keeping",
     group=GROUP,
     doc="Drives along its lane for 3 s or more, near its middle; value: farthest from it.",
+    formula="|d| ≤ {offset} ∧ |ψ − ψ_lane| ≤ {angle} ∧ v ≥ {speed} ∧ no lane change, T ≥ "
+    "{duration}",
     find=_lane_keeping,
     unit="m",
     parameters=(
@@ -609,6 +665,8 @@ MERGE = Predicate(
     name="merge",
     group=GROUP,
     doc="Comes in from the side where its lane runs into another, outside intersections.",
+    formula="from a lane that comes in from the side to its successor: while s_end − s ≤ "
+    "{before}, then s ≤ {after}; v ≥ {speed} at the joint",
     find=_merge,
     unit="m/s",
     parameters=(
@@ -622,6 +680,8 @@ PULL_OVER = Predicate(
     name="pull_over",
     group=GROUP,
     doc="Leaves its lane for the side of the road and stops there.",
+    formula="v ≥ {speed} ∧ c ≤ 1.2 m at t0, last before; stopped ∧ {aside} ≤ c ≤ {most} "
+    "from t1 ≤ t0 + {within} on, for ≥ {standing}; |ψ(t1) − ψ(t0)| ≤ {angle}",
     find=_pull_over,
     unit="m",
     parameters=(
@@ -638,6 +698,8 @@ PULL_OUT = Predicate(
     name="pull_out",
     group=GROUP,
     doc="Sets off from the side of the road and drives into a lane.",
+    formula="stopped ∧ {aside} ≤ c ≤ {most} for ≥ {standing} until t0; v ≥ {speed} ∧ c ≤ "
+    "1.2 m first at t1 ≤ t0 + {within}; |ψ(t1) − ψ(t0)| ≤ {angle}",
     find=_pull_out,
     unit="m",
     parameters=PULL_OVER.parameters,
@@ -647,6 +709,10 @@ CUT_IN = Predicate(
     name="cut_in",
     group=GROUP,
     doc="Changes lane or merges and becomes the nearest leader of the other, close ahead of it.",
+    formula="actor leads other from t on, for ≥ {after}, and changed lane by t + 0.5 s or "
+    "came by a merging lane ≤ {before} earlier: gap ≤ {gap} ∧ gap / v_other ≤ "
+    "{headway} ∧ v_other ≥ {speed} at t, |ψ − ψ_other| ≤ {angle} at begin; other "
+    "keeps its lane",
     find=_cut_in,
     roles=("actor", "other"),
     unit="s",
@@ -666,6 +732,8 @@ CUT_OUT = Predicate(
     name="cut_out",
     group=GROUP,
     doc="The leader of the other leaves its lane and no longer leads it.",
+    formula="actor leads other ≤ 1 s before its lane change, and no more 0.3 to 1 s after "
+    "it crosses: gap ≤ {gap} ∧ v_other ≥ {speed} when it last leads",
     find=_cut_out,
     roles=("actor", "other"),
     unit="m",
@@ -680,6 +748,9 @@ OVERTAKE = Predicate(
     name="overtake",
     group=GROUP,
     doc="From behind, past the other's side, to ahead of it and back in line; both moving.",
+    formula="{side} ≤ |y| ≤ 6 m ∧ |x| ≤ (l + l_other)/2 ∧ v ≥ {speed} ∧ v − v_other ≥ "
+    "{relative_speed} ∧ |ψ − ψ_other| ≤ 30°, T ≥ 0.2 s; x > {order} ∧ |y| < {side} "
+    "≤ {within} before, x < −{order} ∧ |y| < {side} ≤ {within} after",
     find=_overtake,
     roles=("actor", "other"),
     unit="m/s",
@@ -695,6 +766,8 @@ NUDGE = Predicate(
     name="nudge",
     group=GROUP,
     doc="Moves aside within its lane and back while it passes something slow on the other side.",
+    formula="σ = ±1: σ (D − median D) ≳ {least}, its peak ≤ {most}, T ≤ {within}; "
+    "meanwhile passes other: σ y < 0, |y| < 5 m, v_other < v/2",
     find=_nudge,
     roles=("actor", "other"),
     unit="m",
@@ -709,21 +782,28 @@ SWERVE = Predicate(
     name="swerve",
     group=GROUP,
     doc="Darts to one side and back without changing lane.",
+    formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − "
+    "ψ_lane| ≤ {angle} throughout, |Δ(ψ − ψ_lane)| ≤ {turn} from before to after; v > 3 m/s; no lane "
+    "change ∨ |ΔD| ≤ {back}",
     find=_swerve,
     unit="m/s",
     parameters=(
         Parameter("speed", 0.8, "m/s", "own: lateral speed, each way"),
         Parameter("within", 2.0, "s", "own"),
         Parameter("angle", 30.0, "°", "own: from the lane's direction, at most"),
-        Parameter("turn", 20.0, "°", "own: between the headings before and after, at most"),
+        Parameter(
+            "turn", 20.0, "°", "own: between the headings before and after, from the lane's"
+        ),
+        Parameter("back", 1.75, "m", "own: half a lane, between the places before and after"),
     ),
     needs=("map",),
-    version=3,
+    version=4,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",
     group=GROUP,
     doc="Drives against the direction of its lane, outside intersections, for a second or more.",
+    formula="|ψ − ψ_lane| ≥ {angle} ∧ v_fwd ≥ {speed} ∧ |d| < 1.75 m, T ≥ 1 s",
     find=_wrong_way,
     unit="m/s",
     parameters=(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.angles import difference, wrap
+from geometry.angles import difference, unit, wrap
 from geometry.arrays import Array
-from geometry.boxes import corners, meets_line
-from mining.intervals import above
-from mining.lanes import SPACING_M
-from mining.motion import Motion
+from geometry.boxes import Box, corners, in_frame_of, meets_line
+from geometry.polylines import arc_length, resample
+from mining.intervals import BRIDGE_S, above, spells
+from mining.lanes import SIGN_ASIDE_M, SPACING_M
+from mining.motion import FOCUS_M, IN_LANE_M, PARKED_SPAN_M, Motion
+from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import (
     Find,
     Limits,
@@ -24,9 +27,20 @@ from mining.predicates.predicate import (
     states,
     unknown,
 )
-from schemas.labels import LaneType, MapLayer, Truth
+from mining.predicates.told import WORK_WORDS
+from mining.sight import lines_of_sight
+from schemas.labels import VEHICLES, AgentClass, LaneType, LightState, MapLayer, Truth
+from schemas.scene import DT
 
 GROUP = "map_relation"
+AHEAD_ASIDE_M = 3.0
+"""[m] What is farther aside than this is not ahead."""
+WHOLLY = 0.999
+"""Share of an angle that is all of it."""
+ROOM_M = 5.0
+"""[m] What a vehicle takes up."""
+SPOT_M, SPOT_STEPS = 3.0, 5
+"""[m, steps] How far ahead of who stands its leader's rear would be, and how often one looks there."""
 
 
 def _on_road(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -236,6 +250,194 @@ def _lane_straddling(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, out)
 
 
+def _obstacle_on_road(motion: Motion, limits: Limits) -> Iterable[Span]:
+    works = np.array([any(w in word for w in WORK_WORDS) for word in motion.words], dtype=bool)
+    works &= motion.is_thing
+    things = motion.is_thing & motion.focus & (motion.span < limits["span"])
+    near = motion.seen & (motion.off_centre <= limits["aside"])
+    for i in np.flatnonzero(things & near.any(axis=1)).tolist():
+        if _in_row(motion, i, works, limits) >= limits["works"]:
+            continue
+        for _, begin, end in spells(
+            near[i : i + 1], least_s=limits["duration"], bridge_s=limits["unseen"]
+        ):
+            steps = np.flatnonzero(near[i, begin : end + 1]) + begin
+            off = float(np.median(motion.off_centre[i, steps]))
+            yield Span(begin=begin, end=end, actor=i, lane=int(motion.lane[i, begin]), value=off)
+
+
+def _in_row(motion: Motion, i: int, works: Bool[Array, " agents"], limits: Limits) -> int:
+    """How many things of road works stand in one lane near a thing, itself included.
+
+    What belongs to road works does so too while the others are hidden.
+    """
+    step = int(motion.first_seen[i])
+    graph = motion.graph
+    _, nearest = graph.tree.query(motion.xy[i, step])
+    lanes = graph.for_cars[graph.samples.lane]
+    centre, yaw = graph.samples.xy[lanes][nearest], graph.samples.yaw[lanes][nearest]
+    seen = works & motion.seen.any(axis=1)
+    seen[i] = True
+    xy = motion.xy[np.arange(motion.agents), motion.first_seen]
+    aside = np.cos(yaw) * (xy - centre)[:, 1] - np.sin(yaw) * (xy - centre)[:, 0]
+    beside = np.hypot(*(xy - xy[i]).T) <= limits["apart"]
+    return int((seen & beside & (np.abs(aside) <= limits["half_lane"])).sum())
+
+
+def _stalled_vehicle(motion: Motion, limits: Limits) -> Iterable[Span]:
+    stands = _stands_in_lane(motion, limits)
+    view, lasts = motion.signal, {"least_s": limits["duration"], "bridge_s": BRIDGE_S}
+    before_light = (view.distance > -2.0) & (view.distance <= limits["light"])
+    held = before_light & np.isin(view.state, (LightState.RED, LightState.YELLOW))
+    unlit = before_light & (view.state == LightState.UNKNOWN)
+    queues = _may_queue(motion, limits)
+    waits = _places_to_wait(motion)
+    for i, begin, end in spells(stands, **lasts):
+        seen = np.flatnonzero(stands[i, begin : end + 1] & motion.seen[i, begin : end + 1]) + begin
+        box = np.median(motion.boxes[i, seen], axis=0)
+        to_wait, to_junction = (_ahead_of(box, points) for points in waits)
+        if to_wait <= limits["ahead"]:
+            continue
+        span = np.zeros(motion.steps, dtype=bool)
+        span[begin : end + 1] = True
+        free = span & stands[i] & ~held[i] & ~_blocked(motion, i, box, limits)
+        doubt = unlit[i].copy()
+        perhaps = queues[i] | (to_junction <= limits["line"])
+        hidden = bool((free & perhaps).any()) and not _saw_ahead_of(motion, box, begin, end)
+        if hidden:
+            doubt |= perhaps
+        if not motion.scene.has_signals and to_junction <= limits["light"]:
+            doubt |= not _signed(motion, box, limits["light"])
+        known = list(spells((free & ~doubt)[None], **lasts))
+        for _, b, e in known:
+            yield Span(
+                begin=b, end=e, actor=i, lane=int(motion.lane[i, seen[0]]), value=(e - b + 1) * DT
+            )
+        if not known:
+            for _, b, e in spells(free[None], **lasts):
+                reason = {
+                    "reason": "what holds it up, a light or a queue, may have been out of sight"
+                }
+                yield Span(begin=b, end=e, actor=i, truth=Truth.UNKNOWN, evidence=reason)
+
+
+def _signed(motion: Motion, box: Float[Array, " 5"], within: float) -> bool:
+    """Whether a stop sign stands ahead, so that no light does."""
+    signs = [f.points[:1, :2] for f in motion.scene.map.of_layer(MapLayer.STOP_SIGN)]
+    points = np.concatenate([np.zeros((0, 2)), *signs])
+    x, y = in_frame_of(points, np.broadcast_to(box, (len(points), 5))).T
+    x = x - box[Box.LENGTH] / 2
+    return bool(((x > 0.0) & (x <= within) & (np.abs(y) <= SIGN_ASIDE_M)).any())
+
+
+def _stands_in_lane(motion: Motion, limits: Limits) -> Bool[Array, "agents steps"]:
+    """Who stands in the middle of a lane, its way, neither in an intersection nor in a car park.
+
+    Who is seen there again, in the same place, stood there meanwhile.
+    """
+    lane = np.maximum(motion.lane, 0)
+    stands = standing(motion) & (motion.is_vehicle & motion.focus)[:, None] & motion.on_lane
+    stands &= motion.graph.for_cars[lane] & (np.abs(motion.lane_d) <= limits["aside"])
+    stands &= np.abs(motion.heading_error) <= np.radians(limits["angle"])
+    stands &= ~motion.in_intersection
+    for area in motion.areas(MapLayer.PARKING):
+        stands &= ~motion.within(area, among=stands)
+    for i in np.flatnonzero(stands.any(axis=1) & ~motion.seen.all(axis=1)).tolist():
+        for before, after in pairwise(np.flatnonzero(motion.seen[i]).tolist()):
+            moved = motion.xy[i, after] - motion.xy[i, before]
+            if stands[i, before] and stands[i, after] and np.hypot(*moved) <= limits["moved"]:
+                stands[i, before:after] = True
+    return stands
+
+
+def _may_queue(motion: Motion, limits: Limits) -> Bool[Array, "agents steps"]:
+    """Who may stand in a queue that the ego cannot see: before a light, or with others ahead that stand.
+
+    Not who is seen to have somebody so near ahead that nobody fits between.
+    """
+    view, leads = motion.signal, motion.leads
+    queues = (view.distance > 0.0) & np.isin(view.state, (LightState.RED, LightState.YELLOW))
+    next_known, still = np.zeros(queues.shape, dtype=bool), standing(motion)
+    for row, (a, b) in enumerate(zip(leads.a.tolist(), leads.b.tolist(), strict=True)):
+        queues[a] |= (leads.gap[row] <= limits["light"]) & still[b]
+        next_known[a] |= leads.gap[row] <= limits["queue"] + ROOM_M
+    return queues & ~next_known
+
+
+def _places_to_wait(motion: Motion) -> tuple[Float[Array, "points 2"], Float[Array, "others 2"]]:
+    """Where one may have to wait, at most a metre apart; and which of it are intersections [m].
+
+    Intersections, crosswalks, stop lines and signs, and the ends of lanes that nothing continues.
+    """
+    graph, road = motion.graph, motion.scene.map
+    samples = graph.samples
+    junction = samples.xy[(graph.in_intersection & graph.for_cars)[samples.lane]]
+    last = [
+        samples.xy[samples.first[k] + samples.count[k] - 1]
+        for k in np.flatnonzero(graph.for_cars).tolist()
+        if not graph.successors[k]
+    ]
+    lines = [
+        f.points for f in road.features if f.layer in (MapLayer.STOP_LINE, MapLayer.STOP_SIGN)
+    ]
+    crosswalks = road.of_layer(MapLayer.CROSSWALK)
+    lines += [np.concatenate([f.points, f.points[:1]]) for f in crosswalks]
+    dense = [resample(line, 2 + int(arc_length(line)[-1]))[:, :2] for line in lines]
+    ends = np.array(last, dtype=np.float64).reshape(-1, 2)
+    return np.concatenate([junction, ends, *dense]), junction
+
+
+def _ahead_of(box: Float[Array, " 5"], points: Float[Array, "points 2"]) -> float:
+    """From the front of a box to the nearest of some points ahead, at most 3 m aside; ∞ if none [m]."""
+    x, y = in_frame_of(points, np.broadcast_to(box, (len(points), 5))).T
+    x = x[np.abs(y) < AHEAD_ASIDE_M] - box[Box.LENGTH] / 2
+    return float(x[x > 0.0].min(initial=np.inf))
+
+
+def _blocked(
+    motion: Motion, i: int, box: Float[Array, " 5"], limits: Limits
+) -> Bool[Array, " steps"]:
+    """Whether anybody or anything is just ahead of where an agent stands, on a lane or not.
+
+    Who is lost from sight there is taken to be there still, and who comes into sight there, to have
+    been there before.
+    """
+    frames = np.broadcast_to(box, (*motion.xy.shape[:2], 5))
+    x, y = np.moveaxis(in_frame_of(motion.xy, frames), -1, 0)
+    gap = x - (motion.length[:, None] + motion.length[i]) / 2
+    ahead = (x > 0.0) & (gap <= limits["queue"])
+    ahead &= np.abs(y) <= (motion.width[:, None] + motion.width[i]) / 2
+    ahead[i] = False
+    steps = np.arange(motion.steps)
+    last = np.maximum.accumulate(np.where(motion.seen, steps, -1), axis=1)
+    last = np.where(last < 0, motion.first_seen[:, None], last)
+    held = np.take_along_axis(ahead & motion.seen, last, axis=1)
+    return np.asarray(held.any(axis=0))
+
+
+def _saw_ahead_of(motion: Motion, box: Float[Array, " 5"], begin: int, end: int) -> bool:
+    """Whether the ego ever saw, between two steps, the ground where whoever is ahead would stand.
+
+    Seen from above, as in :mod:`mining.sight`. Recordings without an ego see everything, and so do
+    those that tell for a second of somebody who is wholly behind one as tall.
+    """
+    if not motion.scene.has_ego:
+        return True
+    front = box[Box.LENGTH] / 2
+    spot = box[:2] + (front + SPOT_M) * unit(box[Box.YAW : Box.YAW + 1])[0]
+    hides = ~motion.is_pedestrian & ~motion.is_thing
+    hides[0] = False
+    for step in range(begin, end + 1, SPOT_STEPS):
+        boxes = motion.boxes[motion.seen[:, step] & hides, step]
+        if not meets_line(boxes, np.stack([motion.xy[0, step], spot])).any():
+            return True
+    sight = lines_of_sight(motion, within=FOCUS_M)
+    height = motion.size[:, 2]
+    lower = height[sight.far] <= height[sight.near]
+    hidden = (sight.share >= WHOLLY) & (lower & hides[sight.near])[:, None]
+    return any(True for _ in spells(hidden, least_s=1.0, bridge_s=0.0))
+
+
 def _same_lane(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
     away = motion.used[2]
@@ -256,6 +458,7 @@ ON_ROAD = Predicate(
     name="on_road",
     group=GROUP,
     doc="The centre lies within a lane for cars.",
+    formula="|d| ≤ max(w_lane/2, {offset}), lane for cars",
     find=_on_road,
     unit="m",
     parameters=(Parameter("offset", 1.75, "m", "own: half a lane, if its bounds are not known"),),
@@ -265,6 +468,7 @@ IN_DRIVABLE = Predicate(
     name="in_drivable",
     group=GROUP,
     doc="The centre lies on the drivable surface.",
+    formula="xy ∈ drivable surface",
     find=_in_drivable,
     needs=("map", "surface"),
     ordinary=True,
@@ -273,6 +477,7 @@ ON_VEHICLE_LANE = Predicate(
     name="on_vehicle_lane",
     group=GROUP,
     doc="The centre lies within a lane for motor vehicles.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type ∈ {{vehicle, freeway}}",
     find=_on_lane_type(LaneType.VEHICLE, LaneType.FREEWAY),
     needs=("map",),
     ordinary=True,
@@ -282,6 +487,7 @@ ON_BIKE_LANE = Predicate(
     group=GROUP,
     doc="A cyclist's centre lies within a lane for cyclists; who drives a motor vehicle is taken to be "
     "on the lane beside it.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bike",
     find=_on_lane_type(LaneType.BIKE),
     needs=("map",),
 )
@@ -289,6 +495,7 @@ ON_BUS_LANE = Predicate(
     name="on_bus_lane",
     group=GROUP,
     doc="The centre lies within a lane for buses.",
+    formula="|d| ≤ max(w_lane/2, 1.75 m), lane's type = bus",
     find=_on_lane_type(LaneType.BUS),
     needs=("map",),
 )
@@ -297,6 +504,8 @@ OFF_DRIVABLE = Predicate(
     group=GROUP,
     doc="A corner of a moving vehicle is over 0.3 m off the drivable surface. Unknown while its "
     "centre is over 5 m off: there a map leaves out what is driven on, such as car parks.",
+    formula="max over corners of dist(corner, surface) > {distance} ∧ v ≥ {speed}; unknown "
+    "where dist(xy, surface) > {farthest}",
     find=_off_drivable,
     unit="m",
     parameters=(
@@ -311,6 +520,7 @@ IN_INTERSECTION = Predicate(
     name="in_intersection",
     group=GROUP,
     doc="The centre is on a lane, or in an area, of an intersection.",
+    formula="lane ∈ intersection ∨ xy ∈ intersection's area",
     find=_in_intersection,
     needs=("map",),
 )
@@ -318,6 +528,7 @@ NEAR_INTERSECTION = Predicate(
     name="near_intersection",
     group=GROUP,
     doc="In an intersection or within 5 m of one of its lanes.",
+    formula="in_intersection ∨ dist(xy, centre lines of intersections) − {half_lane} ≤ {distance}",
     find=_near_intersection,
     unit="m",
     parameters=(
@@ -330,6 +541,7 @@ AT_CROSSWALK = Predicate(
     name="at_crosswalk",
     group=GROUP,
     doc="Some part is within 1 m of a crosswalk.",
+    formula="dist(outline, crosswalk) ≤ {distance}",
     find=_at_crosswalk,
     parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
@@ -339,6 +551,7 @@ TRAVERSING_CROSSWALK = Predicate(
     name="traversing_crosswalk",
     group=GROUP,
     doc="Moves over a crosswalk, some part on it; value: the greatest speed meanwhile.",
+    formula="outline ∩ crosswalk ≠ ∅ ∧ v ≳ {speed}",
     find=_traversing_crosswalk,
     unit="m/s",
     parameters=(Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),),
@@ -348,6 +561,7 @@ AT_STOP_SIGN = Predicate(
     name="at_stop_sign",
     group=GROUP,
     doc="Within 10 m before a stop sign.",
+    formula="−1 m ≤ x_sign − l/2 ≤ {ahead} ∧ |y_sign| ≤ {aside}",
     find=_at_stop_sign,
     unit="m",
     parameters=(
@@ -361,6 +575,7 @@ ON_STOP_LINE = Predicate(
     name="on_stop_line",
     group=GROUP,
     doc="Some part is over a stop line, or within the area that a map draws before one.",
+    formula="outline ∩ stop line ≠ ∅ ∨ xy ∈ stop area",
     find=_on_stop_line,
     needs=("map", "stop_lines"),
 )
@@ -368,6 +583,7 @@ ALL_WAY_STOP = Predicate(
     name="all_way_stop",
     group=GROUP,
     doc="In an intersection, or within 10 m before it, whose every way in has a stop sign.",
+    formula="lane ∈ all-way stop ∧ (lane ∈ intersection ∨ s_end − s − l/2 ≤ {ahead})",
     find=_all_way_stop,
     parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
     needs=("map", "stop_signs"),
@@ -376,14 +592,73 @@ IN_CARPARK = Predicate(
     name="in_carpark",
     group=GROUP,
     doc="The centre is in a car park.",
+    formula="xy ∈ car park",
     find=_in_area(MapLayer.PARKING),
     needs=("map", "carparks"),
+)
+OBSTACLE_ON_ROAD = Predicate(
+    name="obstacle_on_road",
+    group=GROUP,
+    doc="A thing that is no road user, such as debris, lies where cars drive: its centre near the middle "
+    "of a lane. What stands in a row of three or more with cones, barriers and the like of road works "
+    "is not meant. "
+    "Value: how far from the centre line.",
+    formula="class = obstacle ∧ c ≤ {aside} ∧ max |xy − xy'| < {span} ∧ #(things of road works within "
+    "{apart} and {half_lane} across) < {works}, T ≥ {duration}, unseen for ≤ {unseen} between",
+    find=_obstacle_on_road,
+    unit="m",
+    parameters=(
+        Parameter(
+            "aside", IN_LANE_M, "m", "own: nearer, a car that keeps to the middle would hit it"
+        ),
+        Parameter(
+            "span", PARKED_SPAN_M, "m", "RefAV stationary; WOMD kMaxDisplacementForStationary"
+        ),
+        Parameter("works", 3.0, "1", "own: as in work_zone"),
+        Parameter("apart", 10.0, "m", "own: between things of one row"),
+        Parameter("half_lane", 1.75, "m", "own: a row is in one lane"),
+        Parameter("duration", 1.0, "s", "own"),
+        Parameter("unseen", 1.0, "s", "own: longest time out of sight"),
+    ),
+    needs=("map",),
+    only=(frozenset({AgentClass.OBSTACLE}),),
+    version=1,
+)
+STALLED_VEHICLE = Predicate(
+    name="stalled_vehicle",
+    group=GROUP,
+    doc="A vehicle stands in the middle of a lane for 4 s or more, and nothing keeps it from going on: "
+    "no red or yellow light, nobody and nothing just ahead, no intersection, crosswalk, stop line, stop "
+    "sign or lane's end soon ahead, no car park about it. Unknown where a light may be the reason that "
+    "was not recorded, or a queue that the ego could not see. Value: how long it stands so.",
+    formula="stopped ∧ |d| ≤ {aside} ∧ |ψ − ψ_lane| ≤ {angle} ∧ ¬in_intersection ∧ ¬in_carpark, moved ≤ "
+    "{moved} while unseen; ¬(−2 m < q ≤ {light} ∧ signal ∈ {{red, yellow}}) ∧ gap > {queue} ∧ "
+    "dist(front, place to give way ahead) > {ahead}, T ≥ {duration}; unknown where the signal is, or where "
+    "nobody saw what is ahead and a queue may stand before an intersection within {line}",
+    find=_stalled_vehicle,
+    unit="s",
+    parameters=(
+        Parameter("duration", 4.0, "s", "own: who may go sets off sooner"),
+        Parameter("aside", IN_LANE_M, "m", "own: farther from the middle it stands at the side"),
+        Parameter("angle", 45.0, "°", "RefAV same direction"),
+        Parameter("queue", 5.0, "m", "own: room left to whoever is ahead in a queue"),
+        Parameter("ahead", 15.0, "m", "own: where to give way is so far ahead"),
+        Parameter("light", 30.0, "m", "own: as in stationary_at_light"),
+        Parameter("line", 60.0, "m", "own: farther before an intersection nobody queues"),
+        Parameter(
+            "moved", 1.0, "m", "own: less far from where it was last seen, it is where it was"
+        ),
+    ),
+    needs=("map",),
+    only=(VEHICLES,),
+    version=1,
 )
 IN_PICKUP_DROPOFF = Predicate(
     name="in_pickup_dropoff",
     group=GROUP,
     doc="The centre is where passengers get in and out. No map that is read tells such places, so "
     "this is unknown everywhere.",
+    formula="unknown everywhere",
     find=_in_pickup_dropoff,
     needs=("map",),
 )
@@ -391,6 +666,7 @@ ROUNDABOUT = Predicate(
     name="roundabout",
     group=GROUP,
     doc="Drives on the circle of a roundabout.",
+    formula="lane ∈ ring",
     find=_roundabout,
     needs=("map",),
 )
@@ -398,6 +674,7 @@ MERGE_ZONE = Predicate(
     name="merge_zone",
     group=GROUP,
     doc="On the last metres of a lane that runs together with another, outside intersections.",
+    formula="lane runs together with another ∧ s_end − s ≤ {distance}",
     find=_merge_zone,
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "own"),),
@@ -407,6 +684,7 @@ LANE_STRADDLING = Predicate(
     name="lane_straddling",
     group=GROUP,
     doc="A moving vehicle reaches over its lane's edge.",
+    formula="|d| + w/2 − w_lane/2 ≥ {beyond} ∧ v > 1 m/s ∧ ¬in_intersection",
     find=_lane_straddling,
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
@@ -416,6 +694,7 @@ NARROW_LANE = Predicate(
     name="narrow_lane",
     group=GROUP,
     doc="A vehicle drives on a lane narrower than 2.75 m; value: its width half way along.",
+    formula="w_lane < {width} ∧ v ≥ {speed}",
     find=_narrow_lane,
     unit="m",
     parameters=(
@@ -429,6 +708,8 @@ SAME_SIDE = Predicate(
     group=GROUP,
     doc="Both are on lanes of one road that run the same way, outside intersections (of the ego "
     "and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -448,6 +729,8 @@ OPPOSITE_SIDE = Predicate(
     group=GROUP,
     doc="The two are on lanes of one road that run opposite ways, outside intersections (of the "
     "ego and others; of any two if there is no ego).",
+    formula="{from} ≤ |ψ_lane − ψ_lane,other| ≤ {to} ∧ |offset across either lane| ≤ "
+    "{aside} ∧ clear ≤ {distance}",
     find=_side_of_road,
     roles=("actor", "other"),
     unit="m",
@@ -467,6 +750,8 @@ SAME_LANE = Predicate(
     group=GROUP,
     doc="The two are on one lane, or on what continues it, at most 50 m apart along it; the actor is "
     "the one behind.",
+    formula="0 ≤ s_other − s ≤ {distance} along the actor's way ∧ |d| ≤ 1.75 m ∧ |d_other| "
+    "≤ 1.75 m",
     find=_same_lane,
     roles=("actor", "other"),
     unit="m",

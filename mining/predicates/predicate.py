@@ -63,6 +63,29 @@ Limits = Mapping[str, float]
 Find = Callable[[Motion, Limits], Iterable[Span]]
 
 
+SIGNS: Mapping[str, str] = {
+    "≳ p, ≲ p": "begins at or above (below) p, and ends where 10 % of p short of it",
+    "x₊": "max(x, 0)",
+    "T": "how long it lasts; ≥ 0.5 s if nothing else is told, gaps under 0.3 s bridged",
+    "t0, t1": "begin and end of the interval",
+    "v, v_fwd, a, a_lat": "speed; velocity along the heading; acceleration along and across it, smoothed",
+    "ψ, ω": "heading of the box, its rate of change, smoothed",
+    "heading": "course of who is at 1 m/s or faster, else ψ",
+    "xy, l, w": "centre, length and width of the box",
+    "x, y": "how far the other's centre lies ahead and to the left, in the actor's frame",
+    "r, clear": "distance of the centres; of the outlines",
+    "s, d, w_lane, ψ_lane": "place along the lane, offset to the left of its centre line, the lane's "
+    "width and direction; s_end: its length",
+    "D": "d, running on over the boundaries of lanes, smoothed",
+    "c": "distance of xy from the nearest centre line for cars",
+    "leads, gap": "nearest ahead on the actor's way along lanes, ≤ 80 m; from bumper to bumper; lead: "
+    "the other",
+    "q": "from the front to where to stop for the signal, negative once past",
+    "_other": "of the other; without it, of the actor",
+}
+"""What stands for what in formulas."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicate:
     """Something that can be said of a scene, an agent, or two agents.
@@ -71,6 +94,8 @@ class Predicate:
         name: As in queries and in ``events.name``.
         group: Family, named as its module.
         doc: What it means, in a sentence or two.
+        formula: What decides it, in the signs of :data:`SIGNS`; parameters stand in braces, and all
+            of them occur.
         find: Where it holds.
         roles: What actor and other stand for; empty for facts of the scene.
         unit: Of the intervals' ``value``.
@@ -88,6 +113,7 @@ class Predicate:
     name: str
     group: str
     doc: str
+    formula: str
     find: Find
     roles: tuple[str, ...] = ("actor",)
     unit: str = ""
@@ -103,6 +129,10 @@ class Predicate:
     def limits(self) -> dict[str, float]:
         """Values of the parameters by name."""
         return {p.name: p.value for p in self.parameters}
+
+    def decides(self, parameter: str = "{}") -> str:
+        """The formula with the names of the parameters, each put in as the given form has it."""
+        return self.formula.format_map({p.name: parameter.format(p.name) for p in self.parameters})
 
 
 Extreme = Callable[[Array], Any]

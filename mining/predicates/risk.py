@@ -439,6 +439,7 @@ TTC = Predicate(
     name="ttc",
     group=GROUP,
     doc="Time to collision with the leader along the lane, below 2 s (critical: 0.95 s, nuPlan).",
+    formula="TTC = gap / (v − v_lead) ≲ {ttc} ∧ v > 1 m/s, T ≥ 0.3 s",
     find=_ttc,
     roles=("actor", "other"),
     unit="s",
@@ -450,6 +451,8 @@ TTC_2D = Predicate(
     group=GROUP,
     doc="The two boxes will touch within 2 s if both keep velocity and heading, lane or not; told "
     "only of what does not move as one.",
+    formula="min t: the boxes touch at constant velocity and heading, ≲ {ttc} ∧ −dr/dt ≥ "
+    "{closing}, T ≥ 0.3 s",
     find=_ttc_2d,
     roles=("actor", "other"),
     unit="s",
@@ -464,6 +467,7 @@ THW = Predicate(
     name="thw",
     group=GROUP,
     doc="Time headway to the leader below 1 s.",
+    formula="THW = gap₊ / v ≲ {thw} ∧ v ≥ {speed}",
     find=_thw,
     roles=("actor", "other"),
     unit="s",
@@ -477,6 +481,7 @@ PET = Predicate(
     name="pet",
     group=GROUP,
     doc="The other enters ground that the actor left under 3 s before, on a way that crosses.",
+    formula="PET = (t_other,enters − t_actor,leaves)₊ ≤ {pet}",
     find=_pet,
     roles=("actor", "other"),
     unit="s",
@@ -486,6 +491,7 @@ DRAC = Predicate(
     name="drac",
     group=GROUP,
     doc="Must brake at 3 m/s² or more not to hit a leader that keeps its speed.",
+    formula="DRAC = (v − v_lead)₊² / (2 gap) ≳ {drac}, T ≥ 0.3 s",
     find=_drac,
     roles=("actor", "other"),
     unit="m/s²",
@@ -496,6 +502,8 @@ A_REQ = Predicate(
     name="a_req",
     group=GROUP,
     doc="Must brake at 5 m/s² or more not to hit a leader that keeps its acceleration.",
+    formula="(v − v_lead)₊² / (2 gap) + b ≳ {a_req}, or v² / (2 (gap + v_lead² / (2 b))) "
+    "if the leader stops first; b = (−a_lead)₊; T ≥ 0.3 s",
     find=_a_req,
     roles=("actor", "other"),
     unit="m/s²",
@@ -517,6 +525,8 @@ RSS_VIOLATION = Predicate(
     name="rss_violation",
     group=GROUP,
     doc="Nearer to the leader than responsibility-sensitive safety allows; value: metres lacking.",
+    formula="gap < [v ρ + A ρ²/2 + (v + A ρ)² / (2 b) − v_lead² / (2 B)]₊ ∧ v ≥ {speed}; ρ "
+    "= {response}, A = {accelerates}, b = {brakes_least}, B = {brakes_most}",
     find=_rss_violation,
     roles=("actor", "other"),
     unit="m",
@@ -530,6 +540,7 @@ BTN = Predicate(
     name="btn",
     group=GROUP,
     doc="Brake threat number of 1 or more: the braking that is needed is all there is.",
+    formula="BTN = a_req / {available} ≳ {btn}, T ≥ 0.2 s",
     find=_btn,
     roles=("actor", "other"),
     unit="1",
@@ -543,6 +554,9 @@ STN = Predicate(
     name="stn",
     group=GROUP,
     doc="Steer threat number of 1 or more: only a harder swerve than there is passes the leader.",
+    formula="STN = 2 min(W + Y, W − Y)₊ / TTC² / {available} ≳ {stn} ∧ v − v_lead ≥ "
+    "{closing}, T ≥ 0.2 s; W = (w + w_lead)/2, Y = (d_lead − d) + TTC d/dt (D_lead "
+    "− D)",
     find=_stn,
     roles=("actor", "other"),
     unit="1",
@@ -557,6 +571,8 @@ MTTCP = Predicate(
     name="mttcp",
     group=GROUP,
     doc="At their speeds both would come to where their ways cross less than 4 s after each other.",
+    formula="|e/v − e_other/v_other| ≲ {mttcp}, T ≥ 0.2 s; e: way driven until where the "
+    "ways cross",
     find=_mttcp,
     roles=("actor", "other"),
     unit="s",
@@ -566,6 +582,7 @@ ET = Predicate(
     name="et",
     group=GROUP,
     doc="Stays for 3 s or more on ground that the other crosses under 3 s before or after.",
+    formula="t_leaves − t_enters + Δt ≥ {et} ∧ PET ≤ {pet}",
     find=_et,
     roles=("actor", "other"),
     unit="s",
@@ -578,6 +595,8 @@ DCE = Predicate(
     name="dce",
     group=GROUP,
     doc="Within 3 s the outlines will pass at 0.5 m or less if both keep velocity and heading.",
+    formula="DCE = min clear over t ≤ 5 s at constant velocity and heading ≲ {dce} ∧ TTCE "
+    "= its t ≤ {ttce} ∧ −dr/dt ≥ {closing} ∧ clear > 0, T ≥ 0.3 s",
     find=_dce,
     roles=("actor", "other"),
     unit="m",
@@ -593,6 +612,10 @@ RSS_LATERAL = Predicate(
     group=GROUP,
     doc="Beside or behind the other, which comes nearer from the side than responsibility-sensitive "
     "safety allows; value: metres lacking.",
+    formula="0 < g < {margin} + [D(0) + D(u)]₊ ∧ u ≥ {toward} ∧ gap along < RSS's, T ≥ 0.3 "
+    "s; D(u) = (u + U) ρ/2 + U₊² / (2 {brakes_aside}), U = u + {drifts} ρ, ρ = "
+    "{response}; RSS's along as in rss_violation by {accelerates}, {brakes_least}, "
+    "{brakes_most}; g: gap aside, u: closing speed aside",
     find=_rss_lateral,
     roles=("actor", "other"),
     unit="m",
@@ -607,6 +630,10 @@ RSS_DANGER = Predicate(
     group=GROUP,
     doc="Too near the other both along and aside by responsibility-sensitive safety, and not "
     "responding as it asks; value: seconds since the danger threshold.",
+    formula="since t0 both gaps are less than RSS's (as in rss_lateral: {response}, "
+    "{accelerates}, {brakes_least}, {brakes_most}, {drifts}, {brakes_aside}, "
+    "{margin}) ∧ response improper: t < t0 + ρ ∧ a > A, or t ≥ t0 + ρ ∧ (u > "
+    "{still} if the gap aside became unsafe last, else a > −b ∧ v > 0.1 m/s)",
     find=_rss_danger,
     roles=("actor", "other"),
     unit="s",
@@ -621,6 +648,8 @@ DELTA_V = Predicate(
     group=GROUP,
     doc="Within 2 s of a crash that would change the actor's velocity by 8.3 m/s or more; masses "
     "are typical of the class.",
+    formula="m_other / (m + m_other) |velocity − velocity_other| ≳ {delta_v} ∧ TTC_2D ≤ "
+    "{ttc} ∧ clear > 0, T ≥ 0.3 s",
     find=_delta_v,
     roles=("actor", "other"),
     unit="m/s",
@@ -633,6 +662,7 @@ TET = Predicate(
     name="tet",
     group=GROUP,
     doc="In all 1 s or more at a time to collision with the leader of 2 s or less.",
+    formula="TET = Σ Δt where TTC ≤ {tau}, ≥ {tet}",
     find=_tet,
     roles=("actor", "other"),
     unit="s",
@@ -646,6 +676,7 @@ TIT = Predicate(
     name="tit",
     group=GROUP,
     doc="Time to collision with the leader short of 2 s by 0.5 s² or more, summed over time.",
+    formula="TIT = Σ ({tau} − TTC)₊ Δt ≥ {tit}",
     find=_tit,
     roles=("actor", "other"),
     unit="s²",
@@ -659,6 +690,8 @@ CPI = Predicate(
     name="cpi",
     group=GROUP,
     doc="Crash potential index of 0.01 or more: mean chance that braking falls short.",
+    formula="CPI = mean over t of P(MADR ≤ DRAC) ≥ {cpi}; MADR ~ N({mean}, {deviation}²) "
+    "cut off to [{least}, {most}]",
     find=_cpi,
     roles=("actor", "other"),
     unit="1",
@@ -676,6 +709,7 @@ KALMAN_DIFFICULTY = Predicate(
     group=GROUP,
     doc="A constant-velocity Kalman forecast from the anchor is off by 50 m or more at the longest "
     "of 2, 4 and 6 s that is observed.",
+    formula="|xy − forecast| ≥ {epe} at the longest of 2, 4, 6 s after the anchor that is seen",
     find=_kalman_difficulty,
     unit="m",
     parameters=(
@@ -687,6 +721,8 @@ COUNTERFACTUAL_DELTA = Predicate(
     group=GROUP,
     doc="Had the other kept its velocity from the anchor on, the worst criticality to the ego would "
     "have been higher by 0.2 (1 is contact, 0 is 5 s from it).",
+    formula="S(kept velocity) − S(as it was) ≥ {delta}; S = 1 − min(t_contact, 5 s) / 5 s "
+    "at its worst in 5 s from the anchor",
     find=_counterfactual_delta,
     roles=("actor", "other"),
     unit="1",
@@ -699,6 +735,9 @@ COLLISION = Predicate(
     doc="Two that were seen apart meet at 1 m/s or more, and their boxes overlap by over 35 cm on "
     "each side. Unknown where they overlap less, since first seen, or sizes are not told. Not: "
     "what moves as one (trailers, riders), people on foot at a vehicle that stands.",
+    formula="boxes drawn in by {slack} overlap ∧ drawn in by {certain} overlap at some "
+    "step ∧ |velocity − velocity_other| ≥ {speed}, T ≥ 0.2 s; clear > 0 before; "
+    "not: class = pedestrian ∧ max v_other < {walked_into}",
     find=_collision,
     roles=("actor", "other"),
     unit="m/s",
@@ -716,6 +755,9 @@ NEAR_MISS = Predicate(
     group=GROUP,
     doc="No contact, but under 0.95 s from one at the speeds and turn rates of the moment, with "
     "hard braking needed; or over the other's way under 1 s after it left.",
+    formula="TTC_2D ≲ {ttc} ∧ −dr/dt ≥ {closing} ∧ −dr/dt / (2 TTC_2D) ≥ {braking} ∧ "
+    "overlap within 1.1 {ttc} at constant v and ω, T ≥ 0.2 s; or PET ≤ {pet} ∧ "
+    "max(v, v_other) ≥ {closing}; boxes drawn in by {slack} never overlap",
     find=_near_miss,
     roles=("actor", "other"),
     unit="s",

@@ -72,7 +72,7 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
             at = t if crossing.last_seen is None else crossing.last_seen
             if motion.speed[i, at] < limits["speed"]:
                 continue
-            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go):
+            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go, limits["brakes"]):
                 continue
             ways = {k for lane in crossing.lanes for k in (lane, *graph.successors[lane])}
             if crossing.last_seen is None:
@@ -204,10 +204,15 @@ def _entered(motion: Motion, i: int, t: int) -> int:
     return max(lanes, key=lambda k: int(np.isin(after, [k, *motion.graph.successors[k]]).sum()))
 
 
-def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float) -> bool:
-    """Whether the agent, seen again at t, gets that far from where it was [m]."""
-    after = motion.xy[i, t:][motion.seen[i, t:]]
-    return bool((np.hypot(*(after - motion.xy[i, since]).T) >= beyond).any())
+def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float, hardest: float) -> bool:
+    """Whether the agent, seen again at t, gets that far from where it was [m].
+
+    Where it is last seen, at the end of the scene or out of sight, it goes on by v² / 2b at least.
+    """
+    steps = np.flatnonzero(motion.seen[i, t:]) + t
+    way = np.hypot(*(motion.xy[i, steps] - motion.xy[i, since]).T)
+    yet = float(motion.speed[i, steps[-1]]) ** 2 / (2.0 * hardest)
+    return bool((way >= beyond).any() or way[-1] + yet >= beyond)
 
 
 def _bears_right(motion: Motion, i: int, since: int, t: int) -> bool:
@@ -331,6 +336,7 @@ def _relevant_signal(state: LightState) -> Predicate:
         group=GROUP,
         doc=f"The signal ahead on the actor's way, at most 80 m off, is {shows}; value: least "
         "distance to where to stop for it.",
+        formula=f"signal = {state.word} ∧ 0 < q ≤ {{distance}}",
         find=_relevant(state),
         unit="m",
         parameters=(Parameter("distance", SIGNAL_M, "m", "own"),),
@@ -346,6 +352,7 @@ APPROACHING_RED = Predicate(
     name="approaching_red",
     group=GROUP,
     doc="Moves towards a red signal on its way.",
+    formula="signal = red ∧ 0 < q ≤ {distance} ∧ v ≥ {speed}",
     find=_approaching_red,
     unit="m",
     parameters=(
@@ -359,6 +366,10 @@ RED_LIGHT_RUNNING = Predicate(
     group=GROUP,
     doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
     "Out of sight, if it was red all the time in which the line can have been crossed.",
+    formula="q(t0) > 0 ≥ q(t1), unseen for ≤ {gap} between; signal = red on [t1 − "
+    "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)| ≥ {beyond} afterwards, plus v²/2{brakes} "
+    "where it is last seen, no right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
+    "≤ a ≤ {accelerates}",
     find=_red_light_running,
     unit="m/s",
     parameters=(
@@ -371,12 +382,13 @@ RED_LIGHT_RUNNING = Predicate(
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=4,
+    version=5,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",
     group=GROUP,
     doc="Stands before a red or yellow signal, first in line or behind a leader.",
+    formula="stopped ∧ −2 m < q ≤ {distance} ∧ signal ∈ {{red, yellow}}",
     find=_stationary_at_light,
     unit="m",
     parameters=(Parameter("distance", 30.0, "m", "own"),),
@@ -386,6 +398,7 @@ DILEMMA_YELLOW = Predicate(
     name="dilemma_yellow",
     group=GROUP,
     doc="The signal is yellow and the stop line 2.5 to 5.5 s away: stopping is as hard as going.",
+    formula="signal = yellow ∧ {from} ≤ q / v ≤ {to} ∧ v > 2 m/s, T ≥ 0.2 s",
     find=_dilemma_yellow,
     unit="s",
     parameters=(
@@ -398,6 +411,9 @@ PROTECTED_TURN = Predicate(
     name="protected_turn",
     group=GROUP,
     doc="Turns through an intersection on green while every crossing way is held by red.",
+    formula="|bend of the intersection's lane| ≥ {angle} ∧ signal = green ∧ every lane "
+    "straight across it is held by a signal neither green nor yellow, at begin; "
+    "max v ≥ 1 m/s",
     find=_protected_turn,
     unit="°",
     parameters=(Parameter("angle", 45.0, "°", "RefAV turning"),),
@@ -407,6 +423,8 @@ UNPROTECTED_TURN = Predicate(
     name="unprotected_turn",
     group=GROUP,
     doc="Turns through an intersection without a signal, or while a crossing way may go too.",
+    formula="|bend of the intersection's lane| ≥ {angle} ∧ (no signal ∨ ¬protected_turn) ∧ "
+    "¬(left on red), at begin; max v ≥ 1 m/s",
     find=_unprotected_turn,
     unit="°",
     parameters=PROTECTED_TURN.parameters,

@@ -8,7 +8,10 @@ and what *possibly* does; in between lies what cannot be known. Kleene's logic t
     surely (a or b)    = surely a   ∪ surely b         possibly alike
     surely (not a)     = the scene − possibly a        possibly (not a) = the scene − surely a
 
-so that only the half that a query asks for is ever worked out. In what is possible an actor may be
+so that only the half that a query asks for is ever worked out, but where begins, ends and runs count
+(``Sequence``, ``Lasting`` at most, ``Count`` of times): doubt joins and parts runs and lengthens them. What
+is sure there is so wherever they begin and end, which is looked up in the scenes of what is found;
+what is possible would be so if some of it came true (`_Work._extents`). In what is possible an actor may be
 null: somebody, it is not known who. It fits anybody. What is said of the ego is possible throughout
 a scene that has none, and what is told of the ego alone (``Predicate.of_ego``) is possible of others.
 
@@ -29,7 +32,8 @@ node           relation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Literal, TypeAlias
@@ -153,7 +157,11 @@ class _Work:
     vectors: Mapping[str, tuple[int, str]]
     partly: Mapping[str, str]
     steps: dict[str, str] = field(default_factory=dict)
-    _made: dict[tuple[str, Side, frozenset[str]], _Relation] = field(default_factory=dict)
+    scope: str | None = None
+    """The step whose scenes alone are looked through for what is possible; all if None."""
+    _made: dict[tuple[str, Side, frozenset[str], str | None], _Relation] = field(
+        default_factory=dict
+    )
 
     def relation(self, node: Node, side: Side, outside: frozenset[str] = frozenset()) -> _Relation:
         """The relation of an expression.
@@ -163,13 +171,26 @@ class _Work:
             side: Which half of the truth.
             outside: Variables that are told by what stands round it.
         """
-        key = (repr(node), side, outside & named(node))
+        scope = self.scope if side == "possibly" else None
+        key = (repr(node), side, outside & named(node), scope)
         if key not in self._made:
-            made = self._make(node, side, outside)
-            if side == "possibly" and isinstance(node, Sequence | Lasting | Count):
-                made = self._or_unseen(node, made, outside)
+            with self._within(scope):
+                made = self._make(node, side, outside)
+                if side == "possibly" and isinstance(node, Sequence | Lasting | Count):
+                    made = self._or_unseen(node, made, outside)
             self._made[key] = made
         return self._made[key]
+
+    @contextmanager
+    def _within(self, scope: str | None) -> Iterator[None]:
+        before, self.scope = self.scope, scope
+        try:
+            yield
+        finally:
+            self.scope = before
+
+    def _in_scope(self) -> str:
+        return "TRUE" if self.scope is None else f"scene_id IN (SELECT scene_id FROM {self.scope})"
 
     def _make(self, node: Node, side: Side, outside: frozenset[str]) -> _Relation:
         match node:
@@ -215,15 +236,22 @@ class _Work:
         return self._step("either", "\n  UNION ALL\n".join(rows), made.variables)
 
     def _spans(self) -> _Relation:
-        if "spans" not in self.steps:
-            self.steps["spans"] = (
-                f"  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1 FROM scenes"
-            )
-        return _Relation("spans", (), disjoint=True)
+        name = "spans" if self.scope is None else f"spans_{self.scope}"
+        self.steps.setdefault(
+            name,
+            f"  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1 FROM scenes"
+            + ("" if self.scope is None else f" WHERE {self._in_scope()}"),
+        )
+        return _Relation(name, (), disjoint=True)
 
-    def _unseen(self, names: Iterable[str]) -> str | None:
-        """The step with the scenes that were not looked through for all the predicates, if any."""
+    def _unseen(self, names: Iterable[str], *, or_without_ego: bool = False) -> str | None:
+        """The step with the scenes that were not looked through for all the predicates, if any.
+
+        Those that have no ego are among them if so asked: of an ego that is not there nobody knows.
+        """
         conditions = list(dict.fromkeys(self.partly[n] for n in names if n in self.partly))
+        if or_without_ego:
+            conditions.append("scene_id IN (SELECT scene_id FROM scenes WHERE has_ego)")
         if not conditions:
             return None
         spans = self._spans()
@@ -236,12 +264,16 @@ class _Work:
         return name
 
     def _or_unseen(self, node: Node, made: _Relation, outside: frozenset[str]) -> _Relation:
-        """With the scenes in which it may be so because nobody looked: for anybody, at any time.
+        """With the scenes in which it may be so because nobody looked, or for want of an ego.
+
+        There it may be so for anybody, at any time.
 
         Order, number and duration of what is possible throughout a scene tell nothing of those of
         what is so. Where one of its parts is known not to be, it is not possible.
         """
-        unseen = self._unseen(n.name for n in node.walk() if isinstance(n, Call))
+        calls = [n for n in node.walk() if isinstance(n, Call)]
+        of_ego = any(actor.name == EGO for call in calls for actor in call.actors)
+        unseen = self._unseen((call.name for call in calls), or_without_ego=of_ego)
         if unseen is None:
             return made
         somebody = "".join(f", NULL::BIGINT AS {v}" for v in made.variables)
@@ -263,6 +295,8 @@ class _Work:
         if side == "possibly":
             body += f"\n  UNION ALL\n{self._doubts(node, actors, told)}"
             body += self._unasked(node, told)
+            if self.scope is not None:
+                body = f"  SELECT * FROM (\n{body}) WHERE {self._in_scope()}"
         named_roles = len(told) + sum(a.name == EGO for a in actors)
         closed = side == "surely" and named_roles == len(roles)
         made = self._step(f"{node.name}_{side}", body, variables, disjoint=closed)
@@ -310,6 +344,7 @@ class _Work:
     def _doubts(self, node: Call, actors: list[Actor], told: Iterable[tuple[Actor, str]]) -> str:
         """What is not known: for those named in the evidence in any role, or else for anybody."""
         roles = _ROLES[: len(actors)]
+        doubts = f"doubts_{node.name}" + ("" if self.scope is None else f"_{self.scope}")
         rows = []
         for role in roles or ("",):
             columns = "".join(
@@ -321,12 +356,12 @@ class _Work:
                 if mine == role:
                     where += self._who(actor, "e.doubt", may_be_null=True)
             rows.append(
-                f"  SELECT e.scene_id{columns}, e.t0, e.t1 FROM doubts_{node.name} e"
+                f"  SELECT e.scene_id{columns}, e.t0, e.t1 FROM {doubts} e"
                 + (f" WHERE {' AND '.join(where)}" if where else "")
             )
         unseen = self._unseen([node.name])
         self.steps.setdefault(
-            f"doubts_{node.name}",
+            doubts,
             f"""  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1,
     unnest(CASE WHEN actor_id IS NOT NULL THEN [actor_id]
       WHEN json_array_length(evidence, '$.actors') > 0
@@ -334,6 +369,7 @@ class _Work:
       ELSE [NULL::BIGINT] END) AS doubt
   FROM events
   WHERE name = {literal(node.name)} AND source = 'rule' AND truth = 'unknown'"""
+            + ("" if self.scope is None else f" AND {self._in_scope()}")
             + (
                 f""" AND scene_id NOT IN (SELECT scene_id FROM {unseen})
   UNION ALL SELECT scene_id, t0, t1, NULL FROM {unseen}"""
@@ -510,35 +546,161 @@ class _Work:
   GROUP BY scene_id, {told}island"""
         return self._step("runs", body, made.variables, disjoint=True)
 
+    # -- what doubt may lengthen, join and part -------------------------------------------------
+
+    def _doubtful(self, node: Node) -> str:
+        """The step with the scenes in which anything that an expression rests on is in doubt."""
+        leaves = {repr(n): n for n in node.walk() if isinstance(n, Call | Fact | Similar)}
+        rows = []
+        for leaf in leaves.values():
+            may, is_so = self.relation(leaf, "possibly"), self.relation(leaf, "surely")
+            listed = ", ".join(["scene_id", *may.variables, "t0", "t1"])
+            rows.append(
+                f"  SELECT scene_id FROM (SELECT {listed} FROM {may.name}"
+                f" EXCEPT SELECT {listed} FROM {is_so.name})"
+            )
+        return self._step("doubtful", "\n  UNION ".join(rows), ()).name
+
+    def _extents(self, part: _Relation, doubtful: str) -> _Relation:
+        """What is possible as stretches that surely contain the intervals that come true.
+
+        Where nothing is in doubt they are those intervals themselves. Elsewhere (column ``loose``)
+        what meets is joined; and where somebody takes part of whom it is not known who, all that
+        meets it, of whomever: what holds of one may go on as what holds of somebody.
+        """
+        listed = ", ".join(["scene_id", *part.variables, "t0", "t1"])
+        there = f"scene_id IN (SELECT scene_id FROM {doubtful})"
+        some = self._step("in_doubt", f"  SELECT * FROM {part.name} WHERE {there}", part.variables)
+        keyed = self._joined_up(some)
+        rows = [
+            f"  SELECT {listed}, FALSE AS loose FROM {part.name} WHERE NOT {there}",
+            f"  SELECT {listed}, TRUE FROM {keyed.name}",
+        ]
+        if part.variables:
+            somebody = " OR ".join(f"{v} IS NULL" for v in part.variables)
+            body = f"  SELECT scene_id, t0, t1, {somebody} AS open FROM {some.name}"
+            flat = self._step("anybody", body, ())
+            by = "PARTITION BY scene_id ORDER BY t0, t1"
+            rows.append(f"""  SELECT scene_id, {"".join("NULL, " for _ in part.variables)}t0, t1, TRUE
+  FROM (SELECT scene_id, min(t0) AS t0, max(t1) AS t1, bool_or(open) AS open FROM (
+    SELECT *, sum(fresh) OVER ({by} ROWS UNBOUNDED PRECEDING) AS island FROM (
+      SELECT *, (t0 > coalesce(max(t1) OVER ({by}
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), t0 - 1))::INT AS fresh
+      FROM {flat.name}))
+  GROUP BY scene_id, island) WHERE open""")
+        return self._step("extents", "\n  UNION ALL\n".join(rows), part.variables)
+
+    def _may_be(
+        self, node: Node, part: Node, outside: frozenset[str], only: _Relation
+    ) -> _Relation:
+        """Extents of a part of an expression, in the scenes of a relation."""
+        with self._within(self.scope or only.name):
+            found = self.relation(part, "possibly", outside)
+            return self._extents(self._joined_up(found), self._doubtful(node))
+
+    def _unless(
+        self, made: _Relation, contains: Iterable[tuple[_Relation, str]], bad: str
+    ) -> _Relation:
+        """Rows of a relation but those that what is in doubt may undo.
+
+        Args:
+            made: Rows with a column ``rid``.
+            contains: Extents with a prefix: those are looked at that contain the interval from the
+                columns ``{prefix}0`` to ``{prefix}1``, of the same actors.
+            bad: When, on ``m`` and the extents by their prefixes.
+        """
+        joins = ""
+        for extent, k in contains:
+            same = "".join(
+                f" AND ({k}.{v} = m.{v} OR {k}.{v} IS NULL)"
+                for v in extent.variables if v in made.variables
+            )  # fmt: skip
+            joins += (
+                f"\n  JOIN {extent.name} {k} ON {k}.loose AND {k}.scene_id = m.scene_id{same}"
+                f" AND {k}.t0 <= m.{k}0 AND {k}.t1 >= m.{k}1"
+            )
+        undone = self._step("undone", f"  SELECT m.rid FROM {made.name} m{joins} WHERE {bad}", ())
+        listed = ", ".join(["scene_id", *made.variables, "t0", "t1"])
+        body = (
+            f"  SELECT {listed} FROM {made.name} WHERE rid NOT IN (SELECT rid FROM {undone.name})"
+        )
+        return self._step("sure", body, made.variables, disjoint=made.disjoint)
+
     def _sequence(self, node: Sequence, side: Side, outside: frozenset[str]) -> _Relation:
-        one = self.relation(node.first, side, outside | bound(node.second))
-        two = self.relation(node.second, side, outside | bound(node.first))
+        """In order.
+
+        What holds of intervals in doubt may begin earlier and end later. So what is sure is in order
+        wherever they begin and end; what is possible could be if parts of it came true.
+        """
+        of_one, of_two = outside | bound(node.second), outside | bound(node.first)
+        one = self.relation(node.first, side, of_one)
+        two = self.relation(node.second, side, of_two)
         if node.order == "overlaps":
             return self._meet(one, two, side)
         variables, joined, told = _join(one, two, side)
-        until = "greatest(l.t1, r.t1)"
+        begin, until, some = "l.t0", "greatest(l.t1, r.t1)", "r.t1 > l.t0"
         match node.order:
             case "then":
-                order = "r.t0 > l.t0"
+                order, bad = "r.t0 > l.t0", "r.t0 <= m.l0"
             case "before":
-                order = "r.t0 >= l.t1"
+                order, bad = "r.t0 >= l.t1", "r.t0 < l.t1"
             case _:
                 order, until = "l.t0 >= r.t0 AND l.t1 <= r.t1", "l.t1"
-        if node.within_s is not None:
-            order += f" AND r.t0 <= l.t1 + {round(node.within_s * 1e9)}"
-        body = (
-            f"  SELECT l.scene_id{told}, l.t0, {until} AS t1\n"
-            f"  FROM {one.name} l JOIN {two.name} r ON {joined} AND {order}"
+                bad, some = "l.t0 < m.r0 OR l.t1 > m.r1", "r.t1 > l.t0 AND l.t1 > r.t0"
+        limit = (
+            "" if node.within_s is None else f" AND r.t0 <= l.t1 + {round(node.within_s * 1e9)}"
         )
-        return self._step(node.order, body, variables)
+        if side == "possibly":
+            doubtful = self._doubtful(node)
+            one, two = self._extents(one, doubtful), self._extents(two, doubtful)
+            order = f"CASE WHEN l.loose THEN {some} ELSE {order} END"
+            if node.order == "during":
+                begin = "CASE WHEN l.loose THEN greatest(l.t0, r.t0) ELSE l.t0 END"
+                until = "CASE WHEN l.loose THEN least(l.t1, r.t1) ELSE l.t1 END"
+            body = (
+                f"  SELECT l.scene_id{told}, {begin} AS t0, {until} AS t1\n"
+                f"  FROM {one.name} l JOIN {two.name} r ON {joined} AND {order}{limit}"
+            )
+            return self._step(node.order, body, variables)
+        body = (
+            f"  SELECT l.scene_id{told}, {begin} AS t0, {until} AS t1, l.t0 AS l0, l.t1 AS l1,"
+            " r.t0 AS r0, r.t1 AS r1, row_number() OVER () AS rid\n"
+            f"  FROM {one.name} l JOIN {two.name} r ON {joined} AND {order}{limit}"
+        )
+        made = self._step(node.order, body, variables)
+        contains = []
+        if node.order != "then":
+            contains.append((self._may_be(node, node.first, of_one, made), "l"))
+        if node.order != "during":
+            contains.append((self._may_be(node, node.second, of_two, made), "r"))
+        return self._unless(made, contains, bad)
 
     def _lasting(self, node: Lasting, side: Side, outside: frozenset[str]) -> _Relation:
+        """Doubt makes what is sure last longer, and what is possible as short as one likes."""
         part = self._joined_up(self.relation(node.part, side, outside))
-        body = f"  SELECT * FROM {part.name} WHERE t1 - t0 {node.op} {round(node.seconds * 1e9)}"
-        return self._step("lasting", body, part.variables, disjoint=True)
+        holds = f"t1 - t0 {node.op} {round(node.seconds * 1e9)}"
+        if side == "possibly":
+            part = self._extents(part, self._doubtful(node))
+            loose = "loose OR " if node.op == "<=" else ""
+            body = f"  SELECT * EXCLUDE (loose) FROM {part.name} WHERE {loose}{holds}"
+            return self._step("lasting", body, part.variables)
+        if node.op == ">=":
+            body = f"  SELECT * FROM {part.name} WHERE {holds}"
+            return self._step("lasting", body, part.variables, disjoint=True)
+        body = (
+            "  SELECT *, t0 AS l0, t1 AS l1, row_number() OVER () AS rid"
+            f" FROM {part.name} WHERE {holds}"
+        )
+        made = self._step("lasting", body, part.variables, disjoint=True)
+        may = self._may_be(node, node.part, outside, made)
+        return self._unless(made, [(may, "l")], f"l.t1 - l.t0 > {round(node.seconds * 1e9)}")
 
     def _count(self, node: Count, side: Side, outside: frozenset[str]) -> _Relation:
-        """At least so many; other comparisons were written as this one, or its denial."""
+        """At least so many; other comparisons were written as this one, or its denial.
+
+        Times that doubt may join to one count as one for sure, and one stretch in doubt may be as
+        many times as steps with gaps between them have room in it.
+        """
         part = self.relation(node.part, side, outside)
         least = round(node.compare.number)
         whom = None if node.of is None else self.columns[node.of.name]
@@ -552,11 +714,33 @@ class _Work:
         part = self._joined_up(part)
         if node.at_once:
             return self._at_once(part, group, whom, least)
+        if side == "possibly":
+            return self._may_be_so_many(node, part, group, inner, whom)
         who = "b." + whom if whom else f"({', '.join(f'b.{v}' for v in [*inner, 't0', 't1'])})"
-        enough = f"count(DISTINCT {who}) >= {least}"
-        if side == "possibly" and inner:
-            # Somebody, it is not known who: it may be any number of them.
-            enough += f" OR bool_or({' OR '.join(f'b.{v} IS NULL' for v in inner)})"
+        made = self._so_many(node, part, group, f"count(DISTINCT {who}) >= {least}")
+        if whom is not None and node.within_s is None:
+            return made  # however often each of them does so
+        with self._within(self.scope or made.name):
+            may = self.relation(node.part, "possibly", outside)
+            if whom is None:
+                may = self.in_one_order(may, node.part, inner)
+            may = self._extents(self._joined_up(may), self._doubtful(node))
+        same = "".join(
+            f" AND (p.{v} = j.{v} OR p.{v} IS NULL)" for v in part.variables if v in may.variables
+        )
+        listed = ", ".join(f"j.{c}" for c in ["scene_id", *part.variables, "t0", "t1"])
+        body = f"""  SELECT {listed}, coalesce(min(p.t0), j.t0) AS e0
+  FROM {part.name} j LEFT JOIN {may.name} p ON p.loose AND p.scene_id = j.scene_id{same}
+    AND p.t0 <= j.t0 AND p.t1 >= j.t1
+  WHERE j.scene_id IN (SELECT scene_id FROM {made.name}) GROUP BY {listed}"""
+        early = self._step("begins", body, part.variables)
+        who = "b." + whom if whom else f"({', '.join(f'b.{v}' for v in [*inner, 'e0'])})"
+        return self._so_many(node, early, group, f"count(DISTINCT {who}) >= {least}", begin="e0")
+
+    def _so_many(
+        self, node: Count, part: _Relation, group: list[str], enough: str, *, begin: str = "t0"
+    ) -> _Relation:
+        """Groups of which enough is true: of whole scenes, or of what begins within a time."""
         told = "".join(f", b.{v}" for v in group)
         if node.within_s is None:
             spans = self._spans()
@@ -565,11 +749,42 @@ class _Work:
   GROUP BY b.scene_id{told} HAVING {enough}"""
             return self._step("count", body, group, disjoint=True)
         same = "".join(f" AND a.{v} IS NOT DISTINCT FROM b.{v}" for v in group)
-        body = f"""  SELECT b.scene_id{told}, a.t0, max(b.t1) AS t1
-  FROM (SELECT DISTINCT {", ".join(["scene_id", *group, "t0"])} FROM {part.name}) a
+        body = f"""  SELECT b.scene_id{told}, min(b.t0) AS t0, max(b.t1) AS t1
+  FROM (SELECT DISTINCT {", ".join(["scene_id", *group, begin])} FROM {part.name}) a
   JOIN {part.name} b ON a.scene_id = b.scene_id{same}
-    AND b.t0 BETWEEN a.t0 AND a.t0 + {round(node.within_s * 1e9)}
-  GROUP BY b.scene_id{told}, a.t0 HAVING {enough}"""
+    AND b.{begin} >= a.{begin} AND b.t0 <= a.{begin} + {round(node.within_s * 1e9)}
+  GROUP BY b.scene_id{told}, a.{begin} HAVING {enough}"""
+        return self._step("count", body, group)
+
+    def _may_be_so_many(
+        self, node: Count, part: _Relation, group: list[str], inner: list[str], whom: str | None
+    ) -> _Relation:
+        part = self._extents(part, self._doubtful(node))
+        least, spans = round(node.compare.number), self._spans()
+        who = "b." + whom if whom else f"({', '.join(f'b.{v}' for v in [*inner, 't0', 't1'])})"
+        enough = f"count(DISTINCT {who}) >= {least}"
+        # Somebody, it is not known who: it may be any number of them.
+        anybody = " OR ".join(f"b.{v} IS NULL" for v in part.variables)
+        anybody = f"bool_or({anybody})" if anybody else "FALSE"
+        times = f"sum(ceil((b.t1 - b.t0) / {2 * STEP_NS})) >= {least}"
+        enough = (
+            f"CASE WHEN bool_or(b.loose) THEN {anybody} OR {times if whom is None else enough}"
+            f" ELSE {enough} END"
+        )
+        told = "".join(f", b.{v}" for v in group)
+        if node.within_s is None:
+            return self._so_many(node, part, group, enough)
+        limit = round(node.within_s * 1e9)
+        same = "".join(f" AND a.{v} IS NOT DISTINCT FROM b.{v}" for v in group)
+        body = f"""  SELECT b.scene_id{told},
+    CASE WHEN {anybody} THEN any_value(s.t0) ELSE min(least(a.t0, b.t0)) END AS t0,
+    CASE WHEN {anybody} THEN any_value(s.t1) ELSE max(b.t1) END AS t1
+  FROM (SELECT DISTINCT {", ".join(["scene_id", *group, "t0", "t1", "loose"])} FROM {part.name}) a
+  JOIN {part.name} b ON a.scene_id = b.scene_id{same}
+    AND CASE WHEN a.loose THEN b.t1 > a.t0 AND b.t0 <= a.t1 + {limit}
+      ELSE b.t0 BETWEEN a.t0 AND a.t0 + {limit} END
+  JOIN {spans.name} s ON s.scene_id = b.scene_id
+  GROUP BY b.scene_id{told}, a.t0, CASE WHEN a.loose THEN a.t1 END HAVING {enough}"""
         return self._step("count", body, group)
 
     def _at_once(
@@ -581,7 +796,7 @@ class _Work:
             listed = ", ".join(["scene_id", *kept, "t0", "t1"])
             part = self._joined_up(self._step("each", f"  SELECT {listed} FROM {part.name}", kept))
         told = "".join(f"{v}, " for v in group)
-        open_ = " OR ".join(f"{v} IS NULL" for v in part.variables if v not in group)
+        open_ = " OR ".join(f"{v} IS NULL" for v in part.variables)
         many = f"CASE WHEN {open_} THEN {least} ELSE 1 END" if open_ else "1"
         by = ", ".join(["scene_id", *group])
         body = f"""  SELECT scene_id, {told}t AS t0, until AS t1 FROM (

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import pyarrow as pa
 
 from lake import Lake
 from lake.literals import literal
 from mining.predicates import PREDICATES
-from mining.query.compile import Plan, plan_of
+from mining.query.compile import plan_of
 from mining.query.facts import FACTS
-from mining.query.tree import EGO, Call, Fact, Query
+from mining.query.narrow import FEW, rows_of
+from mining.query.tree import EGO, Call, Fact, Query, Similar
 
 MOST_REASONS = 5
 """Reasons of predicates that are told, those of most scenes first."""
+MATCHED = "matched_"
+"""What a table of ids is called that stands beside those of the lake."""
 MOST_NAMES = 20
 """Names that are listed instead of one that nobody has."""
 
@@ -33,16 +38,28 @@ class Doubt:
 
 
 def doubt_of(
-    lake: Lake, query: Query, sure: Plan, *, vectors: Mapping[str, tuple[int, str]], seen: str
+    lake: Lake,
+    query: Query,
+    *,
+    matched: Collection[int],
+    vectors: Mapping[str, tuple[int, str]],
+    seen: str,
+    instead: Mapping[str, pa.Table] | None = None,
+    few: float = FEW,
 ) -> Doubt:
     """In how many scenes a query cannot be judged, and why.
+
+    Only scenes in which something that the query asks for is not known can be among them. Where those are
+    few, only their events are gone through; of a lake in which all is known this costs next to nothing.
 
     Args:
         lake: Which lake.
         query: A checked query that asks for what is sure.
-        sure: Its statement.
+        matched: The scenes in which it surely holds.
         vectors: See :func:`mining.query.compile.plan_of`.
         seen: Condition on the scenes that were looked through for it.
+        instead: The rows of :func:`mining.query.narrow.narrowed`, if there are any.
+        few: Up to such a share of all scenes are few.
     """
     possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
     reasons = _reasons(query)
@@ -60,13 +77,19 @@ UNION ALL SELECT * FROM (
   FROM events WHERE name IN ({", ".join(map(literal, names))}) AND source = 'rule'
     AND truth = 'unknown' AND scene_id IN (SELECT scene_id FROM open_)
   GROUP BY why HAVING why IS NOT NULL ORDER BY n DESC, why LIMIT {MOST_REASONS})"""
+    ids = pa.table({"scene_id": pa.array(sorted(matched), pa.int64())})
+    if instead is None:
+        instead = _of_doubtful(lake, query, list(names), reasons, few)
+    if instead is not None and not instead["scenes"].num_rows:
+        return Doubt(scenes=0, why={})
     rows = lake.sql(
         f"""WITH open_ AS MATERIALIZED (
   SELECT DISTINCT scene_id FROM ({possible.sql}) WHERE {seen}
-  EXCEPT SELECT DISTINCT scene_id FROM ({sure.sql})
+  EXCEPT SELECT scene_id FROM {MATCHED}
 )
 SELECT '' AS why, count(*) AS n FROM open_{told}""",
         by_index=False,
+        instead={**(instead or {}), MATCHED: ids},
     ).to_pylist()
     counted = {row["why"]: int(row["n"]) for row in rows}
     scenes = counted.pop("")
@@ -74,6 +97,33 @@ SELECT '' AS why, count(*) AS n FROM open_{told}""",
         scenes=scenes,
         why={why: n for why, n in sorted(counted.items(), key=lambda it: -it[1]) if n},
     )
+
+
+def _of_doubtful(
+    lake: Lake, query: Query, names: Sequence[str], reasons: Mapping[str, str], few: float
+) -> dict[str, pa.Table] | None:
+    """The scenes of which something is not known that a query asks for, and their events.
+
+    None: so many, or it cannot be told which, that all may as well be gone through.
+    """
+    if any(isinstance(node, Similar) for node in query.node.walk()):
+        return None
+    doubtful = [
+        f"SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) WHERE {where}"
+        for where in reasons.values()
+    ]
+    asked = f"name IN ({', '.join(map(literal, names))}) AND source = 'rule'"
+    if names:
+        # A value that is not known leaves open whether it is great enough.
+        doubtful.append(
+            f"SELECT scene_id FROM events WHERE {asked} AND (truth = 'unknown' OR value IS NULL)"
+        )
+    if not doubtful:
+        return None
+    ids = lake.sql(" UNION ".join(doubtful), by_index=False)["scene_id"].combine_chunks()
+    if len(ids) > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
+        return None
+    return rows_of(lake, pa.table({"scene_id": ids}), names)
 
 
 def _reasons(query: Query) -> dict[str, str]:
@@ -88,7 +138,11 @@ def _reasons(query: Query) -> dict[str, str]:
                 found[f"`{node.name}` is told of {told_of} alone where there is an ego"] = (
                     "s.has_ego"
                 )
-        elif isinstance(node, Fact) and "c." not in FACTS[node.name].sql:
+        elif isinstance(node, Fact) and FACTS[node.name].sql == "c.rarity":
+            found["their rarity is not known before `scenelake mine cluster`"] = (
+                "s.scene_id NOT IN (SELECT scene_id FROM clusters WHERE rarity IS NOT NULL)"
+            )
+        elif isinstance(node, Fact):
             sql = FACTS[node.name].sql
             none = f"{sql} IS NULL" if node.compare else f"nullif({sql}, 'unknown') IS NULL"
             found[f"nobody told `{node.name}`"] = none

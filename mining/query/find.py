@@ -18,11 +18,12 @@ from lake.convert import scenes_table
 from lake.literals import literal
 from lake.sql import run_sql
 from mining.looked import Looked, looked
-from mining.predicates import tag_scene
+from mining.predicates import PREDICATES, tag_scene
 from mining.query.check import checked
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
+from mining.query.narrow import narrowed
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
@@ -145,22 +146,28 @@ def find(
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     seen = see_that_tagged(lake, asked)
     plan = planned(lake, asked, seen.partly)
+    order = ", ".join(["truth", "scene_id", "t0_ns", "t1_ns", *plan.columns.values()])
     sql = (
-        f"WITH found AS MATERIALIZED ({plan.sql}) SELECT *, (SELECT count(*) FROM found) AS total,"
-        " (SELECT count(DISTINCT scene_id) FROM found) AS in_scenes FROM found"
-        f" ORDER BY {', '.join(['truth', 'scene_id', 't0_ns', 't1_ns', *plan.columns.values()])}"
-        f" LIMIT {max(limit, 1)}"
+        f"WITH found AS MATERIALIZED ({plan.sql}), numbered AS"
+        f" (SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM found)"
+        " SELECT *, (SELECT count(*) FROM found) AS total, CASE WHEN place = 1 THEN"
+        " (SELECT list(DISTINCT scene_id) FROM found) END AS in_scenes FROM numbered"
+        f" ORDER BY place LIMIT {max(limit, 1)}"
     )
-    rows = lake.sql(sql, by_index=False).to_pylist()
+    instead = None if seen.partly else narrowed(lake, asked, names_of(asked))
+    rows = lake.sql(sql, by_index=False, instead=instead).to_pylist()
+    matched = rows[0]["in_scenes"] if rows else []
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
     doubt = Doubt(scenes=0, why={})
     if not asked.unknown_as_true:
         vectors = _vectors(lake, asked)
-        doubt = doubt_of(lake, asked, plan, vectors=vectors, seen=seen.condition)
+        doubt = doubt_of(
+            lake, asked, matched=matched, vectors=vectors, seen=seen.condition, instead=instead
+        )
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
-        scenes=rows[0]["in_scenes"] if rows else 0,
+        scenes=len(matched),
         searched=len(seen.whole),
         untagged=len(seen.untagged),
         matches=matches,
@@ -259,7 +266,9 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
     told = []
     for query in queries:
         plan = plan_of(query)
-        rows = run_sql(f"{plan.sql} ORDER BY truth, t0_ns", tables=tables).to_pylist()
+        # Of matches that begin together the same is first, whichever scenes are asked along with theirs.
+        order = ", ".join(["truth", "t0_ns", "t1_ns", *plan.columns.values()])
+        rows = run_sql(f"{plan.sql} ORDER BY {order}", tables=tables).to_pylist()
         found: dict[int, list[Match]] = {scene.scene_id: [] for scene in scenes}
         for match in _matches(rows, plan, lambda _: events):
             found[match.scene_id].append(match)
@@ -270,12 +279,26 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
 def explain(
     lake: Lake, query: str | Query | Node, *, rules: Mapping[str, Rule] | None = None
 ) -> str:
-    """How a query was understood, the statement that it became, and how DuckDB runs that."""
+    """How a query was understood, what decides its predicates, its statement, and DuckDB's plan."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
     plan = planned(lake, asked, looked(lake, meanings(names_of(asked))).partly)
     steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
-    return f"{asked}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+    decides = "".join(f"\n{line}" for line in _formulas(asked))
+    return f"{asked}\n{decides}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
+
+
+def _formulas(query: Query) -> list[str]:
+    """Of each predicate that a query names its formula, and the values in it."""
+    told = []
+    for name in dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)):
+        known = PREDICATES[name]
+        values = ", ".join(
+            f"{p.name} = {p.value:g}{'' if p.unit == '1' else f' {p.unit}'}"
+            for p in known.parameters
+        )
+        told.append(f"{name}: {known.decides()}" + (f"  [{values}]" if values else ""))
+    return told
 
 
 def planned(lake: Lake, query: Query, partly: Mapping[str, str] | None = None) -> Plan:

@@ -111,7 +111,7 @@ def build(
     if not replace and lake.read("suites", ["suite"], f"suite = '{name}'").num_rows:
         raise BadSetting(
             f"There is a suite called `{name}` already.",
-            hint="Choose another name, or say that it shall be replaced.",
+            hint="Choose another name, or take its place: `--replace`, in Python `replace=True`.",
         )
     found = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
     chosen = found.ids

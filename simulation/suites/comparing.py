@@ -11,7 +11,7 @@ from lake import Lake
 from lake.literals import literal
 from schemas.case import Result
 from schemas.errors import BadQuery, MissingData
-from simulation.suites.reporting import reported, results_of, run_of
+from simulation.suites.reporting import reported, results_of, run_of, tested_alike
 from simulation.suites.statistics import (
     fewest_that_rank_alike,
     mcnemar,
@@ -27,16 +27,20 @@ MARGIN = 0.05
 def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     """Two runs of one suite side by side: what got better or worse, and whether that is chance.
 
+    Cases that were built anew between them, with other agents or criteria, are other tests and left out.
+
     Raises:
         UnknownName: There is no such run.
         BadQuery: The runs have no case in common.
     """
     (a, before), (b, after) = (reported(lake, name) for name in (first, second))
     was, now = ({r.case.case_id: r for r in results} for results in (before, after))
-    common = sorted(set(was) & set(now))
+    both = sorted(set(was) & set(now))
+    common = [i for i in both if tested_alike(was[i].case, now[i].case)]
     if not common:
         raise BadQuery(
-            f"Runs {a.run_id} and {b.run_id} have no case in common.",
+            f"Runs {a.run_id} and {b.run_id} have no case in common"
+            + (": the suite was built anew between them, with other cases." if both else "."),
             hint="Compare runs of the same suite.",
         )
     pairs = [(was[i], now[i]) for i in common]
@@ -46,7 +50,7 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     low, high = mean_interval(change)
     return {
         "first": _told(a), "second": _told(b),
-        "cases": len(common),
+        "cases": len(common), "changed": len(both) - len(common),
         "both_passed": sum(x.passed and y.passed for x, y in pairs),
         "won": [str(i) for i in won], "lost": [str(i) for i in lost],
         "p_value": mcnemar(len(won), len(lost)),
@@ -157,7 +161,12 @@ def last_runs(lake: Lake, suite: str) -> dict[str, int]:
 def _matrix(lake: Lake, runs: Mapping[str, int]) -> tuple[Any, ...]:
     found = {name: {r.case.case_id: r for r in results_of(lake, i)} for name, i in runs.items()}
     planners = list(found)
-    common = sorted(set.intersection(*(set(results) for results in found.values())))
+    first = found[planners[0]]
+    common = sorted(
+        i
+        for i in set.intersection(*(set(results) for results in found.values()))
+        if all(tested_alike(first[i].case, results[i].case) for results in found.values())
+    )
     if not common:
         raise MissingData("No case was driven by all of these planners.", hint="Run them anew.")
     scores = np.array([[found[p][i].score for i in common] for p in planners])

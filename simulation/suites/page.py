@@ -38,7 +38,14 @@ from simulation.driven import DrivenScenes
 from simulation.moments import moments
 from simulation.replay import replayed
 from simulation.suites.comparing import last_runs
-from simulation.suites.reporting import RunReport, commonest, reported, run_of
+from simulation.suites.reporting import (
+    RunReport,
+    as_driven,
+    commonest,
+    reported,
+    run_of,
+    tested_alike,
+)
 from simulation.suites.statistics import mcnemar, mean_interval, rate
 
 ANIMATED = 12
@@ -125,7 +132,12 @@ def write_page(
             f"These are runs of {len(suites)} suites: {', '.join(suites)}.",
             hint="A page tells of runs of one suite.",
         )
-    common = sorted(set.intersection(*(set(run.results) for run in runs)))
+    first = runs[0].results
+    common = sorted(
+        i
+        for i in set.intersection(*(set(run.results) for run in runs))
+        if all(tested_alike(first[i].case, run.results[i].case) for run in runs)
+    )
     if not common:
         raise BadQuery(
             f"Runs {', '.join(str(run.report.run_id) for run in runs)} have no case in common.",
@@ -537,7 +549,10 @@ class _Story:
         return kept and not self.outdated
 
     def _built_anew(self) -> bool:
-        """Whether the suite, as it is now, is younger than one of the runs."""
+        """Whether the suite, as it is now, is younger than a run of which the cases are known no more."""
+        where = f"suite = {literal(self.suite)}"
+        if all(as_driven(self.lake, run.report.run_id, where) is not None for run in self.runs):
+            return False
         if not self.built:
             return True
         began = self.lake.read(
@@ -575,10 +590,9 @@ class _Story:
         who = np.flatnonzero(scene.tracks.track_id == case.ego_track_id)[0]
         seen = case.start_step + np.flatnonzero(scene.tracks.valid[who, case.start_step :])
         name = str(case.provenance.get("scene", scene.name))
-        others = {"log": "the others replay their log", "idm": "the others drive by IDM"}
         told = [
             ", ".join(case.tags[:6]),
-            others.get(case.agents, "the others keep their velocity"),
+            _OTHERS.get(case.agents, f"the others move by {case.agents}"),
             f"scene {case.scene_id}, taken over {case.start_step * DT:.1f} s in",
             *missing,
         ]
@@ -590,6 +604,17 @@ class _Story:
             recorded=scene.tracks.xy[who, seen].astype(np.float64),
             goal=case.goal,
         )
+
+
+_OTHERS = {
+    "log": "the others replay their log",
+    "constant_velocity": "the others keep their velocity",
+    "idm": "the others drive by IDM",
+    "log_then_idm": "the others replay their log until one would ram somebody",
+    "mobil": "the others drive by IDM and change lanes by MOBIL",
+    "yielding": "people and cyclists wait for gaps, the others replay their log",
+}
+"""How the others of a case move, in words; a mixture speaks for itself."""
 
 
 def _panel(label: str, result: Result, scene: Scene) -> Panel:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from lake import Lake
 from lake.literals import literal
 from schemas.case import DONE, NOT_DRIVABLE, Case, Measured, Result
-from schemas.errors import MissingData, UnknownName
+from schemas.errors import LakeError, MissingData, UnknownName
 from simulation.criteria import CRITERIA
 from simulation.demands import DEMANDS
 from simulation.suites.statistics import Rate, rate
@@ -159,13 +160,43 @@ def run_of(lake: Lake, name: str | int) -> int:
 
 
 def results_of(lake: Lake, run_id: int) -> list[Result]:
-    """What a run found, by case; each with its case, as far as the suite still has that."""
+    """What a run found, by case; each with its case as the run drove it, as far as the lake still knows."""
     rows = lake.read("results", None, f"run_id = {run_id}").to_pylist()
     suites = ", ".join(sorted({literal(row["suite"]) for row in rows})) or "''"
-    kept = lake.read("cases", None, f"suite in ({suites})").to_pylist()
-    cases = {int(row["case_id"]): Case.from_row(row) for row in kept}
-    made = [_result(row, cases.get(int(row["case_id"]))) for row in rows]
-    return sorted(made, key=lambda result: result.case.case_id)
+    where = f"suite in ({suites})"
+    kept = as_driven(lake, run_id, where)
+    if kept is None:
+        kept = lake.read("cases", None, where)
+    cases = {int(row["case_id"]): Case.from_row(row) for row in kept.to_pylist()}
+    # Two who took up one run at once drove the same cases, with the same results: each counts once.
+    found = {int(row["case_id"]): row for row in reversed(rows)}
+    return [_result(found[i], cases.get(i)) for i in sorted(found)]
+
+
+def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
+    """Rows of ``cases`` as they were when a run began; None where that is no longer known.
+
+    A suite that is built anew has cases of the same ids that may be other tests.
+    """
+    told = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
+    versions = json.loads(told[0]) if told else {}
+    if "cases" not in versions:
+        return None
+    try:
+        return lake.at_versions({"cases": versions["cases"]}).read("cases", None, where)
+    except LakeError:  # compacted away
+        return None
+
+
+def tested_alike(one: Case, other: Case) -> bool:
+    """Whether two cases are the same test: tags, weights and proofs apart."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in (
+            "scene_id", "start_step", "horizon_steps", "goal", "agents", "seed", "criteria",
+            "ego_track_id",
+        )
+    )  # fmt: skip
 
 
 def summed(
@@ -211,7 +242,8 @@ def digest_of(results: Sequence[Result]) -> str:
     for result in sorted(results, key=lambda r: r.case.case_id):
         row = result.row(run_id=0)
         told = [row[n] for n in ("case_id", "passed", "status", "steps")]
-        told += [float(np.float32(row["score"])), json.loads(row["criteria"])]
+        told += [float(np.float32(row["score"]))]
+        told += [json.loads(row[n]) for n in ("criteria", "agents", "scores")]
         digest.update(json.dumps(told, sort_keys=True).encode())
         digest.update(row["trajectory"])
     return digest.hexdigest()

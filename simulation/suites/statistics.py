@@ -2,7 +2,7 @@
 
 A suite is a sample. Where it was drawn by strata, each case stands for as many scenes as its weight
 says, and the rate over all of them is the weighted mean (Horvitz and Thompson 1952). Intervals are
-Wilson's (1927) at the number of independent cases that would be as certain.
+Wilson's (1927) at the number of independent passes and fails that would be as certain.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 
@@ -59,26 +59,55 @@ def rate(
         return Rate(value=math.nan, low=0.0, high=1.0, n=0)
     share = weights / weights.sum()
     mean = min(float((share * values).sum()), 1.0)  # shares are rounded
-    labels = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
     variance = 0.0
-    for label in range(int(labels.max()) + 1):
-        mine, held = values[labels == label], float(share[labels == label].sum())
-        variance += held**2 * _spread(mine, np.ones(len(mine)), held) / len(mine)
-    low, high = wilson(mean, _spread(values, share * n, 1.0) / variance)
+    for mine in _told_apart(strata):
+        held = float(share[mine].sum())
+        within = share[mine] / held
+        pooled = 1.0 / float((within**2).sum())  # cases that are as certain, if they weighed alike
+        average = float(within @ values[mine])
+        spread = float(within @ (values[mine] - average) ** 2)
+        variance += held**2 * _spread(average, spread, pooled, held) / pooled
+    low, high = wilson(mean, _spread(mean, mean * (1.0 - mean), n, 1.0) / variance)
     return Rate(value=mean, low=low, high=high, n=n)
 
 
-def _spread(
-    values: Float[Array, " cases"], weights: Float[Array, " cases"], added: float
-) -> float:
-    """The variance of values with a pass and a fail added, lest that of a few be taken for nothing.
+def _told_apart(strata: Sequence[str]) -> list[Int[Array, " cases"]]:
+    """The cases of each stratum; those that are alone in theirs together, as if of one.
+
+    From a single case nobody can tell how much those of its stratum differ; collapsed, what differs
+    between strata counts, too, so that the interval errs to the wide side (Cochran 1977, 5A.12).
+    """
+    labels, sizes = np.unique(
+        np.asarray(strata, dtype=str), return_inverse=True, return_counts=True
+    )[1:]
+    alone = sizes[labels] == 1
+    groups = [np.flatnonzero(labels == label) for label in np.flatnonzero(sizes > 1)]
+    if alone.sum() == 1 and groups:
+        smallest = int(np.argmin([len(group) for group in groups]))
+        groups[smallest] = np.append(groups[smallest], np.flatnonzero(alone))
+    elif alone.any():
+        groups.append(np.flatnonzero(alone))
+    return groups
+
+
+def _spread(mean: float, variance: float, n: float, added: float) -> float:
+    """The variance of cases with a pass and a fail added, lest that of a few be taken for nothing.
 
     After Agresti and Coull (1998). Strata share the two by what they hold: then a sample drawn by
-    strata that all fare alike is as certain as a plain one, also where nearly all passed.
+    strata that all fare alike is as certain as a plain one, also where nearly all passed. What was
+    drawn counts n / (n − 1), for a few cases lie nearer to their own mean than to that of all.
+
+    Args:
+        mean: Of the cases.
+        variance: Round it.
+        n: How many they are.
+        added: How many passes, and as many fails.
     """
-    total = float(weights.sum()) + 2.0 * added
-    mean = (float(weights @ values) + added) / total
-    return (float(weights @ values**2) + added) / total - mean**2
+    if n > 1.0:
+        variance *= n / (n - 1.0)
+    total = n + 2.0 * added
+    between = n * 2.0 * added / total * (mean - 0.5) ** 2
+    return (n * variance + 2.0 * added * 0.25 + between) / total
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -164,12 +193,16 @@ def reliability(
         best += int(again.argmax() == whole.argmax())
         order = rng.permutation(cases)
         halves.append(kendall(means(order[: cases // 2]), means(order[cases // 2 :])))
-    known = [tau for tau in taus if not math.isnan(tau)] or [math.nan]
-    low, high = np.quantile(known, [0.025, 0.975])
-    sides = [tau for tau in halves if not math.isnan(tau)] or [math.nan]
+    if (whole == whole[0]).all():  # nobody is told apart: there is no ranking to speak of
+        taus, halves = [math.nan], [math.nan]
+    # A draw that tells none apart agrees with no ranking; left out, it would flatter the rest.
+    taus, halves = (
+        [0.0 if math.isnan(t) and len(some) > 1 else t for t in some] for some in (taus, halves)
+    )
+    low, high = np.quantile(taus, [0.025, 0.975])
     return Reliability(
-        tau=float(np.mean(known)), low=float(low), high=float(high),
-        split_half=float(np.mean(sides)), same_best=best / (DRAWS // 4),
+        tau=float(np.mean(taus)), low=float(low), high=float(high),
+        split_half=float(np.mean(halves)), same_best=best / (DRAWS // 4),
     )  # fmt: skip
 
 

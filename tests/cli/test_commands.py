@@ -64,6 +64,32 @@ def test_formats_are_listed_with_what_they_can(lake: Path) -> None:
     assert not listed["picture"]["read"]
 
 
+def test_export_writes_what_the_list_says_that_it_does(lake: Path, tmp_path: Path) -> None:
+    listed = {entry["name"]: entry for entry in answer("formats", lake=lake)}
+    assert listed["openscenario"]["export"]
+    assert listed["waymo_motion"]["write"]  # whole logs, which are no scenes
+    assert not listed["waymo_motion"]["export"]
+    done = scenelake("export", "any", "--to", "waymo_motion", "--out", tmp_path, lake=lake)
+    exported = {name for name, entry in listed.items() if entry["export"]}
+    assert done.returncode == 1
+    assert set(done.stderr.split("Known: ")[1].strip().rstrip(".").split(", ")) == exported
+
+
+def test_what_is_neither_suite_nor_scene_is_told_as_that(lake: Path, tmp_path: Path) -> None:
+    done = scenelake("export", "nightlyy", "--to", "picture", "--out", tmp_path, lake=lake)
+    assert "No suite or scene is called `nightlyy`" in done.stderr
+
+
+def test_scenes_are_told_by_name_beside_their_ids(lake: Path) -> None:
+    from cli.mine import _names
+    from lake import Lake
+
+    opened = Lake.open(lake)
+    first, *_ = opened.scene_ids()
+    assert _names(opened, [first]) == {first: opened.scene(first).name}
+    assert _names(opened, []) == {}
+
+
 def test_sql_answers_in_every_form(lake: Path, tmp_path: Path) -> None:
     query = "select cls, count(*) as n from agents group by 1 order by 1"
     rows = answer("sql", query, lake=lake)
@@ -170,7 +196,7 @@ def test_sql_prints_every_type_in_every_form(lake: Path, tmp_path: Path) -> None
     )
     (row,) = answer("sql", query, lake=lake)
     assert row == {
-        "n": 4, "d": "2024-05-06", "i": [0, 2, 0], "l": [1.5], "b": "<1 bytes>", "a": 1, "a_1": 2,
+        "n": 4, "d": "2024-05-06", "i": [0, 2, 0], "l": [1.5], "b": "78", "a": 1, "a_1": 2,
         "f": None,
     }  # fmt: skip
     for form in ("table", "csv", "json"):

@@ -148,3 +148,49 @@ def test_a_report_begins_with_what_matters_most(lake: Lake) -> None:
     assert places == sorted(places)
     if "tag " in told:
         assert told.index("tag ") > places[-1]
+    assert "{" not in told
+    assert "[" not in told
+
+
+def test_suites_are_listed_by_what_was_said_of_them(lake: Lake) -> None:
+    suite(lake, "build", "said", "--agents", "idm", "-c", "calm = never hard_brake(ego)")
+    suite(lake, "run", "said", "--planner", "idm")
+    (line,) = [row for row in suite(lake, "list").stdout.splitlines() if row.startswith("said")]
+    assert "agents: idm, criteria: calm = never hard_brake(ego)" in line
+    assert "idm " in line
+    assert "{" not in line
+    assert "None" not in line
+
+
+def test_a_run_of_which_nothing_could_be_judged_prints_no_empty_table(lake: Lake) -> None:
+    done = suite(lake, "run", "easy", "--planner", "tests.cli.test_suite:Raises")
+    assert "no rows" not in done.stderr
+
+
+def test_a_weighted_rate_says_that_it_is_one(lake: Lake) -> None:
+    strata = ("--stratify", "name = 'a'", "-n", "2")
+    suite(lake, "build", "weighed", *strata, "-c", "goal = -1")
+    plain = suite(lake, "run", "weighed", "--planner", "idm").stderr
+    assert "weighing" not in plain  # none passed, whatever they weigh
+    report = suite(lake, "run", "weighed", "--planner", "idm", "--json").stdout
+    assert json.loads(report)["score_rate"]["value"] == pytest.approx(
+        float(plain.split("score ")[1].split(";")[0]), abs=5e-4
+    )
+
+
+def test_trimming_answers_in_json_too(lake: Lake) -> None:
+    for planner in ("idm", "constant_velocity"):
+        suite(lake, "run", "easy", "--planner", planner)
+    done = suite(lake, "trim", "easy", "fewer", "--keep", "ranking", "--json")
+    assert json.loads(done.stdout) == {
+        "suite": "fewer", "of": "easy", "cases": len(suites.cases_of(lake, "fewer")),
+    }  # fmt: skip
+
+
+def test_scenes_that_miss_their_gap_say_where_they_lie(lake: Lake) -> None:
+    from cli.generate import _elsewhere
+
+    roads = lake.read("scenes", ["road_type"])["road_type"].to_pylist()
+    kinds = sorted({str(road or "unknown") for road in roads})
+    told = _elsewhere(lake, lake.scene_ids())
+    assert told.endswith(f"the road counts as {', '.join(kinds)}.")

@@ -88,6 +88,15 @@ def test_what_is_not_known_is_null(expression):
     assert between({"vx_map": 5.0}, nothing, expression) is None
 
 
+@pytest.mark.parametrize("expression", ["gap(a, b)", "ttc(a, b)", "headway(a, b)"])
+@pytest.mark.parametrize("speed", [0.0, 10.0])
+def test_there_is_no_gap_to_who_is_behind(expression, speed):
+    # Else the least TTC over all pairs would be 0, of the first two cars that drive apart.
+    behind = {"x": -20, "vx_map": 4.0}
+    assert between({"vx_map": speed}, behind, expression) is None
+    assert between({"vx_map": speed}, {"x": -3, "vx_map": 4.0}, "gap(a, b)") == 0
+
+
 def lanes(edges, length=10.0):
     count = max((max(a, b) for a, b, _ in edges), default=0) + 1
     features = [
@@ -169,9 +178,9 @@ def test_frames_are_joined_with_ego_and_readings():
         {k: v for k, v in actor(0, float(t), 0.0, t_ns=t).items() if k != "cls"} for t in (0, 10)
     ])  # fmt: skip
     readings = of("readings", [
-        {"log_id": 1, "sensor_id": 1, "channel": "can", "signal": "speed", "t_ns": t,
+        {"log_id": 1, "sensor_id": n, "channel": channel, "signal": "speed", "t_ns": t,
          "value": t / 2, "unit": "m/s"}
-        for t in (8, 12)
+        for n, channel, t in ((1, "can", 8), (2, "gnss", 10), (1, "can", 12))
     ])  # fmt: skip
     tables = {"frames": frames, "ego": ego, "readings": readings}
     with_ego = run_sql("SELECT t_ns, ego_t_ns, x FROM frames_with_ego ORDER BY 1", tables=tables)
@@ -183,6 +192,14 @@ def test_frames_are_joined_with_ego_and_readings():
     assert run_sql(query, tables=tables).to_pylist() == [
         {"t_ns": 5, "value": None}, {"t_ns": 15, "value": 6.0},
     ]  # fmt: skip
+    # Which of several sensors it was that read the quantity last is told.
+    for channel, answer in (("NULL", ("can", 12)), ("'gnss'", ("gnss", 10))):
+        query = (
+            "SELECT reading_channel, reading_t_ns "
+            f"FROM frames_with_reading('speed', of_channel := {channel}) WHERE t_ns = 15"
+        )
+        (row,) = run_sql(query, tables=tables).to_pylist()
+        assert tuple(row.values()) == answer
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from formats.waymo_motion import write_logs
 from lake import Lake
 from schemas.errors import DuplicateLog, LakeError, MissingData
+from schemas.records import Frame, Log, Sensor
 from tests.builders import ego, make_crossing_log, make_straight_log
 
 
@@ -84,6 +86,60 @@ def test_removed_logs_leave_nothing_and_come_in_again(lake, tmp_path):
     assert lake.at("before").read("logs").num_rows == 3
     assert lake.ingest([path]).logs == 2
     assert errors(lake) == []
+
+
+def seen(name: str, *files: Path) -> Log:
+    frames = tuple(
+        Frame(channel="front", t_ns=n * 10**8, uri=str(path), codec="png")
+        for n, path in enumerate(files)
+    )
+    sensors = (Sensor(channel="front", kind="camera"),)
+    return replace(make_straight_log(name), sensors=sensors, frames=frames)
+
+
+def pictures(folder: Path, count: int) -> list[Path]:
+    files = [folder / f"{n}.png" for n in range(count)]
+    for n, path in enumerate(files):
+        Image.new("RGB", (4, 4), (n, 0, 0)).save(path)
+    return files
+
+
+def test_bytes_that_were_copied_for_a_log_go_with_it(lake, tmp_path):
+    alone, shared = pictures(tmp_path, 2)
+    lake.add_logs([seen("a", alone, shared), seen("b", shared)], run_id=1)
+    lake.copy_media()
+    (own,) = lake.put_blobs([b"somebody's own"], run_id=1)
+    lake.snapshot("before")
+    (gone,) = lake.sql("SELECT blob_id FROM frames WHERE t_ns = 0 ORDER BY uri")["blob_id"][:1]
+    report = lake.remove("source_log_id = 'a'")
+    assert report.blobs == 1
+    left = lake.read("blobs", ["blob_id"])["blob_id"].to_pylist()
+    assert gone.as_py() not in left
+    assert len(left) == 2
+    assert lake.blob(own) == b"somebody's own"
+    assert lake.blob(lake.captures()[0].blob_id) == shared.read_bytes()
+    assert lake.at("before").blob(gone.as_py()) == alone.read_bytes()
+    assert errors(lake) == []
+
+
+def test_bytes_that_go_while_they_are_copied_for_another_are_not_pointed_to(
+    lake, tmp_path, monkeypatch
+):
+    (shared,) = pictures(tmp_path, 1)
+    lake.add_logs([seen("a", shared), seen("b", shared)], run_id=1)
+    first, second = lake.read("logs", ["log_id"], "true")["log_id"].to_pylist()
+    lake.copy_media(f"log_id = {first}")
+    put = Lake.put_blobs
+
+    def put_and_lose(self, payloads, *, run_id):
+        ids = put(self, payloads, run_id=run_id)
+        self.remove(f"log_id = {first}")
+        return ids
+
+    monkeypatch.setattr(Lake, "put_blobs", put_and_lose)
+    assert lake.copy_media(f"log_id = {second}").copied == 0
+    assert errors(lake) == []
+    assert lake.captures()[0].payload(lake) == shared.read_bytes()
 
 
 def test_what_others_rest_on_stays(lake, tmp_path):

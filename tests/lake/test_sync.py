@@ -75,6 +75,34 @@ def test_a_gap_is_not_bridged(lake, log_id):
     assert table["can.speed"].to_pylist() == [None]
 
 
+def test_what_goes_round_takes_the_shorter_way(tmp_path):
+    at = np.array([0, 100, 200]) * MS
+    told = {
+        ("bearing", "deg"): [350.0, 10.0, 20.0],
+        ("yaw", "rad"): [3.1, -3.1, -3.0],
+        ("steering_wheel_angle", "deg"): [-200.0, 200.0, 210.0],
+        ("level", ""): [np.nan, np.nan, np.nan],
+    }
+    log = replace(
+        make_straight_log(),
+        sensors=(Sensor(channel="gnss", kind="gnss"),),
+        readings=tuple(
+            Readings(channel="gnss", signal=signal, t_ns=at, value=np.array(value), unit=unit)
+            for (signal, unit), value in told.items()
+        ),
+    )
+    made = Lake.create(tmp_path / "lake")
+    made.add_logs([log], run_id=1)
+    log_id = made.read("logs", ["log_id"])["log_id"][0].as_py()
+    row = made.sync(log_id, clock=[25 * MS, 75 * MS, 150 * MS], method="linear")
+    np.testing.assert_allclose(row["gnss.bearing"], [355, 5, 15])
+    quarter = (2 * np.pi - 6.2) / 4
+    np.testing.assert_allclose(row["gnss.yaw"], [3.1 + quarter, -3.1 - quarter, -3.05], atol=1e-12)
+    np.testing.assert_allclose(row["gnss.steering_wheel_angle"], [-100, 100, 205])
+    assert row["gnss.level"].null_count == 3
+    assert not np.isnan(row["gnss.bearing"].to_numpy()).any()
+
+
 def test_readings_may_be_the_clock(lake, log_id):
     table = lake.sync(log_id, clock="can", channels=[])
     assert table["t_ns"].to_pylist() == stamps(91)[::5].tolist()

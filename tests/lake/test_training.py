@@ -217,6 +217,21 @@ def test_choices_that_make_no_sense_are_refused(lake):
         lake.dataset(config=SampleConfig(images=("frnt",)))
 
 
+def test_maps_that_went_are_not_counted_among_those_kept(tmp_path, monkeypatch):
+    made = Lake.create(tmp_path / "lake")
+    whole = straight_map()
+    maps = [replace(whole, features=whole.features[: n + 1]) for n in range(3)]
+    logs = [replace(make_straight_log(str(n)), map=maps[n]) for n in range(3)]
+    made.add_logs(logs, run_id=1)
+    data = made.dataset()
+    monkeypatch.setattr("lake.training.MAP_BYTES", 1)  # one map is always kept
+    for _ in range(5):
+        for n in range(3):
+            _ = data[n]
+    (kept,) = data._maps.values()
+    assert data._map_bytes == sum(getattr(kept, name).nbytes for name in kept.__slots__)
+
+
 def test_tables_come_as_arrow_and_polars(lake):
     data = lake.dataset(scene_ids=lake.scene_ids()[::-1])
     assert data.to_arrow(["scene_id"])["scene_id"].to_pylist() == lake.scene_ids()[::-1]

@@ -18,7 +18,16 @@ from schemas.scene import Scene, Signals
 from tests.mining import micro
 from tests.mining.micro import STEPS, TIME, along, ramp, scene, still
 from tests.mining.micro import speeds as way_of
-from tests.mining.test_predicates import HOLDS, crosswalk, cruise, lane_changer, true, walker
+from tests.mining.test_predicates import (
+    HOLDS,
+    crosswalk,
+    cruise,
+    east_through,
+    lane_changer,
+    lit,
+    true,
+    walker,
+)
 from tests.mining.test_wider_predicates import WIDER
 
 LAST = STEPS - 1
@@ -417,3 +426,18 @@ def test_who_is_matched_to_two_lanes_at_the_line_still_passes_it() -> None:
         made.tracks.lane_s[0, enters - 2 : enters] = 0.0
         (found,) = true(made, "red_light_running")
         assert found.begin_step <= 46 <= found.end_step
+
+
+@pytest.mark.parametrize(("last", "speed", "ran"), [(56, 6.0, True), (55, 6.0, False)])
+def test_who_could_not_stop_any_more_ran_the_light_even_if_the_scene_ends(
+    last: int, speed: float, ran: bool
+) -> None:
+    """It is past the line at step 51 and 2.4 m or 3 m on when last seen; braking at 8 m/s² takes 2.25 m.
+
+    5 m are asked for.
+    """
+    seen = np.arange(STEPS) <= last
+    made = lit(
+        east_through(speed, x=-12.0 - 2.4 - speed * 5.05, seen=seen), through=LightState.RED
+    )
+    assert bool(true(made, "red_light_running")) == ran

@@ -26,6 +26,7 @@ from tests.mining.test_predicates import (
     Case,
     assert_absent,
     assert_holds,
+    bump,
     crosswalk,
     cruise,
     east_through,
@@ -255,6 +256,19 @@ WIDER = [
         begin=45, end=90, slack=1,
     ),
     Case(
+        "obstacle_on_road",
+        lambda: scene(cruise(8.0), still(0.0, 1.1, cls=AgentClass.OBSTACLE)),
+        1, begin=0, end=LAST, slack=0, value=1.1,
+    ),
+    Case(
+        # It stands after 4 s.
+        "stalled_vehicle",
+        lambda: scene(
+            cruise(8.0, y=3.5), along(way_of(ramp(2.0, 4.0, 8.0, 0.0)), start=(-24.0, 0.0))
+        ),
+        1, begin=39, end=LAST, slack=2, value=6.2,
+    ),
+    Case(
         "in_carpark", lambda: scene(cruise(10.0, x=-60.1, y=-20.0), map=car_park()),
         begin=41,
         end=80,
@@ -358,6 +372,8 @@ WIDER_FAILS: dict[str, Build] = {
     "traversing_crosswalk": lambda: scene(still(0.0, 0.0), map=micro.road(crosswalk())),
     "on_stop_line": lambda: scene(cruise(4.0, x=-20.1, y=3.5), map=stop_line()),
     "all_way_stop": lambda: scene(east_through(8.0), map=signed_junction(3)),
+    "obstacle_on_road": lambda: scene(cruise(8.0), still(0.0, 1.3, cls=AgentClass.OBSTACLE)),
+    "stalled_vehicle": lambda: scene(still(0.0, 0.0), map=micro.road(crosswalk(12.0))),
     "in_carpark": lambda: scene(cruise(8.0), map=car_park()),
     "narrow_lane": lambda: scene(cruise(8.0, x=-60.0), map=narrow(2.8)),
     "same_side_of_road": lambda: scene(cruise(8.0), cruise(4.0, x=-20.0, y=7.0, yaw=np.pi)),
@@ -466,6 +482,28 @@ def test_turning_off_the_road_is_no_swerve() -> None:
 
     assert true(winding(10.0), "swerve")
     assert not true(winding(40.0), "swerve")
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_swerve_in_a_bend_is_one_and_the_bend_alone_is_not(side: float) -> None:
+    """Round a circle of 40 m at 12 m/s the road turns by 34° while one swerves for 2 s."""
+
+    def round_a_bend(height: float) -> Scene:
+        turn = np.linspace(0.0, np.pi, 181)
+        line = 40.0 * np.column_stack([np.sin(turn), side * (1.0 - np.cos(turn))])
+        angle, out = 12.0 * TIME / 40.0, bump(4.0, 6.0, height)
+        radius = 40.0 - side * out
+        xy = np.column_stack([radius * np.sin(angle), side * (40.0 - radius * np.cos(angle))])
+        yaw = side * angle + np.arctan2(np.gradient(out, 0.1), 12.0)
+        return scene(micro.Actor(xy, yaw), map=micro.build([lane(line)]))
+
+    (found,) = true(round_a_bend(1.5), "swerve")
+    assert abs(found.begin_step - 41) <= 3
+    assert abs(found.end_step - 59) <= 3
+    assert found.value == pytest.approx(1.5 * np.pi / 2, rel=0.12)
+    assert true(round_a_bend(0.6), "swerve")  # 0.94 m/s aside
+    assert not true(round_a_bend(0.4), "swerve")  # 0.63 m/s aside
+    assert not true(round_a_bend(0.0), "swerve")
 
 
 def test_a_standing_box_that_jitters_does_not_reverse() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from geometry.arrays import Array
+from schemas.case import DONE
 from simulation.protocol import CaseBatchView, CaseView, Observation, PerCasePlanner, Plan
 
 BEGINS = 17
@@ -108,6 +110,46 @@ class HurtfulAtOnce:
             given = HURTS[hurt[-1]][0]()
             return Plan(acceleration=given, steering=given)  # type: ignore[arg-type]
         return Plan(acceleration=np.full(len(obs.cases), 0.1), steering=np.zeros(len(obs.cases)))
+
+
+def fork_and_go_on() -> tuple[float, float]:
+    """Both of the two processes drive from here on."""
+    os.fork()
+    return 0.1, 0.0
+
+
+def leave_a_child() -> tuple[float, float]:
+    """It lives on with all that is open here, while a thread ends this process when nobody is asked."""
+    if os.fork() == 0:
+        time.sleep(60.0)
+        os._exit(0)
+    threading.Timer(0.001, os._exit, (5,)).start()
+    return 0.1, 0.0
+
+
+def scribble() -> tuple[float, float]:
+    """Write to whatever is open."""
+    for descriptor in range(3, 40):
+        with suppress(OSError):
+            os.write(descriptor, b"\x00\x00\x00\x05hello")
+    return 0.1, 0.0
+
+
+FORKS: dict[int, tuple[Callable[[], tuple[float, float]], str]] = {
+    1: (fork_and_go_on, DONE),
+    3: (leave_a_child, "the planner's process ended with code 5"),
+    5: (scribble, "the planner wrote where its results are told"),
+}
+"""Likewise; these reach for what the process is watched by."""
+
+
+class Forking(PerCasePlanner):
+    """Does what is told there."""
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        if round(case.time * 10) == BEGINS and case.index in FORKS:
+            return FORKS[case.index][0]()
+        return 0.1, 0.0
 
 
 class Meddler(PerCasePlanner):

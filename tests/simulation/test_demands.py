@@ -203,3 +203,14 @@ def test_pedestrians_are_asked_of_by_class() -> None:
         {"vru": DEMANDS["no_near_miss_vru"].query, "car": "near(vehicle _, ego)"},
     )
     assert told["car"].passed is False
+
+
+def test_the_one_told_of_several_does_not_depend_on_who_is_asked_along() -> None:
+    """Three stand from the beginning; driven beside other cases, the same one is named."""
+    text = "stopped(vehicle v)"
+    everyone = [going(0.0), *(going(x, 3.5, speed=0.0) for x in range(20, 100, 4))]
+    asked = [({"stands": text}, scene(*everyone, scene_id=1 + k)) for k in range(40)]
+    alone = [met([one])[0]["stands"].detail for one in asked]
+    assert [made["stands"].detail for made in met(asked)] == alone
+    assert [made["stands"].detail for made in met(asked[::-1])][::-1] == alone
+    assert len(set(alone)) == 1

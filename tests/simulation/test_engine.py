@@ -1,5 +1,7 @@
 """The closed loop: who meets whom, when; the same bits whatever the batch; answers refused."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from schemas.scene import DT
 from simulation.batch import NOW
 from simulation.engine import Rollout, simulate, track
 from simulation.planners import planner
-from simulation.protocol import CaseBatchView, Observation, Plan
+from simulation.protocol import CaseBatchView, CaseView, Observation, PerCasePlanner, Plan
 from tests.simulation.driving import LENGTH, batch_of, drawn_scenes, going, road, scene
 
 MIXED = "mixed:idm=0.3,log_then_idm=0.3,mobil=0.3,log=0.1,yielding=0.5"
@@ -212,7 +214,7 @@ def test_numbers_that_are_none_stop_their_case_alone() -> None:
         batch_of(scene(going(0.0)), scene(going(0.0, speed=5.0), road_map=road())), Half()
     )
     assert list(rollout.errors) == [1]
-    assert "not finite" in rollout.errors[1]
+    assert "an acceleration that is not finite" in rollout.errors[1]
     assert "2.0 s" in rollout.errors[1]
     assert rollout.speed[-1, 1] == 0.0
     assert rollout.speed[-1, 0] == pytest.approx(10.0, abs=1e-4)
@@ -225,3 +227,14 @@ def test_a_planner_that_raises_is_told_as_its_failure() -> None:
 
     with pytest.raises(PlannerFailed, match="constant raised ZeroDivisionError: oops"):
         simulate(batch_of(scene(going(0.0))), Broken())
+
+
+def test_a_planner_whose_task_is_cancelled_is_told_as_its_failure() -> None:
+    """This is no Exception, and goes past whoever catches these."""
+
+    class Cancelled(PerCasePlanner):
+        def plan_one(self, case: CaseView) -> tuple[float, float]:
+            raise asyncio.CancelledError("late")
+
+    rollout = simulate(batch_of(scene(going(0.0))), Cancelled())
+    assert rollout.errors == {0: "Planner Cancelled raised CancelledError: late (after 0.0 s)"}

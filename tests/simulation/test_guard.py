@@ -16,9 +16,10 @@ from schemas.case import DONE, Result
 from schemas.errors import BadInput, BadSetting, UnknownName
 from simulation import suites
 from simulation.guard import Guard
+from simulation.planners import planner
 from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
-from tests.simulation.hurtful import AT_ONCE, HURTS, Calm
+from tests.simulation.hurtful import AT_ONCE, FORKS, HURTS, Calm, Ragged, Slow
 
 HERE = "tests.simulation.hurtful"
 CASES = 14
@@ -41,18 +42,37 @@ def calm(lake: Lake) -> dict[int, Result]:
     return by_index(lake, suites.run(lake, "all", f"{HERE}:Calm").run_id)
 
 
+@pytest.fixture(scope="module")
+def hurt(lake: Lake) -> dict[int, Result]:
+    ran = suites.run(lake, "all", f"{HERE}:Hurtful", timeout_s=1.0)
+    assert (ran.cases, ran.errored, ran.undriven) == (CASES, len(HURTS), 0)
+    return by_index(lake, ran.run_id)
+
+
 def by_index(lake: Lake, run_id: int) -> dict[int, Result]:
     return dict(enumerate(suites.results_of(lake, run_id)))
 
 
-def test_every_harm_fails_its_case_alone(lake: Lake, calm: dict[int, Result]) -> None:
-    ran = suites.run(lake, "all", f"{HERE}:Hurtful", timeout_s=1.0)
-    assert (ran.cases, ran.errored, ran.undriven) == (CASES, len(HURTS), 0)
-    for index, result in by_index(lake, ran.run_id).items():
+def test_every_harm_fails_its_case_alone(hurt: dict[int, Result], calm: dict[int, Result]) -> None:
+    for index, result in hurt.items():
         if index in HURTS:
             assert HURTS[index][1] in result.status
         else:
             assert_same(result, calm[index])
+
+
+def test_copies_of_a_planner_neither_drive_nor_keep_its_end_from_being_noticed(
+    lake: Lake, calm: dict[int, Result]
+) -> None:
+    # One at a time: a thread that ends the process does so at whatever case is driven by then.
+    ran = suites.run(lake, "all", f"{HERE}:Forking", batch=1)
+    rows = lake.read("results", ["case_id"], f"run_id = {ran.run_id}").num_rows
+    assert (rows, ran.cases) == (CASES, CASES)
+    for index, result in by_index(lake, ran.run_id).items():
+        if FORKS.get(index, (None, DONE))[1] == DONE:
+            assert_same(result, calm[index])
+        else:
+            assert result.status.startswith(FORKS[index][1])
 
 
 def test_of_who_is_asked_for_all_at_once_the_guilty_are_found(
@@ -82,27 +102,24 @@ def test_who_writes_to_what_is_shown_changes_nothing(lake: Lake, calm: dict[int,
     assert ran.digest == digest_of(list(calm.values()))
 
 
-def test_harm_is_told_alike_in_any_order_by_any_number_of_processes(lake: Lake) -> None:
+def test_harm_is_told_alike_in_any_order_by_any_number_of_processes(
+    lake: Lake, hurt: dict[int, Result]
+) -> None:
     cases = sorted(suites.cases_of(lake, "all"), key=lambda case: case.case_id)
-    with Guard(lake.uri, f"{HERE}:Hurtful", limit_s=1.0) as guard:
-        backwards = guard.drive(list(enumerate(cases))[::-1], batch=4)
-        digest = digest_of([ran.result for some in backwards for ran in some])
-    digests = {
-        suites.run(lake, "all", f"{HERE}:Hurtful", timeout_s=1.0, jobs=jobs, batch=batch).digest
-        for jobs, batch in ((1, 256), (2, 3))
-    }
-    assert digests == {digest}
+    some = [(i, cases[i]) for i in (13, 12, 10, 9, 8, 5, 2, 1)]  # two of them end the process
+    with Guard(lake.uri, f"{HERE}:Hurtful", jobs=2, limit_s=1.0) as guard:
+        again = [ran.result for told in guard.drive(some, batch=3) for ran in told]
+    assert digest_of(again) == digest_of([hurt[i] for i, _ in some])
 
 
 def test_trajectories_of_any_length_beside_controls_change_no_bit(lake: Lake) -> None:
-    alone = suites.run(lake, "all", f"{HERE}:Ragged", batch=1)
+    alone = suites.run(lake, "all", Ragged(), batch=1)
     assert alone.errored == 0
-    assert suites.run(lake, "all", f"{HERE}:Ragged", batch=7, jobs=2).digest == alone.digest
+    assert suites.run(lake, "all", Ragged(), batch=7).digest == alone.digest
 
 
-def test_a_planner_is_called_what_its_class_is_called(lake: Lake) -> None:
-    with Guard(lake.uri, f"{HERE}:Calm") as guard:
-        assert guard.planner == "Calm"
+def test_a_planner_is_called_what_its_class_is_called(calm: dict[int, Result]) -> None:
+    assert {result.planner for result in calm.values()} == {"Calm"}
 
 
 def test_a_planner_that_cannot_be_loaded_is_refused(
@@ -116,14 +133,14 @@ def test_a_planner_that_cannot_be_loaded_is_refused(
     ):
         suites.run(lake, "all", "ends_at_once:Planner")
     with pytest.raises(BadInput, match="raised SystemExit while it was imported: 4"):
-        suites.run(lake, "all", "gives_up:Planner")
+        planner("gives_up:Planner")
     with pytest.raises(UnknownName, match="Did you mean `Calm`") as unknown:
         suites.run(lake, "all", f"{HERE}:Clam")
     assert "Hurtful" in unknown.value.hint  # facts and all have crossed from the other process
     with pytest.raises(BadInput, match="cannot be started"):
-        suites.run(lake, "all", "cmd:/nowhere/planner")
+        planner("cmd:/nowhere/planner")
     with pytest.raises(UnknownName) as unknown:
-        suites.run(lake, "all", "calm")
+        planner("calm")
     assert "cmd:PROGRAM" in unknown.value.hint
     with pytest.raises(BadSetting, match="need the planner by its name"):
         suites.run(lake, "all", Calm(), timeout_s=1.0)
@@ -186,7 +203,8 @@ def test_a_run_ends_when_it_is_told_to_and_goes_on_as_if_it_had_not(
     (tmp_path / "hang").unlink(missing_ok=True)
     with pytest.raises(BadSetting, match="not of"):
         suites.run(lake, "all", "idm", resume=run_id)
-    again = suites.run(lake, "all", f"{HERE}:Slow", resume=run_id, jobs=2, batch=3)
+    # Of which planner a run is that kept nothing, its name alone tells; that costs another process.
+    again = suites.run(lake, "all", f"{HERE}:Slow" if hangs else Slow(), resume=run_id, batch=3)
     assert (again.run_id, again.cases) == (run_id, CASES)
     assert again.digest == digest_of(list(calm.values()))
 

@@ -98,7 +98,7 @@ def decided(batch: CaseBatch, mobil: Mobil) -> int:
     desired = np.full(batch.cls.shape, WISH)
     path, _, _ = decide(
         batch.lines.xy, batch.lines.yaw, batch.lines.first, batch.lines.count, changes.beside,
-        changes.mapped, changes.limit, one, batch.line_of[0, 1:2], np.zeros(1), np.array([V]), one,
+        changes.mapped, batch.line_limit, one, batch.line_of[0, 1:2], np.zeros(1), np.array([V]), one,
         np.array([1]), batch.xy[NOW], batch.yaw[NOW], batch.velocity[NOW], batch.size,
         batch.valid[NOW], desired, np.zeros_like(batch.xy[NOW]), nothing, nothing.astype(bool), IDM,
         np.array([mobil.politeness, mobil.threshold, mobil.safe_braking, mobil.bias]), MARGIN_M,

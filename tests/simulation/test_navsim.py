@@ -12,6 +12,7 @@ from simulation.engine import simulate
 from simulation.navsim import (
     OPENING_STEPS,
     epdms,
+    needs_human,
     nonreactive,
     of_rollout,
     opening,
@@ -89,6 +90,12 @@ def test_what_the_human_did_not_either_is_forgiven_in_the_second_version_alone()
     assert epdms(found, human) == 1.0
     assert epdms(found, {**human, "TLC": 1.0}) == 0.0
     assert pdms(found) == 0.5
+
+
+@pytest.mark.parametrize("half", ["NC", "DDC"])
+def test_the_recorded_drive_is_asked_about_half_points_too(half: str) -> None:
+    assert needs_human({**PERFECT, half: 0.5})
+    assert not needs_human({**PERFECT, "EP": 0.5, "EC": None})
 
 
 def test_what_is_not_known_has_no_part() -> None:

@@ -11,7 +11,8 @@ from schemas.records import MapFeature, RoadMap
 from schemas.scene import DT
 from simulation.criteria import ALWAYS, CRITERIA, criteria_for, judge
 from simulation.engine import simulate
-from simulation.planners import planner
+from simulation.planners import ConstantVelocity, planner
+from simulation.protocol import Observation, Plan
 from simulation.routes import LaneGraph
 from simulation.scores import (
     COMFORT,
@@ -147,6 +148,20 @@ def test_progress_is_a_ratio_to_the_recorded_drive() -> None:
     slower.xy[:, 0] = np.where(t < 0, 10 * t, 10 * t + t**2 / 2)  # the log speeds up to 18 m/s
     result = drive(slower)
     assert result.progress == pytest.approx(80.0 / 112.0, abs=0.01)
+
+
+def test_driving_backwards_is_no_progress_also_where_the_log_stood() -> None:
+    class Reverses(ConstantVelocity):
+        def plan(self, obs: Observation) -> Plan:
+            x, y = obs.ego.xy[:, -1].T
+            state = np.stack([x - 0.3, y, obs.ego.yaw[:, -1], np.full(len(x), -3.0)], axis=-1)
+            return Plan(trajectory=state[:, None], exact=True)
+
+    rollout = simulate(batch_of(scene(going(0.0, speed=0.0))), Reverses())
+    (result,) = measure(rollout)
+    assert result.distance < -10.0
+    assert result.progress == 0.0
+    assert result.score == 0.0
 
 
 def test_without_a_map_the_road_is_unknown_not_kept() -> None:

@@ -71,6 +71,10 @@ def test_a_rate_of_one_stratum_is_the_plain_share_with_its_interval() -> None:
         ([0.9, 0.1], [40, 40], [0.99, 0.9], 0.12),
         ([0.4, 0.3, 0.15, 0.1, 0.04, 0.01], [15] * 6, [0.98, 0.95, 0.9, 0.9, 0.6, 0.5], 0.14),
         ([0.5, 0.3, 0.2], [4, 4, 4], [0.9, 0.8, 0.95], 0.4),
+        ([0.1] * 10, [1] * 10, [0.8] * 10, 0.46),  # as of 10 plain cases
+        ([1 / 30] * 30, [2] * 30, [0.7, 0.8, 0.95] * 10, 0.22),  # of 60 plain cases: 0.20
+        ([0.02] * 30 + [0.4], [1] * 30 + [20], [0.5, 0.7, 0.95] * 10 + [0.9], 0.27),
+        ([0.1, 0.45, 0.45], [1, 20, 20], [0.5, 0.9, 0.7], 0.28),
     ],
 )
 def test_intervals_cover_and_are_no_wider_than_they_must_be(
@@ -88,6 +92,17 @@ def test_intervals_cover_and_are_no_wider_than_they_must_be(
         widths.append(told.high - told.low)
     assert covered / 600 > 0.92
     assert np.mean(widths) < widest
+
+
+def test_intervals_of_scores_cover_and_know_that_these_differ_less_than_passes_and_fails() -> None:
+    rng = np.random.default_rng(7)
+    covered, widths = 0, []
+    for _ in range(400):
+        told = rate(rng.beta(30.0, 10.0, 100), np.ones(100), [""] * 100)
+        covered += told.low <= 0.75 <= told.high
+        widths.append(told.high - told.low)
+    assert covered / 400 > 0.95
+    assert np.mean(widths) < 0.06  # Wilson's of as many passes and fails: 0.17
 
 
 def test_strata_that_all_passed_are_as_certain_as_a_plain_sample() -> None:
@@ -120,6 +135,16 @@ def test_a_clear_ranking_is_reliable_and_noise_is_not() -> None:
     told = reliability(noise, np.ones(200))
     assert abs(told.split_half) < 0.4
     assert told.same_best < 0.95
+
+
+def test_draws_that_tell_nobody_apart_make_a_ranking_less_reliable() -> None:
+    """One case of forty tells the two apart: a half of the cases without it ranks nobody."""
+    scores = np.ones((2, 40))
+    scores[1, 7] = 0.0
+    told = reliability(scores, np.ones(40))
+    assert told.split_half == 0.0  # never are both halves of one mind
+    assert told.tau == pytest.approx(1.0 - (39 / 40) ** 40, abs=0.07)
+    assert math.isnan(reliability(np.ones((2, 40)), np.ones(40)).tau)
 
 
 def test_few_cases_rank_as_all_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ from lake import Lake
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
 from simulation.suites.building import drawn_order
+from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -64,6 +66,24 @@ def test_workers_batches_and_order_change_no_bit(lake: Lake) -> None:
     assert suites.run(lake, "six", "pdm", batch=5).digest == alone.digest
     assert suites.run(lake, "six", "pdm", batch=2, jobs=2).digest == alone.digest
     assert suites.run(lake, "six", "idm").digest != alone.digest
+
+
+def test_a_case_that_two_took_up_counts_once(lake: Lake) -> None:
+    ran = suites.run(lake, "six", "constant_velocity")
+    rows = lake.read("results", None, f"run_id = {ran.run_id}")
+    lake.append("results", rows.slice(0, 2))
+    again = suites.report(lake, ran.run_id)
+    assert (again.cases, again.passed, again.undriven) == (6, ran.passed, 0)
+    assert again.digest == ran.digest
+
+
+@pytest.mark.parametrize("field", ["agents", "scores", "criteria"])
+def test_the_digest_is_of_all_that_was_found(lake: Lake, field: str) -> None:
+    found = suites.results_of(lake, suites.run(lake, "six", "constant_velocity").run_id)
+    other = [replace(found[0], **{field: {}}), *found[1:]]
+    if getattr(found[0], field) == {}:
+        other = [replace(found[0], agents={"kept_out": [7]}), *found[1:]]
+    assert digest_of(other) != digest_of(found)
 
 
 def test_only_a_run_of_the_same_suite_and_planner_is_taken_up(lake: Lake) -> None:

@@ -121,3 +121,16 @@ def test_the_path_is_the_recorded_one_and_no_step_is_longer() -> None:
             assert np.diff(steps).min() / DT**2 >= -2.0 * BRAKING - 0.1
             waited += int((rollout.xy[-1, 0, agent] != batch.xy[-1, 0, agent]).any())
     assert waited > 0
+
+
+def test_who_was_lost_running_and_found_standing_was_as_fast_as_its_places_say() -> None:
+    runner = going(40.0, -4.0, speed=5.0, cls=AgentClass.CYCLIST)
+    runner.xy[50:] = runner.xy[50]
+    runner.valid[30:50] = False
+    rollout = simulate(
+        batch_of(scene(going(0.0), runner), agents="yielding"), planner("constant_velocity")
+    )
+    moved = np.hypot(*np.diff(rollout.xy[NOW:, 0, 1], axis=0).T) / DT
+    told = np.hypot(*rollout.velocity[NOW:, 0, 1].T)
+    here = slice(0, 50 - NOW - 1)
+    assert np.abs(moved - told[:-1])[here].max() < 0.01

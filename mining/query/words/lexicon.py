@@ -184,6 +184,13 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*straddle two lanes", "*drive|be between two lanes", "*drive|be on the|a lane line|marking",
         "*drive|reach over the|its lane's| edge of its lane",
     ),
+    "obstacle_on_road": (
+        "*lie on|in the| road|street|lane|way", "be on|in the| road|street|lane",
+    ),
+    "stalled_vehicle": (
+        "be stalled", "be stranded", "be broken down", "*stall", "*break down", "*have broken down",
+        "*stall|break down in|on the|a|its| lane|road|street", "be stalled|stranded|broken down in|on the|a|its| lane|road|street",
+    ),
     "traversing_crosswalk": (
         "*cross|traverse|use a|the crosswalk", "*cross at|on a|the crosswalk", "*cross at|on a|the zebra|pedestrian crossing",
         "*cross|traverse|use a|the zebra|pedestrian crossing",

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Sequence_
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import permutations, product
+from random import Random
 
 from mining.predicates import PREDICATES
 from mining.query.alike import interchangeable
@@ -89,7 +90,17 @@ def intervals(world: World, node: Node, who: Mapping[str, int], *, surely: bool)
     if not surely and isinstance(node, Sequence | Lasting | Count):
         # Doubt may join two runs into one; what is sure is possible all the same.
         made = sorted({*made, *worked_out(world, node, who, True)})
+        if of_a_missing_ego(world, node):
+            made = runs(s for a, b in [*made, (0, world.steps)] for s in range(a, b))
     return made
+
+
+def of_a_missing_ego(world: World, node: Node) -> bool:
+    """Whether order, number and duration of what an absent ego did are all open."""
+    said = [a.name for n in node.walk() if isinstance(n, Call) for a in n.actors]
+    if world.has_ego or EGO not in said:
+        return False
+    return all(chosen_of(world, part, {}, False) for part in node.children())
 
 
 def worked_out(world: World, node: Node, who: Mapping[str, int], surely: bool) -> list[Interval]:
@@ -250,3 +261,47 @@ def runs(steps: Iterable[int]) -> list[Interval]:
         else:
             made.append((step, step + 1))
     return made
+
+
+MOST_CELLS = 5
+"""Unknowns of which every completion is looked at; of more, some are drawn."""
+
+
+def completions(world: World) -> Iterable[World]:
+    """Worlds that the told one may be: each step in doubt true or false of each whom it may be of."""
+    known = {
+        (t.name, who, step)
+        for t in world.told if t.surely
+        for who in _either_way(t.name, (t.actor, t.other))
+        for step in range(t.begin, t.end)
+    }  # fmt: skip
+    there = (*([0] if world.has_ego else []), *world.others)
+    cells = set()
+    for told in world.told:
+        if told.surely:
+            continue
+        for who in permutations(there, world.roles[told.name]):
+            if told.actor is None or told.actor in who:
+                pair = who if len(who) == 2 else (who[0], None)
+                if PREDICATES[told.name].symmetric:
+                    pair = tuple(sorted(pair))
+                cells |= {(told.name, pair, s) for s in range(told.begin, told.end)}
+    free = sorted((c for c in cells if c not in known), key=str)
+    sure = tuple(t for t in world.told if t.surely)
+    choices: Iterable[Sequence_[bool]] = product((False, True), repeat=len(free))
+    if len(free) > MOST_CELLS:
+        drawn = Random(len(free))
+        some = [[drawn.random() < share for _ in free] for share in (0.2, 0.5, 0.8) * 6]
+        choices = [[False] * len(free), [True] * len(free), *some]
+    for choice in choices:
+        true = [
+            Told(name, step, step + 1, *who)
+            for (name, who, step), is_so in zip(free, choice, strict=True) if is_so
+        ]  # fmt: skip
+        yield replace(world, told=(*sure, *true))
+
+
+def _either_way(
+    name: str, who: tuple[int | None, int | None]
+) -> set[tuple[int | None, int | None]]:
+    return {who, who[::-1]} if PREDICATES[name].symmetric else {who}

@@ -8,8 +8,10 @@ import pytest
 
 from lake import Lake
 from mining.query import actor, count, fact, find, holds, predicate
+from mining.query.doubt import doubt_of
 from mining.query.find import explain, scenes_of
 from mining.query.mistakes import BadExpression
+from mining.query.narrow import narrowed
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import Daylight, Weather
@@ -117,6 +119,10 @@ def test_what_cannot_be_judged_is_told_with_its_reasons(tmp_path):
     }  # fmt: skip
     rain = find(lake, "moving(a) and weather is rain")
     assert rain.why_unknown == {"nobody told `weather`": 2}
+    rare = find(lake, "rarity > 0.9 and moving(a)")
+    assert rare.why_unknown == {"their rarity is not known before `scenelake mine cluster`": 2}
+    order = find(lake, "cut_in(a, ego) then hard_brake(ego)")
+    assert (order.unknown, order.why_unknown) == (1, {"there is no ego": 1})
     signal = find(lake, "red_light_running(ego)")
     assert signal.unknown == 2
     assert signal.why_unknown["`red_light_running`: signals were not recorded"] == 2
@@ -226,3 +232,36 @@ def test_logs_that_come_in_anew_are_untagged_again(tmp_path) -> None:
     with lake.run("test") as run:
         lake.add_logs([make_straight_log("one")], run_id=run.id)
     assert (find(lake, "moving(ego)").searched, find(lake, "moving(ego)").untagged) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "never hard_brake(ego)",
+        "moving(a) and moving(ego) and not near(a, b)",
+        "hard_brake(ego) and not weather is rain",
+        "not red_light_running(a) and moving(a)",
+        "braking(ego) <= -1 m/s2 then stopped(ego) within 9 s",
+        "count(vehicle v where near(v, ego)) >= 2 and daylight is night",
+        "weather is rain or daylight is night",
+        "stopped(a) for at least 1 s and not following(a, ego)",
+    ],
+)
+def test_the_same_is_told_whether_all_scenes_are_gone_through_or_those_that_may_match(
+    tmp_path, query, monkeypatch
+):
+    made = [
+        braking_log("driven"), replace(braking_log("filmed from above"), ego=None),
+        replace(braking_log("known"), weather=Weather.CLEAR, daylight=Daylight.DAY),
+    ]  # fmt: skip
+    lake = lake_of(tmp_path / "lake", made)
+    tag(lake)
+    told = []
+    for few in (1.0, -1.0):
+        monkeypatch.setattr(doubt_of, "__kwdefaults__", {"few": few, "instead": None})
+        monkeypatch.setattr(narrowed, "__kwdefaults__", {"few": few})
+        report = find(lake, query)
+        matches = [(m.scene_id, m.t0_s, m.t1_s, str(m.actors)) for m in report.matches]
+        told.append((report.unknown, dict(report.why_unknown), report.total, matches))
+    assert told[0] == told[1]
+    assert all(count <= told[0][0] for count in told[0][1].values())

@@ -223,6 +223,13 @@ def sound(node) -> Query:
         "not (following(a, ego) and not braking(a))",
         "braking(a) and not near(a, ego)",
         "braking(a) and never hard_brake(ego)",
+        "never (cut_in(a, ego) then hard_brake(ego) within 3 s)",
+        "not (stopped(ego) before hard_brake(ego))",
+        "never (braking(a) then hard_brake(ego))",
+        "never (stopped(ego) for at most 0.3 s)",
+        "count(stopped(ego)) <= 1",
+        "never count(stopped(ego)) >= 2 within 0.4 s",
+        "never count(stopped(ego)) >= 2 at once",
     ],
 )
 def test_nothing_is_denied_of_an_ego_that_is_not_there(query):

@@ -307,7 +307,9 @@ def test_phrases_name_somebody_where_the_predicate_has_a_second():
 
 def test_a_predicate_that_comes_later_is_said_by_its_name(monkeypatch):
     def later(name, *roles):
-        told = Predicate(name=name, group="later", doc="Later.", find=lambda *_: (), roles=roles)
+        told = Predicate(
+            name=name, group="later", doc="Later.", formula="", find=lambda *_: (), roles=roles
+        )
         monkeypatch.setitem(PREDICATES, name, told)
 
     later("zipper_merge", "actor", "other")

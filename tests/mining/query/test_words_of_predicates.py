@@ -62,6 +62,8 @@ SAID = {
         "a pedestrian uses the crosswalk", "a pedestrian walks over a zebra crossing",
         "a pedestrian crosses the street at a crosswalk",
     ),
+    "stalled_vehicle(truck t)": ("a truck has broken down on the road", "a truck is stalled"),
+    "obstacle_on_road(obstacle o)": ("an obstacle lies on the road", "an obstacle is in the lane"),
     "on_stop_line(car c)": ("a car is over the stop line", "a car crosses the stop line"),
     "braking(ego) and all_way_stop(ego)": (
         "the ego brakes at a four-way stop", "the ego brakes near an all-way stop junction",

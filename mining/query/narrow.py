@@ -1,0 +1,124 @@
+"""A first, coarse look: in which scenes of a lake can a query hold at all?
+
+``a then b`` needs both somewhere in the scene, ``a and not b`` needs ``a``, and so on; who did what when
+is left to the statement of the query. One pass over the events of the names that are needed tells the
+scenes that have them all. Mostly those are few, and the statement, or two of them, one for what is sure and one
+for what is possible, then runs on their events alone: rare queries of large lakes cost little more than that pass.
+
+What may be so counts as there: unknown events, scenes without an ego where one is named, facts that nobody told.
+So nothing is lost, whichever side is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from lake import Lake
+from lake.literals import literal
+from mining.predicates import PREDICATES
+from mining.query.compile import EGO_ID
+from mining.query.facts import FACTS
+from mining.query.tree import EGO, And, Call, Count, Fact, Lasting, Node, Query, Saved
+from mining.query.tree import Sequence as InSequence
+
+FEW = 0.2
+"""Up to such a share of a lake's scenes it pays to fetch their events."""
+
+CHOSEN = "chosen_"
+"""What the table of chosen scenes is called beside those of the lake."""
+
+
+def narrowed(
+    lake: Lake, query: Query, names: Sequence[str], *, few: float = FEW
+) -> dict[str, pa.Table] | None:
+    """The rows of ``scenes`` and ``events`` that the statement of a query needs, to be taken for all.
+
+    None: they may as well all be gone through, since too many scenes have what the query needs.
+
+    Args:
+        lake: Which lake.
+        query: A checked query.
+        names: The predicates whose events its statement reads; all scenes were looked through for them.
+        few: Up to such a share of all scenes are few.
+    """
+    needed = list(dict.fromkeys(_needed(query.node)))
+    calls = [node for node in needed if isinstance(node, Call)]
+    if not calls:
+        return None
+    flags = ", ".join(f"bool_or({_of(call)}) AS n{k}" for k, call in enumerate(calls))
+    of_calls = ", ".join(literal(name) for name in dict.fromkeys(call.name for call in calls))
+    where = [
+        f"(n{k} OR s.has_ego IS NOT TRUE)" if _names_ego(call) else f"n{k}"
+        for k, call in enumerate(calls)
+    ]
+    where += [f"({_fact(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
+    found = lake.sql(
+        f"""WITH told AS (
+  SELECT scene_id, {flags} FROM events
+  WHERE source = 'rule' AND truth <> 'false' AND name IN ({of_calls}) GROUP BY scene_id
+)
+SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) LEFT JOIN told USING (scene_id)
+WHERE {" AND ".join(where)}""",
+        by_index=False,
+    )
+    if found.num_rows > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
+        return None
+    return rows_of(lake, found, names)
+
+
+def rows_of(lake: Lake, scenes: pa.Table, names: Sequence[str]) -> dict[str, pa.Table]:
+    """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``."""
+    asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})" if names else "false"
+    return {
+        table: lake.sql(
+            f"SELECT * FROM {table} WHERE {where} AND scene_id IN (SELECT scene_id FROM {CHOSEN})",
+            by_index=False,
+            instead={CHOSEN: scenes},
+        )
+        for table, where in {"scenes": "true", "events": asked}.items()
+    }
+
+
+def _needed(node: Node) -> Iterator[Node]:
+    """Calls and facts without which a query can hold in no scene."""
+    match node:
+        case And(parts=parts):
+            for part in parts:
+                yield from _needed(part)
+        case InSequence(first=first, second=second):
+            yield from _needed(first)
+            yield from _needed(second)
+        case Lasting(part=part) | Saved(part=part):
+            yield from _needed(part)
+        case Count(part=part, compare=compare, said=""):
+            least = {">=": compare.number, "=": compare.number, ">": compare.number + 1}
+            if least.get(compare.op, 0) >= 1:
+                yield from _needed(part)
+        case Call():
+            # What is told of the ego alone may be so of others in any scene that has one.
+            if _names_ego(node) or not PREDICATES[node.name].of_ego:
+                yield node
+        case Fact() if "c." not in FACTS[node.name].sql:
+            yield node
+
+
+def _names_ego(call: Call) -> bool:
+    return any(actor.name == EGO for actor in call.actors)
+
+
+def _of(call: Call) -> str:
+    """Which events may be what is called for: SQL."""
+    told = f"name = {literal(call.name)}"
+    if len(PREDICATES[call.name].roles) == 1 and _names_ego(call):
+        told += f" AND (actor_id = {EGO_ID} OR actor_id IS NULL)"
+    return told
+
+
+def _fact(node: Fact) -> str:
+    sql = FACTS[node.name].sql
+    if node.compare is not None:
+        op = "<>" if node.compare.op == "!=" else node.compare.op
+        return f"{sql} {op} {node.compare.number!r}::DOUBLE"
+    return f"nullif({sql}, 'unknown') IN ({', '.join(map(literal, node.words))})"
