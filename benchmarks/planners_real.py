@@ -1,13 +1,15 @@
 """How planners do on real logs, per dataset, with intervals.
 
-    python benchmarks/planners_real.py DATA [--scenes 30] [--seed 0] [--failures]
+    python benchmarks/planners_real.py DATA [--scenes 30] [--egos 1] [--seed 0] [--failures]
 
 DATA is a folder of folders of logs, such as ``womd_gpudrive_json/`` and ``commonroad/``; those of one dataset
 are read through the ordinary readers, no lake is made. So many scenes are drawn of each dataset that can be
 driven; where no ego is named, the vehicle with the longest way stands in for it. The others replay their
 log. The table tells the share of cases passed with Wilson's 95 % interval, and the mean nuPlan score and
 EPDMS with bootstrapped ones. Expected: the recorded drive near the top, constant velocity near the bottom,
-PDM above IDM. ``--failures`` lists what PDM and log replay fail in, to be looked at.
+PDM above IDM, which a last row tells case by case: the mean difference PDM − IDM, bootstrapped. With
+``--egos`` other vehicles of each scene are driven, too, those with the longest ways; such cases are not
+independent, so that their intervals are a little narrow. ``--failures`` lists what PDM and log replay fail in, to be looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from schemas.case import Case
 from schemas.errors import BadInput
 from schemas.records import Log
 from schemas.scene import Scene
-from simulation.cases import make_case
+from simulation.cases import make_case, stand_ins
 from simulation.planners import planner
 from simulation.running import Ran, run_cases
 from simulation.suites.statistics import mean_interval, wilson
@@ -37,6 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--scenes", type=int, default=30, help="of each dataset")
+    parser.add_argument(
+        "--egos", type=int, default=1, help="vehicles of each scene that are driven"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="these folders")
     parser.add_argument("--failures", action="store_true")
@@ -46,22 +51,27 @@ def main() -> None:
     for folder in sorted(p for p in options.data.iterdir() if p.is_dir()):
         if options.only and folder.name not in options.only:
             continue
-        cases = drawn(folder, options.scenes, np.random.default_rng(options.seed))
+        cases = drawn(folder, options.scenes, options.egos, np.random.default_rng(options.seed))
         if len(cases) < 1:
             continue
+        by_name: dict[str, list[Ran]] = {}
         for name in PLANNERS:
-            ran = list(run_cases(cases, planner(name), batch=64))
+            ran = by_name[name] = list(run_cases(cases, planner(name), batch=64))
             print(f"| {folder.name} | {len(ran)} | {name} | {told(ran)} |", flush=True)
             if options.failures and name in ("log_replay", "pdm"):
                 for one in ran:
                     if not one.result.passed:
                         print("   ", one.result.case.provenance["scene"], one.result.status,
                               {n: one.result.criteria[n].detail for n in one.result.failed})  # fmt: skip
+        print(f"| {folder.name} | {len(cases)} | pdm − idm | {paired(by_name)} |", flush=True)
 
 
-def drawn(folder: Path, most: int, random: np.random.Generator) -> list[tuple[Case, Scene]]:
+def drawn(
+    folder: Path, most: int, egos: int, random: np.random.Generator
+) -> list[tuple[Case, Scene]]:
     """Cases of scenes drawn from the folder's logs."""
     made: list[tuple[Case, Scene]] = []
+    scenes = 0
     sources = list(registry.detect(folder))
     for k in random.permutation(len(sources)):
         name, source = sources[k]
@@ -73,11 +83,21 @@ def drawn(folder: Path, most: int, random: np.random.Generator) -> list[tuple[Ca
         for log in logs:
             for scene in scenes_of(log) if isinstance(log, Log) else []:
                 case = make_case(scene, suite="real")
-                if isinstance(case, Case):
-                    made.append((case, scene))
-        if len(made) >= most:
+                if not isinstance(case, Case) or scenes == most:
+                    continue
+                scenes += 1
+                mine = [case]
+                for agent, _ in stand_ins(scene):
+                    track = int(scene.tracks.track_id[agent])
+                    if len(mine) >= egos or track == case.ego_track_id:
+                        continue
+                    other = make_case(scene, suite="real", ego_track=track)
+                    if isinstance(other, Case):
+                        mine.append(other)
+                made += [(one, scene) for one in mine]
+        if scenes >= most:
             break
-    return made[:most]
+    return made
 
 
 def told(ran: list[Ran]) -> str:
@@ -89,6 +109,25 @@ def told(ran: list[Ran]) -> str:
         values = np.array([one.result.scores.get(score, 0.0) for one in ran])
         low, high = mean_interval(values)
         cells.append(f"{values.mean():.3f} ({low:.2f}–{high:.2f})")
+    return " | ".join(cells)
+
+
+def paired(ran: dict[str, list[Ran]]) -> str:
+    """Three cells of a row: the mean difference of PDM from IDM in the same cases."""
+    cells = []
+    for score in ("passed", "nuplan", "epdms"):
+        pdm, idm = (
+            np.array(
+                [
+                    one.result.passed if score == "passed" else one.result.scores.get(score, 0.0)
+                    for one in ran[name]
+                ],
+                dtype=np.float64,
+            )
+            for name in ("pdm", "idm")
+        )
+        low, high = mean_interval(pdm - idm)
+        cells.append(f"{(pdm - idm).mean():+.3f} ({low:+.2f}–{high:+.2f})")
     return " | ".join(cells)
 
 

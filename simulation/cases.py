@@ -35,6 +35,7 @@ def make_case(
     criteria: Mapping[str, float | str] | None = None,
     start: int | None = None,
     allow_proxy: bool = True,
+    ego_track: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Case | str:
@@ -51,22 +52,28 @@ def make_case(
         criteria: More criteria, or other bounds, or queries to be met.
         start: Step at which the planner takes over, if chosen by the caller.
         allow_proxy: Where the scene names no ego, let the vehicle with the longest way stand in.
+        ego_track: Track id of another vehicle to be driven instead, see :func:`stand_ins`.
         provenance: Where the scene comes from.
         seed: Of what the agents draw.
     """
     ego, first = 0, 0
-    if not scene.has_ego:
-        if not allow_proxy:
+    proxy = ego_track is not None or not scene.has_ego
+    if proxy:
+        if not allow_proxy and ego_track is None:
             return "the scene has no ego"
-        found = _proxy(scene, start)
-        if found is None:
+        found = stand_ins(scene, start)
+        if ego_track is not None:
+            found = [one for one in found if scene.tracks.track_id[one[0]] == ego_track]
+        if not found:
+            if ego_track is not None:
+                return f"track {ego_track} is no vehicle that drives long enough"
             return "the scene has no ego, and no vehicle is seen long enough to stand in for it"
-        ego, first = found
+        ego, first = found[0]
     tracks = scene.tracks
     valid = tracks.valid[ego]
     if start is not None:
         first = start
-    elif scene.has_ego:
+    elif not proxy:
         first = _start(valid, scene.anchor)
     if first >= scene.steps or not valid[first]:
         return f"the ego is not observed at step {first}"
@@ -74,8 +81,6 @@ def make_case(
     horizon = min(last - first, HORIZON_MAX)
     if horizon < HORIZON_MIN:
         return f"only {horizon * DT:.1f} s are left to drive; {HORIZON_MIN * DT:.0f} s are needed"
-    if tracks.cls[ego] not in {int(c) for c in CARS} and not scene.has_ego:
-        return "the one to drive is no motor vehicle"
     seen = first + np.flatnonzero(valid[first : first + horizon + 1])
     xy = tracks.xy[ego, seen].astype(np.float64)
     if not np.isfinite(xy).all():
@@ -102,12 +107,12 @@ def make_case(
         "source": scene.source,
         **(provenance or {}),
     }
-    if not scene.has_ego:
+    if proxy:
         known["proxy_ego"] = track_id
     if inside:
         known["overlaps_at_start"] = inside
     return Case(
-        case_id=stable_id(suite, scene.scene_id),
+        case_id=stable_id(suite, scene.scene_id, *(() if ego_track is None else (ego_track,))),
         suite=suite,
         scene_id=scene.scene_id,
         start_step=int(first),
@@ -131,9 +136,16 @@ def _start(valid: Bool[Array, " steps"], anchor: int) -> int:
     return min(anchor, len(valid) - 1)
 
 
-def _proxy(scene: Scene, start: int | None) -> tuple[int, int] | None:
-    """(agent, start step) of the car with the longest way from its start on."""
-    best: tuple[float, int, int] | None = None
+def stand_ins(scene: Scene, start: int | None = None) -> list[tuple[int, int]]:
+    """(place among the tracks, start step) of each vehicle that can be driven after, the longest way first.
+
+    The scene's own ego is one of them if it goes 5 m or farther.
+
+    Args:
+        scene: Who is there.
+        start: Step to take over at; None: the scene's "now", else a second after each comes into view.
+    """
+    found: list[tuple[float, int, int]] = []
     cars = np.isin(scene.tracks.cls, [int(c) for c in CARS])
     for agent in np.flatnonzero(cars).tolist():
         valid = scene.tracks.valid[agent]
@@ -144,10 +156,10 @@ def _proxy(scene: Scene, start: int | None) -> tuple[int, int] | None:
             if not valid[step] or _driven_steps(valid, step) < HORIZON_MIN:
                 continue
             way = _way(scene.tracks.xy[agent], valid, step)
-            if way >= PROXY_PATH_M and (best is None or way > best[0]):
-                best = (way, agent, step)
+            if way >= PROXY_PATH_M:
+                found.append((way, agent, step))
             break
-    return None if best is None else (best[1], best[2])
+    return [(agent, step) for _, agent, step in sorted(found, key=lambda one: -one[0])]
 
 
 def _starts(valid: Bool[Array, " steps"], anchor: int) -> list[int]:

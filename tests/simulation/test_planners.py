@@ -258,6 +258,20 @@ def test_a_case_is_known_by_the_same_index_whenever_it_is_driven() -> None:
     assert seen == {3.0: {30}, 5.0: {50}, 7.0: {70}}
 
 
+def test_a_chosen_vehicle_is_driven_instead_of_the_ego() -> None:
+    walker = going(20.0, 6.0, cls=AgentClass.PEDESTRIAN)
+    there = scene(going(0.0), going(40.0, speed=6.0), walker)
+    track = int(there.tracks.track_id[1])
+    made, usual = make_case(there, suite="x", ego_track=track), make_case(there, suite="x")
+    assert not isinstance(made, str)
+    assert not isinstance(usual, str)
+    assert made.ego_track_id == made.provenance["proxy_ego"] == track
+    assert made.goal == pytest.approx(there.tracks.xy[1, -1])
+    assert made.case_id != usual.case_id
+    on_foot = int(there.tracks.track_id[2])
+    assert "is no vehicle" in str(make_case(there, suite="x", ego_track=on_foot))
+
+
 def test_scenes_that_cannot_be_driven_are_refused_with_the_reason() -> None:
     short = scene(going(0.0, steps=20))
     assert "only 0.9 s are left" in str(make_case(short, suite="x"))
