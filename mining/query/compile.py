@@ -122,11 +122,14 @@ def plan_of(
             "AND y.t0 < m.t1 AND m.t0 < y.t1) THEN 'true' ELSE 'unknown' END"
         )
     partition = ", ".join(["scene_id", *found.variables, "t0"])
+    # Of what begins alike the first end is told of what is sure, and the last that is possible.
+    which = " DESC" if query.unknown_as_true else ""
     told = "".join(f", m.{v}" for v in found.variables)
     steps = ",\n".join(f"{name} AS (\n{body}\n)" for name, body in work.steps.items())
     sql = f"""WITH {steps},
 matches AS (
-  SELECT * FROM {found.name} QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY t1) = 1
+  SELECT * FROM {found.name}
+  QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY t1{which}) = 1
 )
 SELECT m.scene_id, s.log_id, s.name, m.t0 - s.t0_ns AS t0_ns, m.t1 - {STEP_NS} - s.t0_ns AS t1_ns,
   {truth} AS truth{told}
