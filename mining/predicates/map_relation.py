@@ -402,16 +402,26 @@ def _blocked(
     Who is lost from sight there is taken to be there still, and who comes into sight there, to have
     been there before.
     """
-    frames = np.broadcast_to(box, (*motion.xy.shape[:2], 5))
-    x, y = np.moveaxis(in_frame_of(motion.xy, frames), -1, 0)
-    gap = x - (motion.length[:, None] + motion.length[i]) / 2
+    reach = limits["queue"] + motion.length + motion.length[i] + motion.width + motion.width[i]
+    away = np.hypot(*np.moveaxis(motion.xy - box[:2], -1, 0))
+    beside = (motion.seen & (away <= reach[:, None])).any(axis=1)
+    beside[i] = False
+    who = np.flatnonzero(beside)
+    xy, seen, length, width = (
+        motion.xy[who],
+        motion.seen[who],
+        motion.length[who],
+        motion.width[who],
+    )
+    frames = np.broadcast_to(box, (*xy.shape[:2], 5))
+    x, y = np.moveaxis(in_frame_of(xy, frames), -1, 0)
+    gap = x - (length[:, None] + motion.length[i]) / 2
     ahead = (x > 0.0) & (gap <= limits["queue"])
-    ahead &= np.abs(y) <= (motion.width[:, None] + motion.width[i]) / 2
-    ahead[i] = False
+    ahead &= np.abs(y) <= (width[:, None] + motion.width[i]) / 2
     steps = np.arange(motion.steps)
-    last = np.maximum.accumulate(np.where(motion.seen, steps, -1), axis=1)
-    last = np.where(last < 0, motion.first_seen[:, None], last)
-    held = np.take_along_axis(ahead & motion.seen, last, axis=1)
+    last = np.maximum.accumulate(np.where(seen, steps, -1), axis=1)
+    last = np.where(last < 0, motion.first_seen[who][:, None], last)
+    held = np.take_along_axis(ahead & seen, last, axis=1)
     return np.asarray(held.any(axis=0))
 
 
