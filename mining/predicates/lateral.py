@@ -413,6 +413,9 @@ def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
             begin, end = _at_rest(rate[i] * np.sign(rate[i, b0]), known[i], b0, e1)
             turn = abs(float(from_lane[i, end] - from_lane[i, begin]))
             soon &= turn <= np.radians(limits["turn"]) and bool(along[i, begin : end + 1].all())
+            # Who turns at a corner cuts it, or swings wide: that is the turn's.
+            bend = abs(float(motion.yaw_smooth[i, end] - motion.yaw_smooth[i, begin]))
+            soon &= bend <= np.radians(limits["bend"])
             # Over the line and back at once, it has not changed lanes.
             back = abs(float(level[i, end] - level[i, begin])) <= limits["back"]
             stays = back or not motion.changing[i, b0 : e1 + 1].any()
@@ -784,7 +787,7 @@ SWERVE = Predicate(
     doc="Darts to one side and back without changing lane.",
     formula="|dD/dt| ≳ {speed}, T ≥ 0.2 s, and again the other way ≤ {within} later; |ψ − ψ_lane| ≤ {angle} "
     "throughout; from before to after the drift |Δ(ψ − ψ_lane)| ≤ {turn}, and no lane change or "
-    "|ΔD| ≤ {back}; v > 3 m/s",
+    "|ΔD| ≤ {back}; v > 3 m/s; |ψ(t1) − ψ(t0)| ≤ {bend}",
     find=_swerve,
     unit="m/s",
     parameters=(
@@ -795,9 +798,10 @@ SWERVE = Predicate(
             "turn", 20.0, "°", "own: between the headings before and after, from the lane's"
         ),
         Parameter("back", 1.75, "m", "own: half a lane, between the places before and after"),
+        Parameter("bend", 45.0, "°", "own: the road turns by no more meanwhile; more is a corner"),
     ),
     needs=("map",),
-    version=4,
+    version=5,
 )
 WRONG_WAY = Predicate(
     name="wrong_way",
