@@ -212,6 +212,7 @@ def test_trajectory_types_have_the_constants_of_their_source() -> None:
     looked_at: set[str] = set()
     for name in (n for n in PREDICATES if n.startswith("trajectory_")):
         limits = PREDICATES[name].limits  # each kind has those that decide it
-        assert limits == {key: constants[key] for key in limits}, name
-        looked_at |= set(limits)
+        told = constants.keys() & limits
+        assert {key: limits[key] for key in told} == {key: constants[key] for key in told}, name
+        looked_at |= told
     assert looked_at == set(constants)
