@@ -26,6 +26,13 @@ from mining.query.tree import Sequence as InSequence
 FEW = 0.2
 """Up to such a share of a lake's scenes it pays to fetch their events."""
 
+LISTED = 1000
+"""The events of so many scenes are looked up one by one."""
+
+_READ = (
+    "scene_id", "log_id", "name", "source", "actor_id", "other_id", "t0_ns", "t1_ns", "truth", "value",
+)  # fmt: skip
+
 CHOSEN = "chosen_"
 """What the table of chosen scenes is called beside those of the lake."""
 
@@ -47,18 +54,20 @@ def narrowed(
     calls = [node for node in needed if isinstance(node, Call)]
     if not calls:
         return None
-    flags = ", ".join(f"bool_or({_of(call)}) AS n{k}" for k, call in enumerate(calls))
     of_calls = ", ".join(literal(name) for name in dict.fromkeys(call.name for call in calls))
+    sides = " UNION ALL ".join(
+        f"SELECT scene_id, {', '.join(f'{_of(call, truth)} AS n{k}' for k, call in enumerate(calls))}"
+        f" FROM events WHERE source = 'rule' AND truth = '{truth}' AND name IN ({of_calls})"
+        for truth in ("true", "unknown")
+    )
+    flags = ", ".join(f"bool_or(n{k}) AS n{k}" for k in range(len(calls)))
     where = [
         f"(n{k} OR s.has_ego IS NOT TRUE)" if _names_ego(call) else f"n{k}"
         for k, call in enumerate(calls)
     ]
     where += [f"({_fact(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
     found = lake.sql(
-        f"""WITH told AS (
-  SELECT scene_id, {flags} FROM events
-  WHERE source = 'rule' AND truth <> 'false' AND name IN ({of_calls}) GROUP BY scene_id
-)
+        f"""WITH told AS (SELECT scene_id, {flags} FROM ({sides}) GROUP BY scene_id)
 SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) LEFT JOIN told USING (scene_id)
 WHERE {" AND ".join(where)}""",
         by_index=False,
@@ -69,15 +78,30 @@ WHERE {" AND ".join(where)}""",
 
 
 def rows_of(lake: Lake, scenes: pa.Table, names: Sequence[str]) -> dict[str, pa.Table]:
-    """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``."""
+    """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``.
+
+    Of events only what statements read: evidence, which is most of their bytes, of what is unknown alone.
+    """
     asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})" if names else "false"
+    if scenes.num_rows <= LISTED:  # by the index over their ids
+        ids = scenes["scene_id"].to_pylist()
+        chosen = f"scene_id IN ({', '.join(map(str, ids))})" if ids else "false"
+        return {
+            "scenes": lake.read("scenes", None, chosen),
+            "events": lake.read("events", [*_READ, "evidence"], f"{chosen} AND {asked}"),
+        }
+    chosen = f"scene_id IN (SELECT scene_id FROM {CHOSEN})"
+    read = ", ".join(_READ)
+    statements = {
+        "scenes": f"SELECT * FROM scenes WHERE {chosen}",
+        "events": f"SELECT {read}, NULL::VARCHAR AS evidence FROM events"
+        f" WHERE {asked} AND truth <> 'unknown' AND {chosen}"
+        f" UNION ALL SELECT {read}, evidence FROM events"
+        f" WHERE {asked} AND truth = 'unknown' AND {chosen}",
+    }
     return {
-        table: lake.sql(
-            f"SELECT * FROM {table} WHERE {where} AND scene_id IN (SELECT scene_id FROM {CHOSEN})",
-            by_index=False,
-            instead={CHOSEN: scenes},
-        )
-        for table, where in {"scenes": "true", "events": asked}.items()
+        table: lake.sql(statement, by_index=False, instead={CHOSEN: scenes})
+        for table, statement in statements.items()
     }
 
 
@@ -108,12 +132,19 @@ def _names_ego(call: Call) -> bool:
     return any(actor.name == EGO for actor in call.actors)
 
 
-def _of(call: Call) -> str:
-    """Which events may be what is called for: SQL."""
+def _of(call: Call, truth: str) -> str:
+    """Which events of a truth may be what is called for: SQL, as :mod:`mining.query.compile` reads them."""
     told = f"name = {literal(call.name)}"
     if len(PREDICATES[call.name].roles) == 1 and _names_ego(call):
-        told += f" AND (actor_id = {EGO_ID} OR actor_id IS NULL)"
-    return told
+        mine = f"actor_id = {EGO_ID}"
+        if truth == "unknown":  # of those in the evidence, or else of anybody
+            actors = "json_extract(evidence, '$.actors')"
+            mine += (
+                " OR (actor_id IS NULL AND (coalesce(json_array_length(evidence, '$.actors'), 0) = 0"
+                f""" OR list_contains(from_json({actors}, '["BIGINT"]'), {EGO_ID})))"""
+            )
+        told += f" AND ({mine})"
+    return f"({told})"
 
 
 def _fact(node: Fact) -> str:
