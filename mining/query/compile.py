@@ -69,6 +69,12 @@ STEP_NS = round(DT * 1e9)
 """A step stands for so long: an event that is told for one step lasts as long [ns]."""
 
 EGO_ID = 0
+DOUBTED = """CASE WHEN actor_id IS NOT NULL THEN [actor_id]
+      WHEN json_array_length(evidence, '$.actors') > 0
+        THEN from_json(json_extract(evidence, '$.actors'), '["BIGINT"]')
+      ELSE [NULL::BIGINT] END"""
+"""Of whom an unknown event tells: SQL, a list, of one null if of anybody."""
+
 _OTHER: Mapping[Side, Side] = {"surely": "possibly", "possibly": "surely"}
 _ROLES = ("actor_id", "other_id")
 
@@ -366,10 +372,7 @@ class _Work:
         self.steps.setdefault(
             doubts,
             f"""  SELECT scene_id, t0_ns AS t0, t1_ns + {STEP_NS} AS t1,
-    unnest(CASE WHEN actor_id IS NOT NULL THEN [actor_id]
-      WHEN json_array_length(evidence, '$.actors') > 0
-        THEN from_json(json_extract(evidence, '$.actors'), '["BIGINT"]')
-      ELSE [NULL::BIGINT] END) AS doubt
+    unnest({DOUBTED}) AS doubt
   FROM events
   WHERE name = {literal(node.name)} AND source = 'rule' AND truth = 'unknown'"""
             + ("" if self.scope is None else f" AND {self._in_scope()}")
@@ -432,11 +435,7 @@ class _Work:
 
     def _fact(self, node: Fact, side: Side) -> _Relation:
         kind = FACTS[node.name]
-        if node.compare is not None:
-            holds = f"{kind.sql} {_compare(node.compare)}"
-        else:
-            words = ", ".join(map(literal, node.words))
-            holds = f"nullif({kind.sql}, 'unknown') IN ({words})"
+        holds = condition(node)
         if side == "possibly":
             holds = f"({holds}) IS NOT FALSE"
         joins = ""
@@ -839,6 +838,14 @@ def _join(one: _Relation, two: _Relation, side: Side) -> tuple[list[str], str, s
         ]
     )
     return [*shared, *mine, *theirs], " AND ".join(conditions), told
+
+
+def condition(node: Fact) -> str:
+    """Whether a fact is so, null where nobody told it: SQL on ``s``, ``l`` and ``c``."""
+    sql = FACTS[node.name].sql
+    if node.compare is not None:
+        return f"{sql} {_compare(node.compare)}"
+    return f"nullif({sql}, 'unknown') IN ({', '.join(map(literal, node.words))})"
 
 
 def _compare(compare: Compare) -> str:

@@ -120,10 +120,7 @@ def _of_doubtful(
         )
     if not doubtful:
         return None
-    ids = lake.sql(" UNION ".join(doubtful), by_index=False)["scene_id"].combine_chunks()
-    if len(ids) > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
-        return None
-    return rows_of(lake, pa.table({"scene_id": ids}), names)
+    return rows_of(lake, lake.sql(" UNION ".join(doubtful), by_index=False), names, few=few)
 
 
 def _reasons(query: Query) -> dict[str, str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from lake import Lake
 from lake.literals import literal
 from mining.predicates import PREDICATES
-from mining.query.compile import EGO_ID
+from mining.query.compile import DOUBTED, EGO_ID, condition
 from mining.query.facts import FACTS
 from mining.query.tree import EGO, And, Call, Count, Fact, Lasting, Node, Query, Saved
 from mining.query.tree import Sequence as InSequence
@@ -65,23 +65,27 @@ def narrowed(
         f"(n{k} OR s.has_ego IS NOT TRUE)" if _names_ego(call) else f"n{k}"
         for k, call in enumerate(calls)
     ]
-    where += [f"({_fact(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
+    where += [f"({condition(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
     found = lake.sql(
         f"""WITH told AS (SELECT scene_id, {flags} FROM ({sides}) GROUP BY scene_id)
 SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) LEFT JOIN told USING (scene_id)
 WHERE {" AND ".join(where)}""",
         by_index=False,
     )
-    if found.num_rows > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
-        return None
-    return rows_of(lake, found, names)
+    return rows_of(lake, found, names, few=few)
 
 
-def rows_of(lake: Lake, scenes: pa.Table, names: Sequence[str]) -> dict[str, pa.Table]:
+def rows_of(
+    lake: Lake, scenes: pa.Table, names: Sequence[str], *, few: float
+) -> dict[str, pa.Table] | None:
     """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``.
+
+    None: these are more than that share of all scenes.
 
     Of events only what statements read: evidence, which is most of their bytes, of what is unknown alone.
     """
+    if scenes.num_rows > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
+        return None
     asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})" if names else "false"
     if scenes.num_rows <= LISTED:  # by the index over their ids
         ids = scenes["scene_id"].to_pylist()
@@ -137,19 +141,7 @@ def _of(call: Call, truth: str) -> str:
     told = f"name = {literal(call.name)}"
     if len(PREDICATES[call.name].roles) == 1 and _names_ego(call):
         mine = f"actor_id = {EGO_ID}"
-        if truth == "unknown":  # of those in the evidence, or else of anybody
-            actors = "json_extract(evidence, '$.actors')"
-            mine += (
-                " OR (actor_id IS NULL AND (coalesce(json_array_length(evidence, '$.actors'), 0) = 0"
-                f""" OR list_contains(from_json({actors}, '["BIGINT"]'), {EGO_ID})))"""
-            )
+        if truth == "unknown":
+            mine = f"list_contains({DOUBTED}, {EGO_ID}) OR ({DOUBTED})[1] IS NULL"
         told += f" AND ({mine})"
     return f"({told})"
-
-
-def _fact(node: Fact) -> str:
-    sql = FACTS[node.name].sql
-    if node.compare is not None:
-        op = "<>" if node.compare.op == "!=" else node.compare.op
-        return f"{sql} {op} {node.compare.number!r}::DOUBLE"
-    return f"nullif({sql}, 'unknown') IN ({', '.join(map(literal, node.words))})"
