@@ -243,6 +243,7 @@ def test_units_become_those_of_the_predicate():
         ("never near(a, ego) and moving(ego)", "count(near(a, ego)) = 0 and moving(ego)"),
         ("not never stopped(ego)", "not count(stopped(ego)) = 0"),
         ("never (stopped(ego) for at least 2 s)", "count(stopped(ego) for at least 2 s) = 0"),
+        ("never stopped(ego) for at least 2 s", "count(stopped(ego) for at least 2 s) = 0"),
     ],
 )
 def test_never_and_always_are_counts(written: str, meant: str) -> None:
