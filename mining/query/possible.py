@@ -42,24 +42,23 @@ STATES: tuple[frozenset[str], ...] = (
     frozenset({"parked", "high_speed"}),
     frozenset({"braking", "accelerating"}), frozenset({"hard_brake", "harsh_accel"}),
     frozenset({"hard_brake", "accelerating"}), frozenset({"braking", "harsh_accel"}),
-    frozenset({"stopped", "reversing"}), frozenset({"turning_left", "turning_right"}),
+    frozenset({"turning_left", "turning_right"}),
     frozenset({"turning_left", "u_turn"}), frozenset({"turning_right", "u_turn"}),
     frozenset({"protected_turn", "unprotected_turn"}),
-    frozenset({"on_vehicle_lane", "on_bike_lane", "on_bus_lane"}),
     frozenset({"relevant_green", "relevant_yellow", "relevant_red", "relevant_off"}),
     frozenset({
         "trajectory_stationary", "trajectory_straight", "trajectory_straight_left",
         "trajectory_straight_right", "trajectory_left", "trajectory_right",
         "trajectory_left_u_turn", "trajectory_right_u_turn",
     }),
-    frozenset({"in_front_of", "behind", "left_of", "right_of"}),
-    frozenset({"same_heading", "opposite_heading", "perpendicular_heading"}),
+    frozenset({"same_heading", "opposite_heading"}), frozenset({"jaywalking", "at_crosswalk"}),
+    frozenset({"jaywalking", "traversing_crosswalk"}),
     frozenset({"same_side_of_road", "opposite_side_of_road"}),
 )  # fmt: skip
 """Predicates that cannot hold of the same actors at one time.
 
-Neighbours such as slow and medium speed are not among them: while a speed crosses from one to the other,
-hysteresis lets both hold.
+Neighbours are not among them, such as slow and medium speed, or ahead and beside: while somebody goes from
+one to the other, hysteresis and bridged gaps let both hold.
 """
 
 
