@@ -24,7 +24,7 @@ from mining.query.classes import CLASSES
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
-from mining.query.narrow import narrowed
+from mining.query.narrow import may_hold_in, rows_of
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
@@ -109,6 +109,7 @@ class FindReport:
         unknown: In how many of those searched it may hold, and nowhere surely does; 0 if the
             query takes what is unknown as true.
         why_unknown: How many of these by reason; a scene may have several.
+        unknown_drawn: Where these are estimated, from how many scenes that were drawn.
         warnings: What is odd about the query, such as the name of a data set that no scene is of.
     """
 
@@ -120,6 +121,7 @@ class FindReport:
     matches: Sequence[Match]
     unknown: int = 0
     why_unknown: Mapping[str, int] = field(default_factory=dict)
+    unknown_drawn: int | None = None
     warnings: Sequence[str] = ()
 
 
@@ -129,6 +131,7 @@ def find(
     *,
     limit: int = AT_MOST,
     rules: Mapping[str, Rule] | None = None,
+    exact: bool = False,
 ) -> FindReport:
     """Where a query holds in a lake.
 
@@ -137,6 +140,8 @@ def find(
         query: Text, or made in Python.
         rules: Saved rules that it may call, beside those that ship and those of this lake.
         limit: How many matches to tell; all are counted.
+        exact: Judge every scene of which something is not known; of large lakes some are drawn
+            otherwise, and ``unknown`` is an estimate. Matches are all found either way.
 
     Raises:
         BadExpression: The query cannot be asked.
@@ -155,16 +160,17 @@ def find(
         " (SELECT list(DISTINCT scene_id) FROM found) END AS in_scenes FROM numbered"
         f" ORDER BY place LIMIT {max(limit, 1)}"
     )
-    instead = None if seen.partly else narrowed(lake, asked, names_of(asked))
+    among = None if seen.partly else may_hold_in(lake, asked)
+    instead = None if among is None else rows_of(lake, among, names_of(asked))
     rows = lake.sql(sql, by_index=False, instead=instead).to_pylist()
     matched = rows[0]["in_scenes"] if rows else []
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where, plan))
     doubt = Doubt(scenes=0, why={})
     if not asked.unknown_as_true:
-        vectors = _vectors(lake, asked)
         doubt = doubt_of(
-            lake, asked, matched=matched, vectors=vectors, seen=seen.condition, instead=instead
-        )
+            lake, asked, matched=matched, vectors=_vectors(lake, asked), seen=seen.condition,
+            among=among, exact=exact,
+        )  # fmt: skip
     return FindReport(
         query=str(asked),
         total=rows[0]["total"] if rows else 0,
@@ -174,6 +180,7 @@ def find(
         matches=matches,
         unknown=doubt.scenes,
         why_unknown=doubt.why,
+        unknown_drawn=doubt.drawn,
         warnings=unheard_of(lake, asked),
     )
 

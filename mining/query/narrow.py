@@ -37,18 +37,14 @@ CHOSEN = "chosen_"
 """What the table of chosen scenes is called beside those of the lake."""
 
 
-def narrowed(
-    lake: Lake, query: Query, names: Sequence[str], *, few: float = FEW
-) -> dict[str, pa.Table] | None:
-    """The rows of ``scenes`` and ``events`` that the statement of a query needs, to be taken for all.
+def may_hold_in(lake: Lake, query: Query) -> pa.Table | None:
+    """The scenes, in the column ``scene_id``, that have all that a query needs: it holds in no other.
 
-    None: they may as well all be gone through, since too many scenes have what the query needs.
+    None: it needs nothing that a pass over the events could tell.
 
     Args:
         lake: Which lake.
-        query: A checked query.
-        names: The predicates whose events its statement reads; all scenes were looked through for them.
-        few: Up to such a share of all scenes are few.
+        query: A checked query; all scenes were looked through for all that it asks.
     """
     needed = list(dict.fromkeys(_needed(query.node)))
     calls = [node for node in needed if isinstance(node, Call)]
@@ -66,25 +62,28 @@ def narrowed(
         for k, call in enumerate(calls)
     ]
     where += [f"({condition(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
-    found = lake.sql(
+    return lake.sql(
         f"""WITH told AS (SELECT scene_id, {flags} FROM ({sides}) GROUP BY scene_id)
 SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) LEFT JOIN told USING (scene_id)
 WHERE {" AND ".join(where)}""",
         by_index=False,
     )
-    return rows_of(lake, found, names, few=few)
 
 
-def rows_of(
-    lake: Lake, scenes: pa.Table, names: Sequence[str], *, few: float
-) -> dict[str, pa.Table] | None:
+def rows_of(lake: Lake, scenes: pa.Table, names: Sequence[str]) -> dict[str, pa.Table] | None:
     """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``.
 
-    None: these are more than that share of all scenes.
+    They are to be taken for all rows there are. Of events only what statements read: evidence, which is most
+    of their bytes, of what is unknown alone.
 
-    Of events only what statements read: evidence, which is most of their bytes, of what is unknown alone.
+    None: the scenes are more than `FEW` of all, and all may as well be gone through.
+
+    Args:
+        lake: Which lake.
+        scenes: Which scenes.
+        names: The predicates whose events a statement reads.
     """
-    if scenes.num_rows > few * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
+    if scenes.num_rows > FEW * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
         return None
     asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})" if names else "false"
     if scenes.num_rows <= LISTED:  # by the index over their ids

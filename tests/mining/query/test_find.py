@@ -8,10 +8,8 @@ import pytest
 
 from lake import Lake
 from mining.query import actor, count, fact, find, holds, predicate
-from mining.query.doubt import doubt_of
 from mining.query.find import explain, scenes_of
 from mining.query.mistakes import BadExpression
-from mining.query.narrow import narrowed
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import AgentClass, Daylight, Weather
@@ -261,8 +259,7 @@ def test_the_same_is_told_whether_all_scenes_are_gone_through_or_those_that_may_
     tag(lake)
     told = []
     for few in (1.0, -1.0):
-        monkeypatch.setattr(doubt_of, "__kwdefaults__", {"few": few, "instead": None})
-        monkeypatch.setattr(narrowed, "__kwdefaults__", {"few": few})
+        monkeypatch.setattr("mining.query.narrow.FEW", few)
         report = find(lake, query)
         matches = [(m.scene_id, m.t0_s, m.t1_s, str(m.actors)) for m in report.matches]
         told.append((report.unknown, dict(report.why_unknown), report.total, matches))
@@ -310,3 +307,30 @@ def test_who_stands_before_it_sets_off_is_found() -> None:
     sets_off = micro.scene(along(speeds(ramp(4.0, 6.0, 0.0, 8.0)), start=(-40.0, 0.0)))
     (match,) = holds("stopped(ego) before starting(ego) within 0.1 s", [sets_off])[0]
     assert match.t0_s == 0.0
+
+
+def test_of_many_scenes_that_cannot_be_judged_some_are_drawn(tmp_path, monkeypatch):
+    driven = replace(braking_log("driven"), weather=Weather.CLEAR)
+    dry = [replace(driven, source_log_id=f"clear {k}") for k in range(20)]
+    untold = [braking_log(f"untold {k}") for k in range(40)]
+    lake = lake_of(tmp_path / "lake", [*dry, *untold])
+    tag(lake, only=["hard_brake"])
+    query = "hard_brake(ego) and weather is rain"
+    whole = find(lake, query)
+    assert (whole.unknown, whole.unknown_drawn) == (40, None)
+    monkeypatch.setattr("mining.query.doubt.DRAWN", 10)
+    some = find(lake, query)
+    assert (some.unknown, some.unknown_drawn) == (40, 10)  # all of those drawn
+    assert some.why_unknown == {"nobody told `weather`": 40}
+    assert find(lake, query) == some
+    assert find(lake, query, exact=True) == whole
+
+
+def test_somebody_of_no_known_class_may_be_whoever_is_asked_for(tmp_path):
+    log = braking_log("driven")
+    somebody = replace(log.agents, cls=(AgentClass.UNKNOWN,), source_cls=("THING",))
+    unclassed = replace(log, source_log_id="unclassed", agents=somebody)
+    lake = lake_of(tmp_path / "lake", [log, unclassed])
+    tag(lake, only=["moving"])
+    found = find(lake, "moving(cyclist c)")
+    assert (found.total, found.unknown) == (0, 1)
