@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import Lake
+from lake.literals import literal
 from schemas.errors import MissingData
 
 MARKED = {"marks": True}
@@ -106,6 +107,15 @@ class Looked:
     def condition(self) -> str:
         """Of those scenes, SQL on ``scene_id``."""
         return " AND ".join(dict.fromkeys(self.where.values())) or "true"
+
+    @property
+    def rows(self) -> str:
+        """Of ``events`` those that rules left of the names and that say what is meant now, SQL."""
+        alike: dict[str, list[str]] = {}
+        for name, condition in self.where.items():
+            alike.setdefault(condition, []).append(literal(name))
+        each = [f"(name IN ({', '.join(names)}) AND {where})" for where, names in alike.items()]
+        return f"(source = 'rule' AND ({' OR '.join(each) or 'false'}))"
 
     @property
     def untagged(self) -> frozenset[int]:
