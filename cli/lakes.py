@@ -13,7 +13,6 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
-    exact_json,
     notes_of,
     plain,
     print_csv,
@@ -309,6 +308,6 @@ def _print_rows(rows: pa.Table, kind: Output) -> None:
     if kind is Output.CSV:
         print_csv(rows)
     elif kind is Output.JSON:
-        print_line(exact_json(rows.to_pylist(), indent=1))
+        print_json(rows.to_pylist())
     else:
         print_table(rows.to_pylist(), columns=rows.column_names)
