@@ -85,7 +85,7 @@ LOGS = _table("logs", "A continuous recording.", "log_id", """
     location str? City or place
     map_id i64? Of `map_features`; null where there is no map
     t0_unix_ns i64? When it began; null where the source hides it
-    dur_ns i64 From first to last observation [ns]
+    dur_ns i64 From the first to the last state, signal, capture or reading [ns]
     rate_hz f32 Nominal rate of the tracks [Hz]
     origin_x f64 Source x of the log frame's origin: source = origin + table value [m]
     origin_y f64 Likewise for y
