@@ -269,7 +269,7 @@ def sql(
 ) -> None:
     """Ask the lake in SQL; nothing can be changed by it.
 
-    In CSV and JSON, bytes (WKB) are told in hexadecimal, in JSON infinity as 1e999.
+    In CSV and JSON, bytes (WKB) are told in hexadecimal; infinity is 1e999 in JSON, of all commands.
     """
     if json and output is not Output.TABLE:
         raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")

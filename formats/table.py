@@ -79,7 +79,8 @@ one, of which only ``data``, ``columns.track``, ``.time``, ``.x`` and ``.y`` are
 
 Keys that are not known are refused. Rows may come in any order and number: large files are sorted
 on disk, and long logs are told in parts. Whole and decimal stamps in text are kept to the
-nanosecond. Paths that lead out of the folder of the mapping are refused.
+nanosecond. Ids and words have at most 4,096 bytes. Paths that lead out of the folder of the mapping
+are refused.
 """
 
 from __future__ import annotations

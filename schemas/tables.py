@@ -148,7 +148,7 @@ EGO = _table("ego", "The recording vehicle at one time.", "log_id t_ns", """
     width f32? Likewise [m]
     height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
-    lane_s f32? Distance along that lane [m]
+    lane_s f32? Distance along that lane of its nearest place [m]
     lane_d f32? Offset to the left of its centre line [m]
 """)  # fmt: skip
 
@@ -163,7 +163,7 @@ AGENTS = _table("agents", "Another road user at one time.", "log_id track_id t_n
     width f32? Likewise [m]
     height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
-    lane_s f32? Distance along that lane [m]
+    lane_s f32? Distance along that lane of its nearest place [m]
     lane_d f32? Offset to the left of its centre line [m]
 """)  # fmt: skip
 
