@@ -79,7 +79,8 @@ one, of which only ``data``, ``columns.track``, ``.time``, ``.x`` and ``.y`` are
 
 Keys that are not known are refused. Rows may come in any order and number: large files are sorted
 on disk, and long logs are told in parts. Whole and decimal stamps in text are kept to the
-nanosecond. Paths that lead out of the folder of the mapping are refused.
+nanosecond. Ids and words have at most 4,096 bytes. Paths that lead out of the folder of the mapping
+are refused.
 """
 
 from __future__ import annotations
@@ -95,11 +96,12 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from pyarrow import compute
 
+from formats import parquet_rows
 from formats.delimited import batches, first_fields
 from formats.files import open_binary, plain_name, present
 from formats.grid import CAR_M
 from formats.registry import Rejected
-from formats.stretches import FLOW_ROWS, Stretch, in_order, stretches
+from formats.stretches import FLOW_BYTES, FLOW_ROWS, Stretch, in_order, stretches
 from formats.tally import Tally
 from formats.track_rows import MotionHeadings, observations
 from formats.tree import matching
@@ -112,6 +114,7 @@ from schemas.labels import AgentClass, Daylight, Label, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Readings, RoadMap, Sensor
 
 SUFFIX = ".scenelake.toml"
+LONGEST_TEXT = 4096  # [bytes] of an id or word
 LOOK_ROUND_NS = 2_500_000_000  # what headings are taken from beyond the ends of a part
 
 TIME_UNITS = {"ns": 0, "us": 3, "ms": 6, "s": 9}
@@ -332,8 +335,9 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     rows = _rows(source, mapped, tally)
     found = False
     for stretch in stretches(
-        in_order(rows, ["log", "t_ns"]), time="t_ns", log="log", margin_ns=LOOK_ROUND_NS
-    ):
+        in_order(rows, ["log", "t_ns"]), source=source, time="t_ns", log="log",
+        margin_ns=LOOK_ROUND_NS,
+    ):  # fmt: skip
         found = True
         yield reading.log(stretch, tally)
         tally = Tally()
@@ -465,6 +469,7 @@ def _columns_of(
             made = {"t_ns": pa.array(t_ns)}
             for ours, theirs in words.items():
                 made[ours] = batch[theirs].cast(pa.string())
+                _refuse_long(file, theirs, made[ours])
             for ours, theirs in numbers.items():
                 made[ours] = batch[theirs].cast(pa.float64(), safe=False).fill_null(np.nan)
         except (pa.ArrowException, ValueError) as error:
@@ -493,7 +498,7 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
             schema = parquet.read_schema(stream)
             stream.seek(0)
             texts = [name for name in text_columns(schema) if name in wanted]
-            table = parquet.ParquetFile(stream, read_dictionary=texts)
+            table = parquet_rows.opened(stream, texts=texts)
             missing = [name for name in wanted if name not in table.schema_arrow.names]
             if missing:
                 raise UnreadableFile(
@@ -502,15 +507,35 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
                 )  # fmt: skip
             unpacked = parquet_bytes(table.metadata, wanted)
             refuse_bomb(file, unpacked, size=size)
-            for batch in table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False):
+            for batch in parquet_rows.batches(table, wanted, most=FLOW_ROWS):
+                widest = sum(_refuse_long(file, name, batch[name]) for name in texts)
                 unpacked += sum(map(text_bytes, batch.columns))
                 refuse_bomb(file, unpacked, size=size)
-                yield batch.cast(pa.schema([schema.field(name) for name in batch.schema.names]))
+                plain = pa.schema([schema.field(name) for name in batch.schema.names])
+                rows = max(FLOW_BYTES // (widest + 8 * len(wanted)), 1)
+                for begin in range(0, batch.num_rows, rows):  # texts that repeat take room anew
+                    yield batch.slice(begin, rows).cast(plain)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not understood"
             raise UnreadableFile(
                 file, f"cannot be read as Parquet ({reason})", hint="Fetch the file again."
             ) from error
+
+
+def _refuse_long(file: Path, name: str, column: pa.Array) -> int:
+    """The bytes of the longest text of a column.
+
+    Raises:
+        UnreadableFile: They are more than any id or word has.
+    """
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    longest = int(compute.max(compute.binary_length(texts)).as_py() or 0)
+    if longest > LONGEST_TEXT:
+        raise UnreadableFile(
+            file, f"holds a text of {longest:,} bytes in the column {name}; ids and words have at most "
+            f"{LONGEST_TEXT:,}", hint="Is it the right column?",
+        )  # fmt: skip
+    return longest
 
 
 def _csv(
@@ -657,10 +682,8 @@ class _Reading:
         unknown = {words[k] for k in np.unique(track[others]) if mapped.cls(words[k]) == 0}
         for word in sorted(unknown - {"unknown", ""}):
             tally.add("guessed", f"type {word!r} is in no line of [types]; it is told as unknown")
-        begin, end = self.latest, None
-        if stretch.more:
-            end = 60_000_000_000 * (int(stretch.t_ns[stretch.inside][-1]) // 60_000_000_000 + 1)
-            self.latest = end
+        begin, end = self.latest, stretch.end
+        self.latest = begin if end is None else end
         return Log(
             dataset=mapped.dataset or plain_name(self.source).removesuffix(SUFFIX),
             source_log_id=name,

@@ -28,6 +28,7 @@ from lake.compact import KEEP_S, CompactReport
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json
+from lake.limits import id_of
 from lake.literals import literal
 from lake.manifest import ABOUT, Manifest, Snapshot
 from lake.place import PART, Overtaken, Place, place_of
@@ -410,7 +411,7 @@ class Lake:
         """
         lake = self.at()  # one moment for all tables and all scenes
         lake._maps = self._maps
-        ids = lake.scene_ids() if scene_ids is None else [int(i) for i in scene_ids]
+        ids = lake.scene_ids() if scene_ids is None else [id_of("scene", i) for i in scene_ids]
         for begin in range(0, len(ids), SCENES_AT_ONCE):
             yield from lake._load(ids[begin : begin + SCENES_AT_ONCE])
 

@@ -411,3 +411,29 @@ def test_real_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(log.ego.xyz[:, 0], mine["x"].to_numpy())
     np.testing.assert_array_equal(log.ego.t_ns, mine["total_nanos"].to_numpy())
     assert {cls.word for cls in log.agents.cls} <= {"vehicle", "pedestrian"}
+
+
+@pytest.mark.parametrize("name", ["tracks.parquet", "tracks.csv"])
+def test_texts_that_are_no_ids_are_refused_before_they_fill_the_memory(
+    tmp_path: Path, name: str
+) -> None:
+    told = straight() | {"id": ["a" * 5000] * STEPS}
+    write(tmp_path / name, told)
+    with pytest.raises(UnreadableFile, match="text of 5,000 bytes in the column id"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", name)))
+
+
+def test_texts_of_any_length_beside_those_that_are_read_do_not_matter(tmp_path: Path) -> None:
+    told = straight() | {"remark": [f"{n}" * 1_000_000 for n in range(STEPS)]}
+    write(tmp_path / "tracks.parquet", told)
+    (log,) = logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", "tracks.parquet")))
+    assert len(log.agents.t_ns) == STEPS
+
+
+def test_long_words_come_in_pieces_of_some_bytes(tmp_path: Path) -> None:
+    steps = 60_000
+    told = straight(steps) | {"id": [f"{n % 3}" * 4000 for n in range(steps)]}
+    path = write(tmp_path / "tracks.parquet", told)
+    assert path.stat().st_size < 3_000_000  # each of them once
+    largest = max(batch.nbytes for batch in table._parquet(path, ["id", "t", "x", "y"]))
+    assert largest < 1.1 * stretches.FLOW_BYTES

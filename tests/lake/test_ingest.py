@@ -22,6 +22,7 @@ from lake.localise import localise
 from schemas.errors import BadInput, BadRecord, DuplicateLog, UnknownName, UnreadableFile
 from schemas.tables import TABLES
 from tests.builders import ego, make_crossing_log, make_straight_log
+from tests.formats.mcap_files import write_drive
 
 
 @pytest.fixture
@@ -628,3 +629,23 @@ def test_files_that_no_reader_takes_are_told_by_their_kind(lake, tmp_path):
     before = lake.versions()
     assert lake.ingest([tmp_path / "in"]).unchanged == 1
     assert lake.versions() == before
+
+
+def test_a_recording_that_was_cut_off_and_comes_again_whole_is_told_as_that(tmp_path):
+    """Under another path, and also where both come in one go."""
+    whole = write_drive(tmp_path / "mended" / "monday" / "drive.mcap", steps=40, chunk_size=4000)
+    cut = tmp_path / "first" / "monday" / "drive.mcap"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    lake = Lake.create(tmp_path / "lake")
+    assert lake.ingest([cut], on_error="skip").logs == 1
+    with pytest.raises(DuplicateLog, match=str(cut)) as told:
+        lake.ingest([whole])
+    assert f"Of {cut}, not all could be read (the file" in told.value.hint
+    assert "--replace" in told.value.hint
+    other = Lake.create(tmp_path / "other")
+    (_, *refused) = [r.reason for r in other.ingest([cut, whole], on_error="skip").rejected]
+    assert any("differs" in reason for reason in refused)
+    report = lake.ingest([whole], replace=True)
+    assert (report.logs, report.rejected) == (1, [])
+    assert lake.ingest([whole]).unchanged == 1

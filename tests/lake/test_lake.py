@@ -19,6 +19,7 @@ from schemas.errors import (
     StorageFull,
     UnknownName,
 )
+from schemas.records import Frame, Readings, Sensor
 from schemas.tables import SCHEMA_VERSION, TABLES
 from tests.builders import make_crossing_log, make_straight_log, without
 
@@ -171,6 +172,24 @@ def test_rows_say_what_the_source_says(lake):
     assert scene["ego_v_mean"] == pytest.approx(10.0)
     event = lake.read("events").to_pylist()[0]
     assert (event["name"], event["actor_id"], event["source"]) == ("following", 1, "dataset")
+
+
+def test_a_log_lasts_as_long_as_anything_was_recorded(lake):
+    """A camera that runs on after the last state, a bus that was read before the first."""
+    told = make_straight_log()
+    late = replace(
+        told, ego=replace(told.ego, t_ns=told.ego.t_ns + 10**9),
+        agents=replace(told.agents, t_ns=told.agents.t_ns + 10**9), events=(),
+        sensors=(Sensor(channel="front", kind="camera"), Sensor(channel="can", kind="can")),
+        frames=(Frame(channel="front", t_ns=12 * 10**9, uri="a.png", codec="png"),),
+        readings=(Readings(channel="can", signal="v", t_ns=np.array([0]), value=np.zeros(1)),),
+    )  # fmt: skip
+    add(lake, late)
+    alone = replace(without(late, "agents", "ego"), source_log_id="alone", readings=())
+    add(lake, alone)
+    lasts = {row["source_log_id"]: row["dur_ns"] for row in lake.read("logs").to_pylist()}
+    assert lasts == {"straight": 12 * 10**9, "alone": 0}
+    assert lake.info().hours == pytest.approx(12 / 3600)
 
 
 def test_map_rows(lake):

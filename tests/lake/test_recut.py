@@ -188,3 +188,13 @@ def test_a_filter_that_fits_no_log_is_told_and_nothing_changes(lake):
         lake.recut(Sliding(), where="source_log_id = 'lnog'")
     assert "long" in caught.value.hint
     assert lake.versions() == before
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 0.0, 1e300])
+def test_lengths_that_cannot_be_are_refused(lake, number):
+    before = lake.versions()
+    for cutting in (Sliding(length_s=number), Sliding(stride_s=number),
+                    Around(event="brakes", after_s=number)):  # fmt: skip
+        with pytest.raises(BadQuery, match="cannot be cut"):
+            lake.recut(cutting)
+    assert lake.versions() == before
