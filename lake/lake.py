@@ -231,6 +231,19 @@ class Lake:
         """
         return self._store.read(name, columns, where)
 
+    def count(self, name: str, where: str | None = None) -> int:
+        """How many rows of a table there are; where an index answers the filter, at no cost.
+
+        Args:
+            name: Of the table.
+            where: A Lance filter, such as ``"name = 'cut_in'"``; all rows by default.
+
+        Raises:
+            UnknownName: There is no such table.
+            BadQuery: The filter does not run.
+        """
+        return self._store.count(name, where)
+
     def sql(
         self,
         query: str,

@@ -12,7 +12,7 @@ tags, vectors, clusters) goes with them: tag and encode again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -69,11 +69,15 @@ class Around:
         event: As in ``events.name``, of rules or of the source.
         before_s: [s].
         after_s: [s].
+        seen: Scenes of which the events of rules count; of all by default. Those of the source always do.
+
+    What may have happened, and nobody knows, has no moment to cut round.
     """
 
     event: str
     before_s: float = 5.0
     after_s: float = 5.0
+    seen: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,8 @@ def recut(
     if isinstance(cutting, Whole):
         _check_lengths(lake, rows)
     report = RecutReport()
-    params = {"cutting": type(cutting).__name__, **asdict(cutting), "where": where}
+    told = {name: value for name, value in asdict(cutting).items() if name != "seen"}
+    params = {"cutting": type(cutting).__name__, **told, "where": where}
     with lake.run("recut", params=params) as run, temporary_folder(lake.uri) as folder:
         batch: list[_Cut] = []
         for done, row in enumerate(rows, start=1):
@@ -235,7 +240,9 @@ def _check(lake: Lake, cutting: Cutting) -> None:
                 "cannot be cut.",
                 hint="Both lie between 0 and 1800 s.",
             )
-        names = lake.sql("SELECT DISTINCT name FROM events ORDER BY 1")["name"].to_pylist()
+        names = lake.sql("SELECT DISTINCT name FROM events WHERE truth = 'true' ORDER BY 1")[
+            "name"
+        ].to_pylist()
         if cutting.event not in names:
             raise UnknownName("event", cutting.event, names)
 
@@ -314,8 +321,12 @@ def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutt
             Span.ours(f"{name}@{s * DT_NS / 1e9:.1f}s", begin + s * DT_NS, min(length, steps))
             for s in starts
         ]
-    mine = f"log_id = {row['log_id']} AND name = {literal(cutting.event)}"
-    moments = sorted(set(lake.read("events", ["t0_ns"], mine)["t0_ns"].to_pylist()))
+    mine = f"log_id = {row['log_id']} AND name = {literal(cutting.event)} AND truth = 'true'"
+    events = lake.read("events", ["t0_ns", "scene_id", "source"], mine).to_pylist()
+    moments = sorted({
+        event["t0_ns"] for event in events
+        if cutting.seen is None or event["source"] != "rule" or event["scene_id"] in cutting.seen
+    })  # fmt: skip
     before, after = round(cutting.before_s * 1e9), round(cutting.after_s * 1e9)
     made: dict[str, Span] = {}
     for moment in moments:
