@@ -213,6 +213,12 @@ class Constants:
     width: float = math.nan
     height: float = math.nan
 
+    def __post_init__(self) -> None:
+        for name in ("length", "width", "height"):
+            told = getattr(self, name)
+            if not (math.isnan(told) or 0.0 < told < math.inf):
+                raise ValueError(f"constants.{name} must be positive and finite, not {told}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lights:
@@ -282,7 +288,8 @@ class Mapped:
         if len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character, not {self.delimiter!r}")
         for name in ("map_origin", "map_offset"):
-            if len(getattr(self, name)) not in (0, 2):
+            told = getattr(self, name)
+            if len(told) not in (0, 2) or not all(map(math.isfinite, told)):
                 raise ValueError(f"{name} must be two numbers")
         if self.weather is not None:
             _one_of("weather", self.weather, Weather.words())

@@ -344,6 +344,17 @@ def test_unknown_keys_are_refused_with_a_guess(tmp_path: Path) -> None:
         (('["tracks.csv"]', '"tracks.csv"'), "must be a list"),
         (('time = "t"', 'time = "t"\nvx = "x"'), "belong together"),
         (("[columns]", "rate_hz = 0\n[columns]"), "rate_hz must be positive"),
+        (("[columns]", "rate_hz = nan\n[columns]"), "rate_hz must be positive"),
+        (("[columns]", "map_origin = [nan, 6.0]\n[columns]"), "map_origin must be two numbers"),
+        (("[columns]", "map_offset = [1.0, inf]\n[columns]"), "map_offset must be two numbers"),
+        (
+            ("[columns]", "[constants]\nlength = inf\n[columns]"),
+            "constants.length must be positive",
+        ),
+        (
+            ("[columns]", "[constants]\nwidth = -1.0\n[columns]"),
+            "constants.width must be positive",
+        ),
         (("[columns]", 'weather = "hail"\n[columns]'), "weather must be one of clear"),
         (("[columns]", '[types]\nkart = "racer"\n[columns]'), "types.kart must be one of"),
         (("[columns]", "[columns"), "is not TOML"),
