@@ -96,6 +96,7 @@ def stretches(
     log: str | None = None,
     gap_ns: int | None = None,
     margin_ns: int = 0,
+    part_rows: int | None = None,
 ) -> Iterator[Stretch]:
     """Sorted rows, cut into logs and parts.
 
@@ -106,12 +107,15 @@ def stretches(
         log: Column that names the log of a row; None: all rows belong to one.
         gap_ns: A jump in time by more than this begins a new log [ns].
         margin_ns: How far to look back and ahead beyond a part's own rows [ns].
+        part_rows: Rows above which a log is told in parts, ``PART_ROWS`` by default; 0: whenever a
+            minute is full.
 
     Raises:
         UnreadableFile: Ten seconds of a log hold more than ``MOST_BYTES``.
     """
     for _, pieces in groupby(_pieces(tables, time, log, gap_ns), key=lambda piece: piece[0]):
-        yield from _parts((table for _, table in pieces), source, time, margin_ns)
+        most = PART_ROWS if part_rows is None else part_rows
+        yield from _parts((table for _, table in pieces), source, time, margin_ns, most)
 
 
 def _order(table: pa.Table, by: Sequence[str]) -> Int[Array, " rows"]:
@@ -222,7 +226,7 @@ def _pieces(
 
 
 def _parts(
-    tables: Iterator[pa.Table], source: Path, time: str, margin_ns: int
+    tables: Iterator[pa.Table], source: Path, time: str, margin_ns: int, part_rows: int
 ) -> Iterator[Stretch]:
     held: pa.Table | None = None
     first = part = begin = 0
@@ -230,7 +234,7 @@ def _parts(
         if held is None:
             first = begin = int(table[time][0].as_py())
         held = table if held is None else pa.concat_tables([held, table])
-        while held.num_rows > (enough := _enough(held)):
+        while held.num_rows > (enough := _enough(held, part_rows)):
             t_ns = held[time].to_numpy()
             end = _cut(t_ns, first, begin, enough, PART_NS)
             before = held if end is None else held.slice(0, int(np.searchsorted(t_ns, end)))
@@ -248,9 +252,9 @@ def _parts(
         yield _stretch(held, t_ns, first, (begin, int(t_ns[-1]) + 1), 0, part, more=False)
 
 
-def _enough(held: pa.Table) -> int:
+def _enough(held: pa.Table, part_rows: int) -> int:
     """How many of these rows make a part."""
-    return min(PART_ROWS, PART_BYTES * held.num_rows // max(held.nbytes, 1))
+    return min(part_rows, PART_BYTES * held.num_rows // max(held.nbytes, 1))
 
 
 def _refuse_crowd(source: Path, held: pa.Table, t_ns: Int[Array, " rows"]) -> None:

@@ -97,6 +97,7 @@ from jaxtyping import Bool, Float, Int
 from pyarrow import compute
 
 from formats import parquet_rows
+from formats.beside import Beside
 from formats.delimited import batches, first_fields
 from formats.files import open_binary, plain_name, present
 from formats.grid import CAR_M
@@ -212,6 +213,12 @@ class Constants:
     width: float = math.nan
     height: float = math.nan
 
+    def __post_init__(self) -> None:
+        for name in ("length", "width", "height"):
+            told = getattr(self, name)
+            if not (math.isnan(told) or 0.0 < told < math.inf):
+                raise ValueError(f"constants.{name} must be positive and finite, not {told}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lights:
@@ -281,7 +288,8 @@ class Mapped:
         if len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character, not {self.delimiter!r}")
         for name in ("map_origin", "map_offset"):
-            if len(getattr(self, name)) not in (0, 2):
+            told = getattr(self, name)
+            if len(told) not in (0, 2) or not all(map(math.isfinite, told)):
                 raise ValueError(f"{name} must be two numbers")
         if self.weather is not None:
             _one_of("weather", self.weather, Weather.words())
@@ -333,10 +341,11 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         lights=_lights_table(source, mapped, tally), series=_series_tables(source, mapped, tally),
     )  # fmt: skip
     rows = _rows(source, mapped, tally)
+    large = any(beside.is_large for beside in reading.beside())
     found = False
     for stretch in stretches(
         in_order(rows, ["log", "t_ns"]), source=source, time="t_ns", log="log",
-        margin_ns=LOOK_ROUND_NS,
+        margin_ns=LOOK_ROUND_NS, part_rows=0 if large else None,
     ):  # fmt: skip
         found = True
         yield reading.log(stretch, tally)
@@ -589,27 +598,27 @@ def _decimal(column: pa.Array, unit: str) -> pa.Array:
         return column.cast(pa.float64())
 
 
-def _lights_table(source: Path, mapped: Mapped, tally: Tally) -> pa.Table | None:
+def _lights_table(source: Path, mapped: Mapped, tally: Tally) -> Beside | None:
     told = mapped.lights
     if told is None:
         return None
     words = {"lane": told.lane, "state": told.state} | ({"log": told.log} if told.log else {})
-    return _whole(source, told.data, mapped, words=words, numbers={}, time=told.time, tally=tally)
+    return _beside(source, told.data, mapped, words=words, numbers={}, time=told.time, tally=tally)
 
 
-def _series_tables(source: Path, mapped: Mapped, tally: Tally) -> list[tuple[Series, pa.Table]]:
+def _series_tables(source: Path, mapped: Mapped, tally: Tally) -> list[tuple[Series, Beside]]:
     made = []
     for told in mapped.readings:
         words = {"log": told.log} if told.log else {}
         numbers = {f"={name}": column for name, column in told.signals.items()}
-        table = _whole(
+        table = _beside(
             source, told.data, mapped, words=words, numbers=numbers, time=told.time, tally=tally
         )
         made.append((told, table))
     return made
 
 
-def _whole(
+def _beside(
     source: Path,
     name: str,
     mapped: Mapped,
@@ -618,14 +627,18 @@ def _whole(
     numbers: Mapping[str, str],
     time: str,
     tally: Tally,
-) -> pa.Table:
+) -> Beside:
     types = {"t_ns": pa.int64()} | dict.fromkeys(words, pa.string())
     schema = pa.schema(list((types | dict.fromkeys(numbers, pa.float64())).items()))
-    rows = _columns_of(
-        _inside(source, name), words=words, numbers=numbers, time=time, mapped=mapped,
-        tally=tally,
-    )  # fmt: skip
-    return pa.Table.from_batches(list(rows), schema=schema).sort_by("t_ns")
+    notes = [tally]
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        return _columns_of(
+            _inside(source, name), words=words, numbers=numbers, time=time, mapped=mapped,
+            tally=notes.pop() if notes else Tally(),  # what is read again was told before
+        )  # fmt: skip
+
+    return Beside(rows, schema)
 
 
 # Logs ---------------------------------------------------------------------------------------------
@@ -639,22 +652,20 @@ class _Reading:
         source: The mapping's file.
         mapped: The mapping.
         map: Of all logs.
-        lights: Of all logs, in the order of time.
+        lights: Of all logs.
         series: Likewise.
         motion: Headings so far of the log that is told in parts.
         period_ns: Its usual step, once known.
-        latest: When the part before ended, since the log began [ns].
         met_ego: Whether a part so far had the ego.
     """
 
     source: Path
     mapped: Mapped
     map: RoadMap
-    lights: pa.Table | None
-    series: list[tuple[Series, pa.Table]]
+    lights: Beside | None
+    series: list[tuple[Series, Beside]]
     motion: MotionHeadings = field(default_factory=MotionHeadings)
     period_ns: int = 0
-    latest: int = 0
     met_ego: bool = False
 
     def log(self, stretch: Stretch, tally: Tally) -> Log:
@@ -664,7 +675,9 @@ class _Reading:
         names = [str(word) for word in coded.dictionary.to_pylist()]
         track = coded.indices.to_numpy().astype(np.int64)
         if not stretch.part:
-            self.motion, self.latest = MotionHeadings(), 0
+            self.motion = MotionHeadings()
+            for beside in self.beside():
+                beside.begin()
             self.period_ns = _period(track, stretch.t_ns)
         state = self._states(table, track, stretch, names, tally)
         words = self._types(table, track, len(names), stretch.inside, tally)
@@ -682,8 +695,6 @@ class _Reading:
         unknown = {words[k] for k in np.unique(track[others]) if mapped.cls(words[k]) == 0}
         for word in sorted(unknown - {"unknown", ""}):
             tally.add("guessed", f"type {word!r} is in no line of [types]; it is told as unknown")
-        begin, end = self.latest, stretch.end
-        self.latest = begin if end is None else end
         return Log(
             dataset=mapped.dataset or plain_name(self.source).removesuffix(SUFFIX),
             source_log_id=name,
@@ -693,7 +704,7 @@ class _Reading:
             ego=_ego(rows, track, stretch, state, names, words, tally),
             agents=agents,
             map=self.map,
-            lights=self._lights(name, stretch.first, begin, end, tally),
+            lights=self._lights(name, stretch, tally),
             t0_unix_ns=stretch.first if self._absolute() else None,
             split=mapped.split,
             location=mapped.location,
@@ -702,12 +713,19 @@ class _Reading:
             license=mapped.license,
             epsg=mapped.epsg,
             sensors=[Sensor(channel=s.channel, kind=s.kind) for s, _ in self.series],
-            readings=self._readings(name, stretch.first, begin, end, tally),
+            readings=self._readings(name, stretch, tally),
             notes=tally.notes(),
             extra={} if self._absolute() else {"first_time_ns": stretch.first},
             part=stretch.part,
             more=stretch.more,
         )
+
+    def beside(self) -> list[Beside]:
+        """The tables beside the tracks."""
+        return [
+            *([] if self.lights is None else [self.lights]),
+            *(table for _, table in self.series),
+        ]
 
     def _absolute(self) -> bool:
         return self.mapped.time.absolute
@@ -797,13 +815,11 @@ class _Reading:
             mine = track == track[np.flatnonzero(mine)[0]]
         return mine
 
-    def _lights(
-        self, log: str, first: int, begin: int, end: int | None, tally: Tally
-    ) -> LightStates:
+    def _lights(self, log: str, stretch: Stretch, tally: Tally) -> LightStates:
         told = self.mapped.lights
         if told is None or self.lights is None:
             return LightStates.none()
-        rows, t_ns = _within(self.lights, log, first, begin, end, tally, told.data)
+        rows, t_ns = _within(self.lights, log, stretch, tally, told.data)
         words = rows["state"].to_pylist()
         ours = [LightState.of(told.states.get(word, "unknown")) if word in told.states
                 or word not in LightState.words() else LightState.of(word) for word in words]  # fmt: skip
@@ -816,12 +832,10 @@ class _Reading:
             flashing=no, stop_xyz=np.full((len(words), 3), np.nan),
         )  # fmt: skip
 
-    def _readings(
-        self, log: str, first: int, begin: int, end: int | None, tally: Tally
-    ) -> list[Readings]:
+    def _readings(self, log: str, stretch: Stretch, tally: Tally) -> list[Readings]:
         made = []
         for told, table in self.series:
-            rows, t_ns = _within(table, log, first, begin, end, tally, told.data)
+            rows, t_ns = _within(table, log, stretch, tally, told.data)
             fresh = np.append(True, np.diff(t_ns) > 0)[: len(t_ns)]
             reason = f"readings of {told.data} at one time; the first is kept"
             tally.add("dropped", reason, int((~fresh).sum()))
@@ -856,24 +870,14 @@ def _period(track: Int[Array, " rows"], t_ns: Int[Array, " rows"]) -> int:
 
 
 def _within(
-    table: pa.Table,
-    log: str,
-    first: int,
-    begin: int,
-    end: int | None,
-    tally: Tally,
-    file: str,
+    beside: Beside, log: str, stretch: Stretch, tally: Tally, file: str
 ) -> tuple[pa.Table, Int[Array, " rows"]]:
     """Rows of a log within a part, and their times since the log began [ns]."""
-    if "log" in table.column_names:
-        table = table.filter(compute.equal(table["log"], log))
-    t_ns = table["t_ns"].to_numpy() - first
-    if not begin:
-        tally.add("dropped", f"rows of {file} before the log begins", int((t_ns < 0).sum()))
-    wanted = t_ns >= begin
-    if end is not None:
-        wanted &= t_ns < end
-    return table.filter(pa.array(wanted)), t_ns[wanted]
+    rows = beside.until(log, None if stretch.end is None else stretch.first + stretch.end)
+    t_ns = rows["t_ns"].to_numpy() - stretch.first
+    early = int((t_ns < 0).sum())
+    tally.add("dropped", f"rows of {file} before the log begins", early)
+    return rows.slice(early), t_ns[early:]
 
 
 def _ego(

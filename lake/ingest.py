@@ -529,10 +529,16 @@ class _Desk:
         self.report.rejected.append(
             Refusal(path=error.path, record=error.record, reason=error.reason)
         )
+        uri, reason = error.path, error.reason
+        if source is not None and source.origins.uri not in ("", uri):
+            # Told of the source, so that it no longer holds once that comes in.
+            uri = source.origins.uri
+            folder = uri if error.path.startswith(f"{uri}/") else uri.rpartition("/")[0]
+            reason = f"{error.path.removeprefix(f'{folder}/')}: {reason}"
         self.tell(
             {
-                "uri": error.path, "record": error.record, "kind": "rejected",
-                "reason": error.reason, "format": None if source is None else source.format,
+                "uri": uri, "record": error.record, "kind": "rejected",
+                "reason": reason, "format": None if source is None else source.format,
                 "source_sha256": None if source is None else source.origins.sha256,
             }
         )  # fmt: skip

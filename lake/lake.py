@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 MAPS_KEPT = 64  # maps held in memory, since scenes of one map are often read together
 SCENES_AT_ONCE = 64  # scenes read in one go
+STATES_AT_ONCE = 5_000_000  # agents times steps likewise: some 250 MB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -413,7 +414,27 @@ class Lake:
         lake._maps = self._maps
         ids = lake.scene_ids() if scene_ids is None else [id_of("scene", i) for i in scene_ids]
         for begin in range(0, len(ids), SCENES_AT_ONCE):
-            yield from lake._load(ids[begin : begin + SCENES_AT_ONCE])
+            for some in lake._fitting(ids[begin : begin + SCENES_AT_ONCE]):
+                yield from lake._load(some)
+
+    def _fitting(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The scenes in groups that fit into memory together: a log that is one scene lasts an hour."""
+        if len(ids) == 1:
+            yield ids
+            return
+        chosen = f"scene_id in ({', '.join(map(str, ids))})"
+        rows = self.read("dense", ["scene_id", "n_agents", "n_steps"], chosen).to_pylist()
+        states = {row["scene_id"]: row["n_agents"] * row["n_steps"] for row in rows}
+        group: list[int] = []
+        held = 0
+        for scene_id in ids:
+            held += states.get(scene_id, 0)
+            if group and held > STATES_AT_ONCE:
+                yield group
+                group, held = [], states.get(scene_id, 0)
+            group.append(scene_id)
+        if group:
+            yield group
 
     def _load(self, ids: Sequence[int]) -> Iterator[Scene]:
         chosen = f"scene_id in ({', '.join(map(str, ids))})"

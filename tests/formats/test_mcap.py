@@ -556,6 +556,7 @@ class TestSettings:
                 "'C'",
             ),
             ("[vehicle]\ncentre_m = [1.0]", "three"),
+            ("[vehicle]\ncentre_m = [1.0, nan, 0.0]", "three"),
         ],
     )
     def test_settings_that_are_not_understood(self, tmp_path: Path, text: str, word: str) -> None:

@@ -649,3 +649,24 @@ def test_a_recording_that_was_cut_off_and_comes_again_whole_is_told_as_that(tmp_
     report = lake.ingest([whole], replace=True)
     assert (report.logs, report.rejected) == (1, [])
     assert lake.ingest([whole]).unchanged == 1
+
+
+def test_a_mapping_that_was_mended_no_longer_stands_refused(lake, tmp_path):
+    """What was wrong with it was told of the table that it names."""
+    rows = "".join(f"a,{k / 10},{k},0\n" for k in range(20))
+    (tmp_path / "rows.csv").write_text("id,t,x,y\n" + rows)
+    mapping = tmp_path / "mine.scenelake.toml"
+    text = 'data = ["rows.csv"]\n[columns]\ntrack = "id"\ntime = "t"\nx = "x"\ny = "north"\n'
+    mapping.write_text(text)
+    (refused,) = lake.ingest([mapping], on_error="skip").rejected
+    assert (refused.path, refused.reason) == (
+        str(tmp_path / "rows.csv"),
+        "lacks the columns north",
+    )
+    open_ = "SELECT uri, reason FROM {} WHERE kind = 'rejected'"
+    (row,) = lake.sql(open_.format("ledger_open")).to_pylist()
+    assert row == {"uri": str(mapping), "reason": "rows.csv: lacks the columns north"}
+    mapping.write_text(text.replace("north", "y"))
+    assert lake.ingest([mapping]).logs == 1
+    assert lake.sql(open_.format("ledger_open")).num_rows == 0
+    assert lake.sql(open_.format("ledger")).num_rows == 1

@@ -259,6 +259,22 @@ def test_a_scene_from_the_lake_is_the_scene_of_the_log(lake, log):
             same_records(a, b)
 
 
+def test_long_scenes_are_read_few_at_a_time(lake, monkeypatch):
+    ids = add(lake, *(make_straight_log(name, steps=91) for name in "abcde"))["scenes"]
+    asked = []
+    load = Lake._load
+    monkeypatch.setattr(
+        Lake, "_load", lambda self, some: asked.append(len(some)) or load(self, some)
+    )
+    assert [scene.scene_id for scene in lake.scenes(ids)] == ids
+    assert asked == [5]
+    of_one = lake.read("dense")["n_agents"][0].as_py() * 91
+    monkeypatch.setattr("lake.lake.STATES_AT_ONCE", 2 * of_one)
+    asked.clear()
+    assert [scene.scene_id for scene in lake.scenes(ids)] == ids
+    assert asked == [2, 2, 1]
+
+
 def test_a_log_comes_in_once(lake):
     first = add(lake, make_straight_log())
     again = add(lake, make_straight_log())
