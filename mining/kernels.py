@@ -1,0 +1,137 @@
+"""The loops from quantities at steps to spells, compiled; what they mean is told in ``intervals``.
+
+Each goes through its rows once, and leaves rows at once in which nothing holds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geometry.arrays import Array
+from geometry.compiled import compiled
+
+
+@compiled
+def triggered(value: Array, enter: Array, leave: Array, known: Array, sign: float) -> Array:
+    """See :func:`mining.intervals.above`; of a quantity and thresholds of that sign.
+
+    The thresholds have one row, or as many as the quantity, and one column, or as many.
+    """
+    rows, steps = value.shape
+    held = np.zeros((rows, steps), dtype=np.bool_)
+    for row in range(rows):
+        enter_row = row if enter.shape[0] > 1 else 0
+        leave_row = row if leave.shape[0] > 1 else 0
+        on = False
+        for step in range(steps):
+            if not known[row, step]:
+                on = False
+                continue
+            here = sign * value[row, step]
+            if here >= sign * enter[enter_row, step if enter.shape[1] > 1 else 0]:
+                on = True
+            elif here < sign * leave[leave_row, step if leave.shape[1] > 1 else 0]:
+                on = False
+            held[row, step] = on
+    return held
+
+
+@compiled
+def spells(
+    mask: Array, least: int, bridge_s: float, dt: float
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Row, begin and end of each spell, see :func:`mining.intervals.spells`; ``least`` is in steps."""
+    rows, steps = mask.shape
+    count = 0
+    row_of = np.empty(16, dtype=np.int64)
+    begin_of, end_of = np.empty(16, dtype=np.int64), np.empty(16, dtype=np.int64)
+    for row in range(rows):
+        some = False
+        for step in range(steps):
+            some |= mask[row, step]
+        if not some:
+            continue
+        begin = -1
+        end = -1
+        for step in range(steps + 1):
+            if step < steps and mask[row, step]:
+                if begin < 0:
+                    begin = step
+                end = step
+                continue
+            last = step == steps
+            if begin < 0 or not (last or (step - end) * dt >= bridge_s):
+                continue
+            if end - begin + 1 >= least:
+                if count == len(row_of):
+                    row_of = np.concatenate((row_of, np.empty_like(row_of)))
+                    begin_of = np.concatenate((begin_of, np.empty_like(begin_of)))
+                    end_of = np.concatenate((end_of, np.empty_like(end_of)))
+                row_of[count], begin_of[count], end_of[count] = row, begin, end
+                count += 1
+            begin = -1
+    return row_of[:count].copy(), begin_of[:count].copy(), end_of[:count].copy()
+
+
+@compiled
+def decisive(
+    mask: Array, value: Array, row: Array, begin: Array, end: Array, sign: float
+) -> Array:  # fmt: skip
+    """Of each spell the first step of the mask with the greatest value, or the least if sign is −1."""
+    chosen = begin.copy()
+    for k in range(len(row)):
+        best = sign * value[row[k], begin[k]]
+        for step in range(begin[k] + 1, end[k] + 1):
+            if math.isnan(best):
+                break
+            if not mask[row[k], step]:
+                continue
+            here = sign * value[row[k], step]
+            if here > best or math.isnan(here):
+                best, chosen[k] = here, step
+    return chosen
+
+
+@compiled
+def lines(
+    value: Array, valid: Array, half: Array, mean: Array, least_points: int, dt: float
+) -> tuple[Array, Array, Array]:
+    """Level, slope and error of the lines, see :func:`mining.smoothing.fit_lines`; but for the ends.
+
+    Sums over windows are differences of running sums, of values near 0 so that none is lost.
+    """
+    rows, steps = value.shape
+    level, slope = np.zeros((rows, steps)), np.zeros((rows, steps))
+    error = np.full((rows, steps), np.inf)
+    sums = np.zeros((6, steps + 1))
+    for row in range(rows):
+        for step in range(steps):
+            w = 1.0 if valid[row, step] else 0.0
+            v = w * ((value[row, step] if valid[row, step] else 0.0) - mean[row])
+            t = float(step)
+            sums[0, step + 1] = sums[0, step] + w
+            sums[1, step + 1] = sums[1, step] + w * t
+            sums[2, step + 1] = sums[2, step] + w * t * t
+            sums[3, step + 1] = sums[3, step] + v
+            sums[4, step + 1] = sums[4, step] + v * t
+            sums[5, step + 1] = sums[5, step] + v * v
+        for step in range(steps):
+            begin, end = max(step - half[row], 0), min(step + half[row] + 1, steps)
+            t = float(step)
+            s0 = sums[0, end] - sums[0, begin]
+            m1, m2 = sums[1, end] - sums[1, begin], sums[2, end] - sums[2, begin]
+            y0, n1 = sums[3, end] - sums[3, begin], sums[4, end] - sums[4, begin]
+            y2 = sums[5, end] - sums[5, begin]
+            s1, y1 = m1 - t * s0, n1 - t * y0
+            s2 = m2 - 2.0 * t * m1 + t * t * s0
+            spread = s0 * s2 - s1 * s1
+            enough = s0 >= least_points and spread > 0.5  # a whole number, but for rounding
+            b = (s0 * y1 - s1 * y0) / spread if enough else 0.0
+            a = (y0 - b * s1) / max(s0, 1.0) if s0 > 0.0 else 0.0
+            level[row, step], slope[row, step] = a + mean[row], b / dt
+            if enough and valid[row, step]:
+                left_over = max(y2 - a * y0 - b * y1, 0.0) / max(s0 - 2.0, 1.0)
+                error[row, step] = math.sqrt(left_over * s0 / spread) / dt
+    return level, slope, error
