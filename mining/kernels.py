@@ -135,3 +135,19 @@ def lines(
                 left_over = max(y2 - a * y0 - b * y1, 0.0) / max(s0 - 2.0, 1.0)
                 error[row, step] = math.sqrt(left_over * s0 / spread) / dt
     return level, slope, error
+
+
+@compiled
+def come_near(xy: Array, seen: Array, i: Array, j: Array, within: Array) -> Array:
+    """Whether the centres of each pair are so near [m] at some step at which both are seen."""
+    near = np.zeros(len(i), dtype=np.bool_)
+    for k in range(len(i)):
+        a, b = i[k], j[k]
+        most = within[k] * within[k]
+        for step in range(seen.shape[1]):
+            if seen[a, step] and seen[b, step]:
+                dx, dy = xy[b, step, 0] - xy[a, step, 0], xy[b, step, 1] - xy[a, step, 1]
+                if dx * dx + dy * dy <= most:
+                    near[k] = True
+                    break
+    return near
