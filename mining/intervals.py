@@ -181,3 +181,15 @@ def decisive(
     mask = np.ascontiguousarray(mask)
     value = np.ascontiguousarray(value, dtype=np.float64)
     return steps(mask, value, found.row, found.begin, found.end, 1.0 if greatest else -1.0)
+
+
+def middles(
+    found: Runs, mask: Bool[Array, "rows steps"], value: Float[Array, "rows steps"]
+) -> Int[Array, " runs"]:
+    """Of each spell of a mask the step at which a quantity has its median over the steps of the mask."""
+    from mining.kernels import middles as steps
+
+    assert mask.shape == value.shape
+    mask = np.ascontiguousarray(mask)
+    value = np.ascontiguousarray(value, dtype=np.float64)
+    return steps(mask, value, found.row, found.begin, found.end)

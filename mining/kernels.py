@@ -1,7 +1,4 @@
-"""The loops from quantities at steps to spells, compiled; what they mean is told in ``intervals``.
-
-Each goes through its rows once, and leaves rows at once in which nothing holds.
-"""
+"""The loops over steps and agents, compiled; what they mean is told where they are called."""
 
 from __future__ import annotations
 
@@ -95,6 +92,17 @@ def decisive(
 
 
 @compiled
+def middles(mask: Array, value: Array, row: Array, begin: Array, end: Array) -> Array:
+    """Of each spell the step of the mask whose value is the median, the first of equals last."""
+    chosen = begin.copy()
+    for k in range(len(row)):
+        steps = begin[k] + np.flatnonzero(mask[row[k], begin[k] : end[k] + 1])
+        order = np.argsort(value[row[k]][steps], kind="mergesort")
+        chosen[k] = steps[order[len(steps) // 2]]
+    return chosen
+
+
+@compiled
 def lines(
     value: Array, valid: Array, half: Array, mean: Array, least_points: int, dt: float
 ) -> tuple[Array, Array, Array]:
@@ -151,3 +159,37 @@ def come_near(xy: Array, seen: Array, i: Array, j: Array, within: Array) -> Arra
                     near[k] = True
                     break
     return near
+
+
+@compiled
+def leaders(
+    follows: Array, leads: Array, place: Array, on_way: Array, away: Array, lane_s: Array,
+    lane_d: Array, length: Array, width: Array, farthest: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """The nearest ahead on the way of each agent at each step, −1 if nobody, and the gap to it [m].
+
+    That is who may lead, stands on a lane of the way of who may follow, overlaps it seen along the
+    lane, to within 0.2 m, and is no farther ahead, from bumper to bumper, than ``farthest``.
+    """
+    agents, steps = place.shape
+    leader = np.full((agents, steps), -1, dtype=np.int64)
+    gap = np.full((agents, steps), np.inf)
+    for i in range(agents):
+        for step in range(steps):
+            if not follows[i, step]:
+                continue
+            own, nearest, least = place[i, step], -1, np.inf
+            for j in range(agents):
+                if j == i or not leads[j, step] or not on_way[i, place[j, step]]:
+                    continue
+                distance = away[own, place[j, step]] + lane_s[j, step] - lane_s[i, step]
+                side = abs(lane_d[j, step] - lane_d[i, step])
+                blocks = side < (width[j] + width[i]) / 2 + 0.2
+                if blocks and 0.0 <= distance < least:
+                    nearest, least = j, distance
+            if nearest < 0:
+                continue
+            bumper = least - (length[nearest] + length[i]) / 2
+            if bumper <= farthest:
+                leader[i, step], gap[i, step] = nearest, bumper
+    return leader, gap

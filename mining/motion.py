@@ -437,6 +437,13 @@ class Motion:
         return seen, apart, distance
 
     @cached_property
+    def headings_apart(self) -> Float[Array, "half steps"]:
+        """How far the headings of each pair differ, one order of each [°]."""
+        half = len(self.pairs.a) // 2
+        a, b = self.pairs.a[:half], self.pairs.b[:half]
+        return np.degrees(np.abs(difference(self.heading[a], self.heading[b])))
+
+    @cached_property
     def closing(self) -> Float[Array, "half steps"]:
         """Rate at which the centres of each pair approach each other, one order of each [m/s]."""
         half = len(self.pairs.a) // 2
@@ -526,39 +533,20 @@ class Motion:
                         way[i] |= away[before] + away[:, after] <= shortest + ON_THE_WAY_M
         return way
 
-    def ahead(self, i: int) -> Float[Array, "agents steps"]:
-        """How far ahead of agent i, along its way, the centre of each other is; ∞ if not [m]."""
-        away = self.used[2]
-        if not away.size:
-            return np.full((self.agents, self.steps), np.inf)
-        own, theirs = self.place[i], self.place
-        both = (own >= 0) & (theirs >= 0)
-        distance = away[np.maximum(own, 0), np.maximum(theirs, 0)]
-        distance = distance + self.lane_s - self.lane_s[i]
-        usable = both & self.on_way[i][np.maximum(theirs, 0)]
-        return np.where(usable & (distance >= 0.0), distance, np.inf)
-
     @cached_property
     def leads(self) -> Leads:
         """Every follower with each of its leaders."""
-        size = (self.agents, self.steps)
-        leader, gap = np.full(size, -1), np.full(size, np.inf)
-        eligible = ~self.is_pedestrian[:, None] & self.on_lane
+        from mining.kernels import leaders
+
         along = np.abs(self.heading_error) < np.pi / 2
-        for i in np.flatnonzero(self.focus & self.drives & ~self.parked).tolist():
-            distance = self.ahead(i)
-            side = np.abs(self.lane_d - self.lane_d[i])
-            blocks = side < (self.width + self.width[i])[:, None] / 2 + 0.2
-            # Things and standing vehicles block whichever way they point; oncoming ones do not lead.
-            faces = along | self.is_thing[:, None] | (self.speed < 0.3)
-            ok = eligible & blocks & faces & along[i]
-            ok[i] = False
-            distance = np.where(ok, distance, np.inf)
-            nearest = distance.argmin(axis=0)
-            room = distance[nearest, np.arange(self.steps)]
-            bumper = room - (self.length[nearest] + self.length[i]) / 2
-            found = bumper <= LEAD_M
-            leader[i], gap[i] = np.where(found, nearest, -1), np.where(found, bumper, np.inf)
+        # Things and standing vehicles block whichever way they point; oncoming ones do not lead.
+        faces = along | self.is_thing[:, None] | (self.speed < 0.3)
+        leads = ~self.is_pedestrian[:, None] & self.on_lane & faces
+        follows = (self.focus & self.drives & ~self.parked)[:, None] & along
+        leader, gap = leaders(
+            follows & (self.place >= 0), leads & (self.place >= 0), self.place, self.on_way,
+            self.used[2], self.lane_s, self.lane_d, self.length, self.width, LEAD_M,
+        )  # fmt: skip
         a, b = [], []
         for i in np.flatnonzero((leader >= 0).any(axis=1)).tolist():
             for j in np.unique(leader[i][leader[i] >= 0]).tolist():

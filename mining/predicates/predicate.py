@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from mining.intervals import BRIDGE_S, LEAST_S, Runs, decisive, spells
+from mining.intervals import BRIDGE_S, LEAST_S, Runs, decisive, middles, spells
 from mining.motion import Motion
 from schemas.labels import AgentClass, Truth
 
@@ -154,7 +154,8 @@ def states(
         motion: The scene; agents out of focus are left out.
         mask: Where the predicate holds.
         value: What decides it.
-        pick: Which step of the span is the decisive one, by its values.
+        pick: Which step of the span is the decisive one, by its values: ``np.argmax``,
+            ``np.argmin`` or :func:`middle`.
         evidence: More arrays, told at the decisive step.
         least_s: Least duration [s].
         bridge_s: Shorter gaps are bridged [s].
@@ -232,10 +233,10 @@ def _told(
     """Value and evidence of each span, at its decisive step: one at which the mask itself holds."""
     if value is None:
         step = found.begin
-    elif pick is np.argmax or pick is np.argmin:
-        step = decisive(found, mask, value, greatest=pick is np.argmax)
+    elif pick is middle:
+        step = middles(found, mask, value)
     else:
-        step = np.array([_picked(mask, value, pick, *run) for run in found], dtype=np.int64)
+        step = decisive(found, mask, value, greatest={np.argmax: True, np.argmin: False}[pick])
     facts = [array[found.row, step].astype(np.float64).tolist() for array in evidence.values()]
     numbers = (
         [None] * len(found)
@@ -246,15 +247,3 @@ def _told(
     told = zip(*facts, strict=True) if facts else ((),) * len(found)
     for number, told_here in zip(numbers, told, strict=True):
         yield number, dict(zip(names, told_here, strict=True))
-
-
-def _picked(
-    mask: Bool[Array, "rows steps"],
-    value: Float[Array, "rows steps"],
-    pick: Extreme,
-    row: int,
-    begin: int,
-    end: int,
-) -> int:
-    inside = np.flatnonzero(mask[row, begin : end + 1]) + begin
-    return int(inside[pick(value[row, inside])])

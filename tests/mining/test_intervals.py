@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mining.intervals import Runs, above, below, bridge, decisive, runs, spells, steps_of
+from mining.intervals import Runs, above, below, bridge, decisive, middles, runs, spells, steps_of
+from mining.predicates.predicate import middle
 
 KNOWN = np.ones((1, 8), dtype=bool)
 masks = arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 40)))
@@ -133,6 +134,12 @@ def test_the_decisive_step_is_the_first_extreme_at_which_the_mask_holds(
         ]
         steps = decisive(found, mask, value, greatest=pick is np.argmax)
         assert steps.tolist() == expected
+    inside = [np.flatnonzero(mask[row, b : e + 1]) + b for row, b, e in found]
+    expected = [
+        int(steps[middle(value[row, steps])])
+        for (row, _, _), steps in zip(found, inside, strict=True)
+    ]
+    assert middles(found, mask, value).tolist() == expected
 
 
 def test_quantities_and_masks_in_any_layout_are_taken() -> None:
