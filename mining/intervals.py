@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,8 +29,11 @@ BRIDGE_S = 0.3
 """[s] Shorter gaps are bridged."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+NOTHING: Mapping[str, Any] = {}
+"""No evidence, no parameters."""
+
+
+class Interval(NamedTuple):
     """A predicate that holds, or that cannot be known, over some steps of a scene.
 
     Attributes:
@@ -54,8 +57,8 @@ class Interval:
     lane: int | None = None
     truth: Truth = Truth.TRUE
     value: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = NOTHING
+    params: Mapping[str, Any] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, eq=False)

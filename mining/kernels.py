@@ -193,3 +193,50 @@ def leaders(
             if bumper <= farthest:
                 leader[i, step], gap[i, step] = nearest, bumper
     return leader, gap
+
+
+@compiled
+def driven(
+    s: Array, speed: Array, on: Array, half: Array, stop: Array, begin: float, tick: float,
+    model: tuple[float, float, float, float, float, float],
+) -> tuple[Array, Array]:  # fmt: skip
+    """Where a driver gets with everybody on its way (run 0) and without each of them, and how it brakes.
+
+    Args:
+        s: Where each of the others is along the way, (others, steps) [m].
+        speed: How fast along it [m/s].
+        on: Where on it.
+        half: From the middle of the driver to that of each when they touch [m].
+        stop: Where the driver's middle must be at the latest at each step, for a light [m].
+        begin: The driver's speed at first [m/s].
+        tick: Duration of a step [s].
+        model: Free speed, headway, gap at standstill, acceleration, comfortable and hardest braking.
+
+    Returns:
+        Place along the way, (runs, steps) [m]; hardest braking of each run [m/s²].
+    """
+    free, headway, standstill, accelerates, brakes, most = model
+    others, steps = s.shape
+    reached, braking = np.zeros((others + 1, steps)), np.zeros(others + 1)
+    for run in range(others + 1):
+        at, v = 0.0, begin
+        for k in range(steps):
+            reached[run, k] = at
+            room, nearest = np.inf, 0
+            for other in range(others):
+                if other == run - 1 or not on[other, k] or s[other, k] <= at:
+                    continue
+                gap = s[other, k] - at - half[other]
+                if gap < room:
+                    room, nearest = gap, other
+            lead = speed[nearest, k]
+            light = stop[k] - at
+            if -1.0 < light < room:
+                room, lead = light, 0.0
+            pull = v * headway + v * (v - lead) / (2.0 * math.sqrt(accelerates * brakes))
+            ratio = (standstill + max(pull, 0.0)) / max(room, 0.1)
+            change = accelerates * (1.0 - math.pow(v / free, 4.0) - ratio * ratio)
+            after = max(v + min(max(change, -most), accelerates) * tick, 0.0)
+            braking[run] = max(braking[run], (v - after) / tick)
+            at, v = at + (v + after) / 2.0 * tick, after
+    return reached, braking

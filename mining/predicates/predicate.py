@@ -11,14 +11,14 @@ nuPlan_Predicates_KG), WOMD (motion_metrics_utils.cc), CriMe (CommonRoad-CriMe),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from mining.intervals import BRIDGE_S, LEAST_S, Runs, decisive, middles, spells
+from mining.intervals import BRIDGE_S, LEAST_S, NOTHING, Runs, decisive, middles, spells
 from mining.motion import Motion
 from schemas.labels import AgentClass, Truth
 
@@ -33,8 +33,7 @@ class Parameter:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """Where a predicate holds (or is unknown), by indices of agents and lanes.
 
     Attributes:
@@ -54,7 +53,7 @@ class Span:
     other: int | None = None
     lane: int = -1
     value: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = NOTHING
     truth: Truth = Truth.TRUE
 
 
