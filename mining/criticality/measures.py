@@ -95,8 +95,9 @@ class Measures:
     def speed_front(self) -> Float[Array, "leads steps"]:
         """Of the leader, along the follower's heading [m/s]."""
         motion, leads = self.motion, self.motion.leads
-        yaw, velocity = motion.yaw[leads.a], motion.velocity[leads.b]
-        return np.asarray(np.cos(yaw) * velocity[..., 0] + np.sin(yaw) * velocity[..., 1])
+        cos, sin = (part[leads.a] for part in motion.facing)
+        velocity = motion.velocity[leads.b]
+        return np.asarray(cos * velocity[..., 0] + sin * velocity[..., 1])
 
     @cached_property
     def ttc(self) -> Float[Array, "leads steps"]:
@@ -171,12 +172,10 @@ class Measures:
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
         return motion.xy[b] - motion.xy[a], motion.velocity[b] - motion.velocity[a]
 
-    @cached_property
+    @property
     def closing(self) -> Float[Array, "half steps"]:
         """Rate at which the centres approach each other [m/s]."""
-        apart, relative = self._relative
-        distance = np.maximum(np.hypot(apart[..., 0], apart[..., 1]), 0.1)
-        return np.asarray(-(apart * relative).sum(axis=-1) / distance)
+        return self.motion.closing
 
     @cached_property
     def course_known(self) -> Bool[Array, "half steps"]:

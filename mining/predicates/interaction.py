@@ -72,7 +72,8 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
     x = pairs.x[rows] - motion.length[a][:, None] / 2
     y, seen = pairs.y[rows], pairs.seen[rows]
     velocity = motion.velocity[b]
-    sideways = np.cos(motion.yaw[a]) * velocity[..., 1] - np.sin(motion.yaw[a]) * velocity[..., 0]
+    cos, sin = motion.facing
+    sideways = cos[a] * velocity[..., 1] - sin[a] * velocity[..., 0]
     front = seen & (x > 0.0) & (x <= limits["ahead"])
     moves = np.abs(sideways) > limits["speed"]
     swaps = front[:, 1:] & front[:, :-1] & moves[:, 1:]
@@ -103,24 +104,25 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _crosses_in_front(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
-    a, b = pairs.a, pairs.b  # a crosses in front of b
+    moves = motion.seen & (motion.speed > limits["speed"])
+    moving = moves[pairs.a] & moves[pairs.b] & motion.drives[pairs.b][:, None]
+    rows = np.flatnonzero(moving.any(axis=1))
+    a, b = pairs.a[rows], pairs.b[rows]  # a crosses in front of b
     course_a, course_b = motion.course[a], motion.course[b]
     sine = np.sin(course_b - course_a)
     angle = np.degrees(np.abs((course_b - course_a + np.pi) % (2 * np.pi) - np.pi))
     apart = motion.xy[b] - motion.xy[a]
     safe = np.where(np.abs(sine) > 1e-3, sine, 1.0)
-    along_a = (apart[..., 0] * np.sin(course_b) - apart[..., 1] * np.cos(course_b)) / safe
-    along_b = (apart[..., 0] * np.sin(course_a) - apart[..., 1] * np.cos(course_a)) / safe
-    speed_a, speed_b = motion.speed[a], motion.speed[b]
-    moves = (speed_a > limits["speed"]) & (speed_b > limits["speed"])
-    eta_a = along_a / np.maximum(speed_a, 0.1)
-    eta_b = along_b / np.maximum(speed_b, 0.1)
+    cos, sin = motion.going
+    along_a = (apart[..., 0] * sin[b] - apart[..., 1] * cos[b]) / safe
+    along_b = (apart[..., 0] * sin[a] - apart[..., 1] * cos[a]) / safe
+    eta_a = along_a / np.maximum(motion.speed[a], 0.1)
+    eta_b = along_b / np.maximum(motion.speed[b], 0.1)
     later = eta_b - eta_a
-    mask = pairs.seen & moves & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
+    mask = moving[rows] & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
     mask &= (along_a >= 0.0) & (along_b >= 0.0)
     mask &= (along_a <= limits["distance"]) & (along_b <= limits["distance"])
     mask &= (later >= limits["eta_least"]) & (later <= limits["eta_most"])
-    mask &= motion.drives[b][:, None]
     return relations(a, b, mask, later, pick=np.argmin, evidence={"angle": angle})
 
 

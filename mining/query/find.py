@@ -31,7 +31,7 @@ from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
 from mining.query.tree import EGO, SOMEONE, Actor, Call, Compare, Node, Query, Similar
-from mining.tag import event_rows
+from mining.tag import SCHEMA, event_table
 from mining.vectors import model_of
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import AgentClass
@@ -362,11 +362,9 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
         only: Predicates to look for.
     """
     names = list(only)
-    events = [
-        {**row, "run_id": 0}
-        for scene in scenes
-        for row in event_rows(scene, tag_scene(scene, names))
-    ]
+    found = [event_table(scene, tag_scene(scene, names)) for scene in scenes]
+    events = pa.concat_tables([SCHEMA.empty_table(), *found])
+    events = events.append_column("run_id", pa.repeat(pa.scalar(0, pa.int64()), events.num_rows))
     tracks = {
         (scene.log_id, int(track)): AgentClass(cls).word
         for scene in scenes
@@ -380,7 +378,7 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
     return {
         "scenes": scenes_table(scenes, 0, split_group=""),
         "logs": pa.Table.from_pylist(logs, schema=TABLES["logs"].schema),
-        "events": pa.Table.from_pylist(events, schema=TABLES["events"].schema),
+        "events": events.cast(TABLES["events"].schema),
         "tracks": pa.Table.from_pylist(kinds, schema=TABLES["tracks"].schema),
     }
 
