@@ -210,7 +210,8 @@ class Motion:
         self.agents, self.steps = tracks.valid.shape
         # Where a scene was made up, boxes are where they are said to be, even in a crash.
         made_up = scene.source == "generated"
-        self.seen = tracks.valid if made_up else tracks.valid & ~jumps(tracks.xy, tracks.valid)
+        jumped = np.zeros_like(tracks.valid) if made_up else jumps(tracks.xy, tracks.valid)
+        self.seen, self.jumped = tracks.valid & ~jumped, jumped
         self.cls = tracks.cls.astype(np.int64)
         self.size = np.where(np.isfinite(tracks.size), tracks.size, 1.0).astype(np.float64)
         self.length, self.width = self.size[:, 0], self.size[:, 1]

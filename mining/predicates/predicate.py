@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from mining.intervals import BRIDGE_S, LEAST_S, spells
+from mining.jumps import over
 from mining.motion import Motion
 from schemas.labels import AgentClass, Truth
 
@@ -162,9 +163,8 @@ def states(
     found = []
     tell = _teller(mask, value, pick, evidence)
     has_map = len(motion.scene.map.features) > 0
-    for row, begin, end in spells(
-        mask & motion.focus[:, None], least_s=least_s, bridge_s=bridge_s
-    ):
+    held = over(mask & motion.focus[:, None], motion.jumped)
+    for row, begin, end in spells(held, least_s=least_s, bridge_s=bridge_s):
         number, facts = tell(row, begin, end)
         lane = int(motion.lane[row, begin]) if has_map else -1
         found.append(
