@@ -33,9 +33,9 @@ def drives(
     start: Array, station: Array, length: Array, width: Array, wheelbase: Array, to_centre: Array,
     share: Array, aside: Array, heeds: Array, brake: Array, near_end: Array, offset: Array,
     half_across: Array, leading: Array, stop_first: Array, stop_count: Array, stop_s: Array,
-    stop_asks: Array, idm: Array, margin: float, passed: float, reach: float,
-    yellow: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
-    steps: int, dt: float,
+    stop_asks: Array, idm: Array, exponent: float, margin: float, passed: float, reach: float,
+    yellow: float, hardest: float, brakes: float, bend: Array, settling: Array, active: Array,
+    coarse: int, steps: int, dt: float,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Every proposal of every case, driven by IDM and the kinematic bicycle.
 
@@ -113,11 +113,11 @@ def drives(
                         if gap <= -passed or gap >= reach:
                             continue
                         needed = speed * speed / (2.0 * max(gap, 0.1))
-                        if needed <= (hardest if stop_asks[k] == RED else yellow):
+                        if needed <= (brakes if stop_asks[k] == RED else yellow):
                             braking = max(braking, pull(speed, gap, 0.0, idm))
                     at = origin + min(max(math.floor(middle), 0), last - 1)
                     ratio = speed / max(share[proposal] * desired[at], 0.1)
-                    free = max(idm[2] * (1.0 - ratio * ratio * ratio * ratio), -idm[3])
+                    free = max(idm[2] * (1.0 - ratio**exponent), -idm[3])
                     acceleration = min(max(free - braking, -hardest), idm[2])
                 # Steer so that what the vehicle sweeps stays centred, see planners.lane_steering.
                 at = origin + step
@@ -154,33 +154,64 @@ def drives(
 
 
 @compiled
+def in_lane(
+    points: Array, yaws: Array, origin: int, last: int, near: float, x: float, y: float,
+    half: float, left: Array, right: Array,
+) -> bool:  # fmt: skip
+    """Whether a box so wide (half of it) keeps within the lane of its route.
+
+    Where names do not tell:
+        near: Station on the route, about [m].
+        left: How far the lane reaches to the left of each point of the routes [m], and ``right``.
+    """
+    step = nearest_step(points, origin, last, math.floor(near) - 4, 9, 1, 4, math.inf, x, y)
+    _, off = beside(points, yaws, origin + step, x, y)
+    return off + half <= left[origin + step] and half - off <= right[origin + step]
+
+
+@compiled
 def impacts(
-    pose: Array, length: Array, width: Array, to_centre: Array, box: Array, velocity: Array,
-    there: Array, active: Array, check: int, stopped: float, behind: float, ttc: float,
-) -> tuple[Array, Array]:  # fmt: skip
-    """When each row first hits somebody who does not come from behind, and whether its time to collision holds.
+    pose: Array, along: Array, length: Array, width: Array, to_centre: Array, box: Array,
+    velocity: Array, there: Array, grave: Array, points: Array, yaws: Array, first: Array,
+    count: Array, left: Array, right: Array, crossing: Array, active: Array, check: int,
+    stopped: float, ahead: float, behind: float, ttc: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """When each row first has an impact that it is to blame for, and whether its time to collision holds.
+
+    Blame and time to collision are those of :mod:`simulation.scores`. Whom it hits without being to
+    blame is not looked at again.
 
     Where names do not tell:
         pose: Of the rear axle (times, rows, 4).
+        along: Its station on the route (times, rows) [m].
         box: Of the others at every ``check``-th time (moments, cases, others, 5).
         velocity: Likewise [m/s].
         there: Whether they are there then.
-        stopped: Below this the ego stands, and hits nobody [m/s].
-        behind: Beyond this bearing they come from behind, and are to look out themselves [rad].
+        grave: Whether each is a road user, no thing.
+        points: Of the routes, with ``yaws``, ``first``, ``count`` as in ``Paths``.
+        left: How far the lane of the route reaches to the left of each point [m], and ``right``.
+        crossing: Whether each point is in an intersection.
+        stopped: Below this who moves stands [m/s].
+        ahead: Within this bearing they are ahead [rad].
+        behind: Beyond this one they come from behind, and are to look out themselves [rad].
         ttc: The least time to collision [s].
 
     Returns:
-        Time of the first impact (the number of times if there is none), and 1 where TTC holds.
+        Time of the first impact (the number of times if there is none); 0 if one is with a road user,
+        ½ if all are with things, else 1; and 1 where TTC holds.
     """
     moments, cases, others = there.shape
     many = pose.shape[1] // cases
     hit = np.full(cases * many, float(pose.shape[0]))
+    spared = np.ones(cases * many)
     held = np.ones(cases * many)
     near = np.empty(others, dtype=np.int64)
+    met = np.empty(others, dtype=np.bool_)
     for case in range(cases):
         if not active[case]:
             continue
-        own = math.hypot(length[case], width[case]) / 2.0
+        origin, last = first[case], count[case]
+        own, half = math.hypot(length[case], width[case]) / 2.0, width[case] / 2.0
         x0, y0 = pose[0, case * many, 0], pose[0, case * many, 1]
         far = 0.0
         for proposal in range(many):
@@ -212,6 +243,7 @@ def impacts(
                 near[k] = near[few]
         for proposal in range(many):
             row = case * many + proposal
+            met[:few] = False
             for moment in range(moments):
                 t = moment * check
                 yaw, v = pose[t, row, 2], pose[t, row, 3]
@@ -220,33 +252,99 @@ def impacts(
                 cos, sin = math.cos(yaw), math.sin(yaw)
                 x = pose[t, row, 0] + to_centre[case] * cos
                 y = pose[t, row, 1] + to_centre[case] * sin
+                middle = along[t, row] + to_centre[case]
                 for k in range(few):
                     other = near[k]
-                    if not there[moment, case, other]:
+                    if met[k] or not there[moment, case, other]:
                         continue
                     dx, dy = box[moment, case, other, 0] - x, box[moment, case, other, 1] - y
-                    vx = velocity[moment, case, other, 0] - v * cos
-                    vy = velocity[moment, case, other, 1] - v * sin
+                    ox, oy = velocity[moment, case, other, 0], velocity[moment, case, other, 1]
+                    vx, vy = ox - v * cos, oy - v * sin
                     long, wide = box[moment, case, other, 3], box[moment, case, other, 4]
                     # Longer than the reach of the boxes and of what they drive within TTC.
                     reach = own + (long + wide) / 2.0 + (abs(vx) + abs(vy)) * ttc
                     if abs(dx) > reach or abs(dy) > reach:
                         continue
                     onward = cos * dx + sin * dy + to_centre[case]
-                    if abs(math.atan2(cos * dy - sin * dx, onward)) > behind:
-                        continue
+                    bearing = abs(math.atan2(cos * dy - sin * dx, onward))
+                    turned = box[moment, case, other, 2]
                     touch = contact_time(
                         x, y, yaw, length[case], width[case],
-                        x + dx, y + dy, box[moment, case, other, 2], long, wide, vx, vy,
+                        x + dx, y + dy, turned, long, wide, vx, vy,
                     )  # fmt: skip
+                    if touch >= ttc:
+                        continue
                     if touch <= 0.0:
-                        hit[row] = float(t)
-                        break
-                    if touch < ttc:
+                        met[k] = True
+                        if math.hypot(ox, oy) > stopped:
+                            if bearing > behind:
+                                continue
+                            reach = length[case] / 2.0
+                            if separation(
+                                x + reach * cos, y + reach * sin, yaw, 1e-3, width[case],
+                                x + dx, y + dy, turned, long, wide,
+                            ) >= 0.0 and in_lane(
+                                points, yaws, origin, last, middle, x, y, half, left, right
+                            ):  # fmt: skip
+                                continue
+                        hit[row] = min(hit[row], float(t))
+                        spared[row] = min(spared[row], 0.0 if grave[case, other] else 0.5)
+                    elif held[row] > 0.0:
+                        if bearing > behind:
+                            continue
+                        if bearing > ahead:
+                            at = origin + min(max(int(middle), 0), last - 1)
+                            if not crossing[at] and in_lane(
+                                points, yaws, origin, last, middle, x, y, half, left, right
+                            ):
+                                continue
                         held[row] = 0.0
-                if hit[row] <= t:
+                if spared[row] <= 0.0:
                     break
-    return hit, held
+    return hit, spared, held
+
+
+@compiled
+def leaves(
+    pose: Array, along: Array, length: Array, width: Array, to_centre: Array, points: Array,
+    yaws: Array, first: Array, count: Array, left: Array, right: Array, active: Array, check: int,
+) -> Array:  # fmt: skip
+    """Whether each row's box comes off the surface beside its route, looked at every ``check``-th time.
+
+    Where names do not tell:
+        pose: Of the rear axle (times, rows, 4).
+        along: Its station on the route (times, rows) [m].
+        left: How far to the left of each point of the routes the surface reaches [m], and ``right``.
+    """
+    times, rows = along.shape
+    many = rows // len(length)
+    off = np.zeros(rows, dtype=np.bool_)
+    for row in range(rows):
+        case = row // many
+        if not active[case]:
+            continue
+        origin, last = first[case], count[case]
+        for t in range(0, times, check):
+            if t > 0 and pose[t, row, 3] == 0.0 and pose[t - check, row, 3] == 0.0:
+                break
+            cos, sin = math.cos(pose[t, row, 2]), math.sin(pose[t, row, 2])
+            for corner in range(4):
+                onward = to_centre[case] + (0.5 if corner < 2 else -0.5) * length[case]
+                aside = (0.5 if corner % 2 == 0 else -0.5) * width[case]
+                x = pose[t, row, 0] + cos * onward - sin * aside
+                y = pose[t, row, 1] + sin * onward + cos * aside
+                step = nearest_step(
+                    points, origin, last, math.floor(along[t, row] + onward) - 3, 7, 1, 3,
+                    math.inf, x, y,
+                )  # fmt: skip
+                at = origin + step
+                _, d = beside(points, yaws, at, x, y)
+                if d > left[at] or -d > right[at]:
+                    off[row] = True
+                    break
+            if off[row]:
+                break
+    return off
 
 
 @compiled

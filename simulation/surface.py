@@ -157,9 +157,15 @@ class LaneUse:
         """Whether a pose outside intersections is so far or farther beside its lane's centre [m]."""
         return np.asarray(self.matched & ~self.in_intersection & (np.abs(self._d) > least))
 
-    def in_one_lane(self, width: float, *, slack: float = 0.2) -> Bool[Array, " poses"]:
+    def in_one_lane(self, width: float) -> Bool[Array, " poses"]:
         """Whether a box so wide keeps within the lane that it is matched to."""
-        return np.asarray(self.matched & (np.abs(self._d) + width / 2.0 <= self._room + slack))
+        left, right = self.room()
+        return np.asarray(np.minimum(left, right) >= width / 2.0)
+
+    def room(self, *, slack: float = 0.2) -> tuple[Float[Array, " poses"], Float[Array, " poses"]]:
+        """How far the lane that each pose is matched to reaches to its left and right, −∞ for none [m]."""
+        half = np.where(self.matched, self._room + slack, -np.inf)
+        return half - self._d, half + self._d
 
 
 def _polygon(points: Array) -> shapely.Polygon:
