@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.arrays import Array
 from schemas.labels import VEHICLES, VULNERABLE, LightState
 from schemas.scene import DT
-from simulation import proposal_kernels
+from simulation import kernels, proposal_kernels
 from simulation.batch import NOW
 from simulation.engine import Reference
 from simulation.following import (
@@ -50,7 +50,8 @@ from simulation.scores import AHEAD, BEHIND, COMFORT, SMOOTHING, STOPPED, TTC_LE
 
 HORIZON = 40  # steps
 ROAD_USERS = [int(c) for c in VEHICLES | VULNERABLE]
-COARSE = 5  # steps between the moments at which the others are placed on the route
+EVERY = 2  # steps between the moments of a forecast
+COARSE = 4  # steps between the moments at which the others are placed on the route
 CHECK = 2  # steps between the moments at which boxes are compared
 REACH_M = 80.0
 PAST_GOAL_M = 10
@@ -66,7 +67,7 @@ ASIDE_PENALTY = 0.01  # per metre: of equal drives, the one nearer to the centre
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecast:
-    """Where the others will be, from now (index 0) on.
+    """Where the others will be now (index 0) and every 0.2 s, as far as it is known; then straight on.
 
     Attributes:
         box: x, y, yaw, length, width.
@@ -98,8 +99,7 @@ class Pdm:
     heedless: ClassVar[tuple[bool, ...]] = (False,)
     brakes: ClassVar[tuple[float, ...]] = ()
     replan: ClassVar[int] = 1
-    exponent: ClassVar[float] = 4.0
-    hardest: ClassVar[float] = BRAKE_MAX
+    hardest: ClassVar[float] = EGO.braking
     emergency_speed: ClassVar[float] = 5.0
     emergency: ClassVar[float] = 4.05
     use_surface: ClassVar[bool] = True
@@ -117,6 +117,7 @@ class Pdm:
         self._s = cases.start_s.copy()
         self._desired: Array | None = None
         self._room: Room | None = None
+        self._met: Array = np.zeros((len(cases), 0), dtype=bool)
         self._acceleration = np.zeros((self.replan, len(cases)))
         self._steering = np.zeros((self.replan, len(cases)))
 
@@ -124,7 +125,8 @@ class Pdm:
         """Controls of the best proposal."""
         if self._desired is None:
             self._desired = desired_speed(obs)
-            self._room = room_beside(obs.cases, obs.ego.width, PAST_GOAL_M)
+            self._met = np.zeros(obs.others.track_id.shape, dtype=bool)
+            self._room = room_beside(obs.cases, obs.ego, PAST_GOAL_M)
             if not self.use_lane:
                 self._room.lane_left[:] = -np.inf
             if not self.use_surface:
@@ -132,10 +134,12 @@ class Pdm:
         rows = np.arange(len(obs.cases))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
         self._s, _, _ = obs.cases.paths.locate(rows, centre, self._s)
+        self._met |= overlapping(obs)
         since = obs.step % self.replan
         if since == 0:
-            drives = self._simulate(obs, self._desired)
-            best, brake = self._best(obs, drives)
+            forecast = self.forecast(obs)
+            drives = self._simulate(obs, self._desired, forecast)
+            best, brake = self._best(obs, drives, forecast)
             chosen = rows * len(self._share) + best
             self._acceleration = np.where(
                 brake, -self.emergency, drives.acceleration[: self.replan, chosen]
@@ -143,24 +147,19 @@ class Pdm:
             self._steering = drives.steering[: self.replan, chosen]
         return Plan(acceleration=self._acceleration[since], steering=self._steering[since])
 
-    def forecast(self, obs: Observation, times: Int[Array, " times"]) -> Forecast:
-        """Everyone keeps velocity and heading."""
+    def forecast(self, obs: Observation) -> Forecast:
+        """Everyone keeps velocity and heading: now is all that is known."""
         others = obs.others
-        now, velocity = others.xy[:, :, -1], others.velocity[:, :, -1]
-        box = np.empty((len(times), *now.shape[:2], 5))
-        box[..., :2] = now + velocity * (times * DT)[:, None, None, None]
-        box[..., 2], box[..., 3:] = others.yaw[:, :, -1], others.size
-        there = others.valid[:, :, -1]
+        box = [others.xy[:, :, -1], others.yaw[:, :, -1, None], others.size]
         return Forecast(
-            box=box,
-            velocity=np.broadcast_to(velocity, (len(times), *velocity.shape)),
-            valid=np.broadcast_to(there, (len(times), *there.shape)),
+            box=np.concatenate(box, axis=-1)[None],
+            velocity=np.ascontiguousarray(others.velocity[None, :, :, -1]),
+            valid=np.ascontiguousarray(others.valid[None, :, :, -1]),
         )
 
-    def _simulate(self, obs: Observation, desired: Array) -> _Drives:
+    def _simulate(self, obs: Observation, desired: Array, forecast: Forecast) -> _Drives:
         """Every proposal of every case, driven by IDM and bicycle for the horizon."""
         paths, ego, signals = obs.cases.paths, obs.ego, obs.signals
-        leaders = self._leaders(obs)
         asks = np.select(
             [signals.state == LightState.RED, signals.state == LightState.YELLOW],
             [proposal_kernels.RED, proposal_kernels.YELLOW],
@@ -174,47 +173,23 @@ class Pdm:
                 paths.xy, paths.yaw, paths.curvature, paths.first, paths.count, desired,
                 rear_axle(obs), self._s - ego.rear_to_centre, ego.length, ego.width, ego.wheelbase,
                 ego.rear_to_centre, self._share, self._aside, self._heeds, self._brake,
-                leaders.near_end, leaders.offset, leaders.half_across, leaders.speed,
+                forecast.box, forecast.velocity, forecast.valid, self._met, EVERY, REACH_M,
                 first, np.searchsorted(whose, cases, side="right") - first,
                 np.asarray(signals.s[stops], np.float64), asks[stops],
                 np.array([EGO.gap, EGO.headway, EGO.acceleration, EGO.braking]),
-                self.exponent, MARGIN_M, LINE_PASSED_M, SIGNAL_REACH_M, YELLOW_BRAKING,
-                self.hardest, BRAKE_MAX,
+                MARGIN_M, LINE_PASSED_M, SIGNAL_REACH_M, YELLOW_BRAKING, self.hardest,
+                BRAKE_MAX,
                 np.array([1.0, STEERING_MAX]), np.array([SETTLING_MIN_M, SETTLING_S]),
                 obs.active, COARSE, HORIZON, DT,
             )
         )  # fmt: skip
 
-    def _leaders(self, obs: Observation) -> _Leaders:
-        """Everyone's place on the route at a few moments of the forecast."""
-        paths = obs.cases.paths
-        forecast = self.forecast(obs, np.arange(0, HORIZON, COARSE))
-        box, velocity = forecast.box, forecast.velocity
-        apart = box[..., :2] - obs.ego.xy[:, -1][:, None]
-        close = apart[..., 0] ** 2 + apart[..., 1] ** 2 <= (REACH_M + box[..., 3]) ** 2
-        who = np.nonzero(forecast.valid & close & obs.active[:, None])
-        case = who[1]
-        found = paths.boxes_ahead(case, self._s[case], box[who], reach=REACH_M)
-        speed = velocity[who][:, 0] * np.cos(found.yaw) + velocity[who][:, 1] * np.sin(found.yaw)
-
-        def dense(value: Array, fill: float) -> Array:
-            made = np.full(box.shape[:3], fill)
-            made[who] = value
-            return made
-
-        return _Leaders(
-            near_end=dense(np.where(found.ahead, found.near_end, -np.inf), -np.inf),
-            offset=dense(found.offset, 0.0),
-            half_across=dense(found.half_across, 0.0),
-            speed=dense(speed, 0.0),
-        )
-
     def _best(
-        self, obs: Observation, drives: _Drives
+        self, obs: Observation, drives: _Drives, forecast: Forecast
     ) -> tuple[Int[Array, " cases"], Bool[Array, " cases"]]:
         """Index of each case's best proposal, and whether to brake in an emergency."""
         cases, many = len(obs.cases), len(self._share)
-        first_hit, spared, ttc_held = self._impacts(obs, drives)
+        first_hit, spared, ttc_held = self._impacts(obs, drives, forecast)
         product = spared * self._stays(obs, drives)
         product = product * (self._brake == 0.0)
         progress = (
@@ -255,35 +230,24 @@ class Pdm:
         paths, ego, room = obs.cases.paths, obs.ego, self._room
         assert room is not None
         off = proposal_kernels.leaves(
-            drives.pose,
-            drives.station,
-            ego.length,
-            ego.width,
-            ego.rear_to_centre,
-            paths.xy,
-            paths.yaw,
-            paths.first,
-            paths.count,
-            room.left,
-            room.right,
-            obs.active,
-            CHECK,
-        ).reshape(len(obs.cases), len(self._share))
+            drives.pose, drives.station, ego.length, ego.width, ego.rear_to_centre, paths.xy,
+            paths.yaw, paths.first, paths.count, room.left, room.right, room.least, obs.active, CHECK,
+        )  # fmt: skip
+        off = off.reshape(len(obs.cases), len(self._share))
         return np.where(off & ~off.all(axis=1, keepdims=True), 0.0, 1.0)
 
     def _impacts(
-        self, obs: Observation, drives: _Drives
+        self, obs: Observation, drives: _Drives, forecast: Forecast
     ) -> tuple[Float[Array, "cases proposals"], ...]:
         """Step of the first impact to blame for, what it leaves of the score, and whether TTC stays in bounds."""
-        ego, forecast = obs.ego, self.forecast(obs, np.arange(0, HORIZON + 1, CHECK))
-        paths, room = obs.cases.paths, self._room
+        paths, ego, room = obs.cases.paths, obs.ego, self._room
         assert room is not None
         grave = np.isin(obs.others.cls, ROAD_USERS)
         found = proposal_kernels.impacts(
             drives.pose, drives.station, ego.length, ego.width, ego.rear_to_centre, forecast.box,
-            forecast.velocity, forecast.valid, grave, paths.xy, paths.yaw, paths.first, paths.count,
-            room.lane_left, room.lane_right, room.crossing, obs.active, CHECK, STOPPED, AHEAD,
-            BEHIND, TTC_LEAST,
+            forecast.velocity, forecast.valid, self._met, EVERY, grave, paths.xy, paths.yaw,
+            paths.first, paths.count, room.lane_left, room.lane_right, room.crossing, obs.active,
+            CHECK, STOPPED, AHEAD, BEHIND, TTC_LEAST, DT,
         )  # fmt: skip
         return tuple(one.reshape(len(obs.cases), len(self._share)) for one in found)
 
@@ -299,21 +263,20 @@ class Pdm:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Leaders:
-    """Everyone's place on the routes, at the coarse moments of a forecast.
+def overlapping(obs: Observation) -> Bool[Array, "cases others"]:
+    """Whose box overlaps the ego's now."""
+    ego, others = obs.ego, obs.others
 
-    Attributes:
-        near_end: Station of the near end, −∞ for those not on the route ahead [m].
-        offset: To the left [m].
-        half_across: Half of what it covers across [m].
-        speed: Along the route [m/s].
-    """
+    def with_ego(mine: Array, theirs: Array) -> Array:
+        return np.concatenate([mine[:, None], theirs], axis=1)
 
-    near_end: Float[Array, "moments cases others"]
-    offset: Float[Array, "moments cases others"]
-    half_across: Float[Array, "moments cases others"]
-    speed: Float[Array, "moments cases others"]
+    size = np.stack([ego.length, ego.width], axis=-1)
+    return kernels.touching(
+        with_ego(ego.xy[:, -1], others.xy[:, :, -1]),
+        with_ego(ego.yaw[:, -1], others.yaw[:, :, -1]),
+        with_ego(size, others.size),
+        with_ego(ego.valid[:, -1], others.valid[:, :, -1]),
+    )[:, 1:]
 
 
 class Oracle(Reference, Pdm):
@@ -325,11 +288,13 @@ class Oracle(Reference, Pdm):
     heedless: ClassVar[tuple[bool, ...]] = (False, True)
     brakes: ClassVar[tuple[float, ...]] = BRAKES
     emergency_speed: ClassVar[float] = -1.0
+    hardest: ClassVar[float] = BRAKE_MAX
     replan: ClassVar[int] = 3
 
-    def forecast(self, obs: Observation, times: Int[Array, " times"]) -> Forecast:
+    def forecast(self, obs: Observation) -> Forecast:
         """What the log says; after its end, straight on."""
         batch = self.batch
+        times = np.arange(0, HORIZON + 1, EVERY)
         wanted = NOW + obs.step + times
         index = np.minimum(wanted, batch.steps - 1)
         beyond = ((wanted - index) * DT)[:, None, None, None]
