@@ -28,6 +28,23 @@ RED, YELLOW = 1, 2
 
 
 @compiled
+def nearest_from(points: Array, origin: int, last: int, step: int, x: float, y: float) -> int:
+    """The point of a path that lies nearest among those next to each other from a step on, downhill."""
+    dx, dy = x - points[origin + step, 0], y - points[origin + step, 1]
+    best = dx * dx + dy * dy
+    for way in (1, -1):
+        begin = step
+        while 0 <= step + way < last:
+            dx, dy = x - points[origin + step + way, 0], y - points[origin + step + way, 1]
+            if dx * dx + dy * dy >= best:
+                break
+            best, step = dx * dx + dy * dy, step + way
+        if step != begin:
+            break
+    return step
+
+
+@compiled
 def others_ahead(
     points: Array, yaws: Array, origin: int, last: int, s: float, reach: float, room: float,
     box: Array, velocity: Array, there: Array, ignored: Array, case: int, every: int, coarse: int,
@@ -126,7 +143,8 @@ def drives(
         settling: Least distance [m] and time [s] in which an offset is steered away.
 
     Returns:
-        Pose (steps + 1, rows, 4), acceleration and steering (steps, rows), station (steps + 1, rows).
+        Pose (steps + 1, rows, 4), acceleration and tangent of the front wheel angle (steps, rows), station
+        (steps + 1, rows).
     """
     cases, many = len(start), len(share)
     rows = cases * many
@@ -136,7 +154,7 @@ def drives(
     moments, others = (steps - 1) // coarse + 1, there.shape[2]
     near_end, offset = np.empty((moments, others + 1)), np.empty((moments, others + 1))
     half_across, leading = np.empty((moments, others + 1)), np.empty((moments, others + 1))
-    farthest = np.abs(aside).max()
+    farthest, tightest = np.abs(aside).max(), math.tan(bend[1])
     for case in range(cases):
         if not active[case]:
             continue
@@ -198,22 +216,19 @@ def drives(
                 settle = max(settling[0], settling[1] * abs(v))
                 wanted = min(max(error, -settle), settle) / (settle * settle)
                 wanted += 2.0 * min(max(turned, -bend[0]), bend[0]) / settle
-                steering = math.atan(base * (kappa - wanted))
-                steering = min(max(steering, -bend[1]), bend[1])
+                turning = min(max(base * (kappa - wanted), -tightest), tightest)
                 # The bicycle, as geometry.kinematics.bicycle_step.
                 after = v + acceleration * dt
                 after = max(after, 0.0) if v >= 0.0 else min(after, 0.0)
                 mean = (v + after) / 2.0
-                turn = mean * math.tan(steering) / base * dt
+                turn = mean * turning / base * dt
                 x += mean * math.cos(yaw + turn / 2.0) * dt
                 y += mean * math.sin(yaw + turn / 2.0) * dt
                 yaw, v = wrapped(yaw + turn), after
-                pedal[t, row], wheel[t, row] = acceleration, steering
+                pedal[t, row], wheel[t, row] = acceleration, turning
                 pose[t + 1, row, 0], pose[t + 1, row, 1] = x, y
                 pose[t + 1, row, 2], pose[t + 1, row, 3] = yaw, v
-                step = nearest_step(
-                    points, origin, last, math.floor(along[t, row]) - 2, 8, 1, 2, math.inf, x, y
-                )  # fmt: skip
+                step = nearest_from(points, origin, last, step, x, y)
                 onward, off = beside(points, yaws, origin + step, x, y)
                 place = step + onward
                 along[t + 1, row] = place

@@ -86,7 +86,8 @@ class _Drives:
 
     pose: Float[Array, "times rows 4"]
     acceleration: Float[Array, "steps rows"]
-    steering: Float[Array, "steps rows"]
+    turning: Float[Array, "steps rows"]
+    """Tangent of the front wheel angle."""
     station: Float[Array, "times rows"]
 
 
@@ -144,7 +145,7 @@ class Pdm:
             self._acceleration = np.where(
                 brake, -self.emergency, drives.acceleration[: self.replan, chosen]
             )
-            self._steering = drives.steering[: self.replan, chosen]
+            self._steering = np.arctan(drives.turning[: self.replan, chosen])
         return Plan(acceleration=self._acceleration[since], steering=self._steering[since])
 
     def forecast(self, obs: Observation) -> Forecast:
@@ -203,13 +204,13 @@ class Pdm:
             PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held - ASIDE_PENALTY * np.abs(self._aside)
         )
         score = np.where(product > 0.0, product * weighted, -np.inf)
-        # Comfort is asked of those alone that it may make the best.
-        contenders = (
-            obs.active[:, None]
-            & (product > 0.0)
-            & (score + product * COMFORT_WEIGHT >= score.max(axis=1, keepdims=True))
-        )
-        comfort = self._comfort(obs, drives, contenders.ravel()).reshape(cases, many)
+        # Comfort is asked of the best, and where that has none of those whom it may make better.
+        open_ = obs.active[:, None] & (product > 0.0)
+        leads = np.arange(many) == score.argmax(axis=1)[:, None]
+        comfort = self._comfort(obs, drives, open_ & leads)
+        rivals = score + product * COMFORT_WEIGHT >= score.max(axis=1, keepdims=True)
+        least = ~(comfort & leads).any(axis=1, keepdims=True)
+        comfort |= self._comfort(obs, drives, open_ & ~leads & rivals & least)
         score = score + COMFORT_WEIGHT * product * comfort
         tried = np.where(self._brake == 0.0, first_hit, 0.0)
         if self.brakes:
@@ -252,15 +253,15 @@ class Pdm:
         return tuple(one.reshape(len(obs.cases), len(self._share)) for one in found)
 
     def _comfort(
-        self, obs: Observation, drives: _Drives, rows: Bool[Array, " rows"]
-    ) -> Float[Array, " rows"]:
-        """1 where one of those drives, carried on from what was driven before, stays within nuPlan's bounds."""
+        self, obs: Observation, drives: _Drives, asked: Bool[Array, "cases proposals"]
+    ) -> Bool[Array, "cases proposals"]:
+        """Which of those asked of, carried on from what was driven before, stay within nuPlan's bounds."""
         ego, bounds = obs.ego, np.array([COMFORT[name] for name in COMFORT_ORDER])
         return proposal_kernels.comfortable(
             drives.pose, np.ascontiguousarray(ego.xy), np.ascontiguousarray(ego.yaw),
             np.ascontiguousarray(ego.valid), ego.rear_to_centre, bounds[:, 0].copy(),
-            bounds[:, 1].copy(), SMOOTHING, DT, rows,
-        )  # fmt: skip
+            bounds[:, 1].copy(), SMOOTHING, DT, asked.ravel(),
+        ).reshape(asked.shape) > 0.0  # fmt: skip
 
 
 def overlapping(obs: Observation) -> Bool[Array, "cases others"]:
