@@ -210,7 +210,8 @@ class Motion:
         self.agents, self.steps = tracks.valid.shape
         # Where a scene was made up, boxes are where they are said to be, even in a crash.
         made_up = scene.source == "generated"
-        self.seen = tracks.valid if made_up else tracks.valid & ~jumps(tracks.xy, tracks.valid)
+        jumped = np.zeros_like(tracks.valid) if made_up else jumps(tracks.xy, tracks.valid)
+        self.seen, self.jumped = tracks.valid & ~jumped, jumped
         self.cls = tracks.cls.astype(np.int64)
         self.size = np.where(np.isfinite(tracks.size), tracks.size, 1.0).astype(np.float64)
         self.length, self.width = self.size[:, 0], self.size[:, 1]
@@ -227,11 +228,19 @@ class Motion:
     def _differentiate(self) -> None:
         seen = self.seen
         velocity = np.where(seen[..., None], self.scene.tracks.velocity, 0.0).astype(np.float64)
-        sigma = np.maximum(noise(velocity[..., 0], seen), noise(velocity[..., 1], seen))
-        vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
-        half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
-        fit_x, fit_y = _fit_each(vx, vy, valid=seen, half=half)
-        vx, vy, ax, ay = fit_x.level, fit_y.level, fit_x.slope, fit_y.slope
+        # Along and across the box as first seen: what is certain must not hang on where the map has north.
+        first = self.yaw[np.arange(self.agents), seen.argmax(axis=1)][:, None]
+        north, east = np.sin(first), np.cos(first)
+        along = east * velocity[..., 0] + north * velocity[..., 1]
+        across = east * velocity[..., 1] - north * velocity[..., 0]
+        half = half_windows(
+            np.maximum(noise(along, seen), noise(across, seen)), slope_error=ACCELERATION_ERROR
+        )
+        fit_x, fit_y = _fit_each(
+            median3(along, seen), median3(across, seen), valid=seen, half=half
+        )
+        vx, vy = _turned(fit_x.level, fit_y.level, east, north)
+        ax, ay = _turned(fit_x.slope, fit_y.slope, east, north)
         self.velocity = np.stack([vx, vy], axis=-1)
         self.speed = np.hypot(vx, vy)
         raw_yaw = self.yaw
@@ -253,7 +262,7 @@ class Motion:
         self.turn_known = turn.certain(YAW_RATE_DOUBT) & (np.abs(self.forward) > 0.5)
         known = self.acceleration_known
         change, change_x, change_y = _fit_each(
-            self.acceleration, ax, ay, valid=known, half=half + 3
+            self.acceleration, fit_x.slope, fit_y.slope, valid=known, half=half + 3
         )
         self.jerk = change.slope
         self.jerk_known = change.certain(JERK_DOUBT)
@@ -888,6 +897,16 @@ class Motion:
         spread = np.abs(np.where(used, wrap(self.course - mean[:, None]), 0.0)).max(axis=1)
         aside = np.abs((mean[a] - mean[b] + np.pi / 2) % np.pi - np.pi / 2)
         return np.asarray(aside + spread[a] + spread[b] >= CROSSING_ANGLE)
+
+
+def _turned(
+    along: Float[Array, "agents steps"],
+    across: Float[Array, "agents steps"],
+    east: Float[Array, "agents 1"],
+    north: Float[Array, "agents 1"],
+) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+    """East and north of vectors told along and across a direction, given by its cosine and sine."""
+    return east * along - north * across, north * along + east * across
 
 
 def _fit_each(

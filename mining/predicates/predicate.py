@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from mining.intervals import BRIDGE_S, LEAST_S, NOTHING, Runs, decisive, middles, spells
+from mining.jumps import over
 from mining.motion import Motion
 from schemas.labels import AgentClass, Truth
 
@@ -160,7 +161,7 @@ def states(
         bridge_s: Shorter gaps are bridged [s].
     """
     mask = mask & motion.focus[:, None]
-    found = spells(mask, least_s=least_s, bridge_s=bridge_s)
+    found = spells(over(mask, motion.jumped), least_s=least_s, bridge_s=bridge_s)
     lanes = np.full(len(found), -1)
     if len(motion.scene.map.features):
         lanes = motion.lane[found.row, found.begin]
