@@ -8,7 +8,6 @@ sensor low on the ego would miss.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import corners
+from mining.kept import kept
 from mining.motion import Motion
 
 COARSE = 3
@@ -62,7 +62,7 @@ class Sight:
     cut: Bool[Array, "pairs steps"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def angles(motion: Motion) -> Angles:
     """What each agent fills of the ego's view."""
     shape = (motion.agents, motion.steps)
@@ -83,7 +83,7 @@ def angles(motion: Motion) -> Angles:
     return Angles(bearing, low, high, distance, seen)
 
 
-@lru_cache(maxsize=2)  # predicates ask for two distances
+@kept
 def lines_of_sight(motion: Motion, *, within: float) -> Sight:
     """Who of the road users within that many metres of the ego stands before whom."""
     view = angles(motion)

@@ -25,6 +25,7 @@ from lake import Lake
 from lake.ids import stable_ids
 from lake.json_text import as_json
 from mining.criticality.table import criticality_table
+from mining.kept import forget
 from mining.looked import MARKED, adopt, mark, missing, tidy
 from mining.motion import Motion
 from mining.predicates import PREDICATES, Interval, chosen, tag_scene
@@ -249,11 +250,22 @@ def _work_on(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> _Wor
     for scene in lake.scenes(scene_ids):
         if scene.steps == 0 or not len(scene.tracks.track_id):
             continue
-        motion = Motion(scene)
-        events.append(event_table(scene, tag_scene(scene, predicates, motion=motion)))
-        if CRITICALITY in names:
-            criticality.append(criticality_table(motion))
+        rows, measures = _found_in(scene, predicates, measured=CRITICALITY in names)
+        events.append(rows)
+        criticality += measures
     return _Work(events=pa.concat_tables(events), criticality=criticality)
+
+
+def _found_in(
+    scene: Scene, predicates: Sequence[str], *, measured: bool
+) -> tuple[pa.Table, list[pa.Table]]:
+    """Events of a scene, and its criticality if that is asked for; all else is gone with the call."""
+    motion = Motion(scene)
+    found = tag_scene(scene, predicates, motion=motion)
+    criticality = [criticality_table(motion)] if measured else []
+    del motion  # of a crowd it is as large as the rows that are made of it
+    forget()
+    return event_table(scene, found), criticality
 
 
 def _kept(found: Sequence[pa.Table], gone: Iterable[int], run_id: int) -> pa.Table:

@@ -12,7 +12,6 @@ planner could have ignored it (as in RDAR, which learns that; here it is one fix
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.arrays import Array
 from geometry.polylines import project, without_repeats
 from mining.criticality.crossing import sweep_time
+from mining.kept import kept
 from mining.motion import FOCUS_M, Motion
 from schemas.labels import LightState
 from schemas.scene import DT
@@ -76,7 +76,7 @@ class Relevance:
     presence_known: Bool[Array, " agents"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def relevance(motion: Motion) -> Relevance:
     """How much each road user mattered to the ego; nothing is known where there is no ego."""
     now, agents = motion.scene.anchor, motion.agents

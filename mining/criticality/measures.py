@@ -7,7 +7,7 @@ first half of `Motion.pairs`. Where ways cross: `Motion.conflicts`. Beside each 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -23,6 +23,7 @@ from mining.criticality.longitudinal import (
     rss_safe_gap,
     time_to_collision,
 )
+from mining.kept import kept
 from mining.motion import Motion
 from schemas.scene import DT
 
@@ -165,13 +166,6 @@ class Measures:
 
     # -- in the plane: (half the pairs, steps) ---------------------------------------------------
 
-    @cached_property
-    def _relative(self) -> tuple[Float[Array, "half steps 2"], Float[Array, "half steps 2"]]:
-        """Place and velocity of the second of each unordered pair, seen from the first [m], [m/s]."""
-        motion = self.motion
-        a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
-        return motion.xy[b] - motion.xy[a], motion.velocity[b] - motion.velocity[a]
-
     @property
     def closing(self) -> Float[Array, "half steps"]:
         """Rate at which the centres approach each other [m/s]."""
@@ -197,10 +191,11 @@ class Measures:
         """
         motion = self.motion
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
-        apart, relative = self._relative
         near = self.course_known & (self.closing > CLOSING)
         rows, steps = np.nonzero(near)
-        p, w = apart[rows, steps], relative[rows, steps]
+        first, second = (a[rows], steps), (b[rows], steps)
+        p = motion.xy[second] - motion.xy[first]
+        w = motion.velocity[second] - motion.velocity[first]
         when = np.clip(-(p * w).sum(axis=-1) / (w * w).sum(axis=-1), 0.0, HORIZON_S)
         reach = np.hypot(motion.length, motion.width) / 2
         rings = np.hypot(*(p + w * when[:, None]).T) - (reach[a] + reach[b])[rows]
@@ -233,10 +228,10 @@ class Measures:
         motion = self.motion
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
         mass = mass_of(motion.cls)
-        relative = self._relative[1]
-        speed = np.where(
-            np.isfinite(self.ttc_2d), np.hypot(relative[..., 0], relative[..., 1]), 0.0
-        )
+        rows, steps = np.nonzero(np.isfinite(self.ttc_2d))
+        relative = motion.velocity[b[rows], steps] - motion.velocity[a[rows], steps]
+        speed = np.zeros(self.ttc_2d.shape)
+        speed[rows, steps] = np.hypot(relative[:, 0], relative[:, 1])
         first, second = mass[a][:, None], mass[b][:, None]
         return delta_v(speed, first, second), delta_v(speed, second, first)
 
@@ -283,7 +278,7 @@ class Side:
     way: Int[Array, "pairs steps"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def side_of(motion: Motion, rss: Responsibility = RSS) -> Side:
     """Room beside each other, for each of `Motion.pairs`.
 
@@ -353,7 +348,7 @@ def _to_go(
     return np.take_along_axis(driven, at[:, None], axis=1) - driven
 
 
-@lru_cache(maxsize=1)
+@kept
 def measures_of(motion: Motion) -> Measures:
     """The measures of a scene; kept for the scene that was asked about last."""
     return Measures(motion)

@@ -143,11 +143,11 @@ def criticality(scene: Scene) -> Criticality:
     measures = measures_of(motion)
     lanes = scene.has_map and len(motion.graph) > 0
     valid = motion.seen[places.a] & motion.seen[places.b]
-    over_time, known = {}, {}
+    over_time: dict[str, Float[Array, "pairs steps"]] = {}
+    known: dict[str, Bool[Array, "pairs steps"]] = {}
     for name, (where, value, sure) in _over_time(motion, measures, places):
-        full = np.full(valid.shape, METRICS[name].none)
+        full = over_time.setdefault(name, np.full(valid.shape, METRICS[name].none))
         full[where] = np.where(sure, value, METRICS[name].none)
-        over_time[name] = full
         if name in ALONG_LANES:
             told = valid & lanes
             told[where] &= sure | ~measures.motion.leads.on
@@ -208,7 +208,7 @@ Told = tuple[Int[Array, " rows"], Float[Array, "rows steps"], Bool[Array, "rows 
 def _over_time(motion: Motion, m: Measures, at: _Places) -> Iterator[tuple[str, Told]]:
     """Of each measure over time: rows among all pairs, values, and where they are known.
 
-    One after the other: in a crowd each takes ten megabytes and more.
+    One after the other, some in two parts: in a crowd each takes ten megabytes and more.
     """
     on = motion.leads.on
     yield "ttc", (at.leads, m.ttc, on)
@@ -226,14 +226,13 @@ def _over_time(motion: Motion, m: Measures, at: _Places) -> Iterator[tuple[str, 
     since = (np.arange(motion.steps) - side.began + 1) * DT
     yield "rss_danger", (at.pairs, np.where(side.dangerous, since, 0.0), side.known)
     dce, ttce = m.encounter
-    both_ways = {
-        "ttc_2d": (m.ttc_2d, m.ttc_2d), "dce": (dce, dce), "ttce": (ttce, ttce), "delta_v": m.impact,
-    }  # fmt: skip
-    meets = np.concatenate([m.course_known, m.course_known])
-    for name, of_each in both_ways.items():
-        yield name, (at.pairs, np.concatenate(of_each), meets)
-    apart = np.concatenate([m.at_crossing, m.at_crossing])
-    yield "mttcp", (np.concatenate([at.first, at.second]), apart, np.ones(apart.shape, dtype=bool))
+    for which, pairs in enumerate((at.pairs[: m.half], at.pairs[m.half :])):
+        yield "ttc_2d", (pairs, m.ttc_2d, m.course_known)
+        yield "dce", (pairs, dce, m.course_known)
+        yield "ttce", (pairs, ttce, m.course_known)
+        yield "delta_v", (pairs, m.impact[which], m.course_known)
+    for conflicts in (at.first, at.second):
+        yield "mttcp", (conflicts, m.at_crossing, np.ones(m.at_crossing.shape, dtype=bool))
 
 
 def _once_a_pair(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from mining.criticality import headway
@@ -20,6 +20,8 @@ UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
 UN_R157_HEADWAYS = np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
 """[s] Least following time gap at each of the speeds above [m/s] (UN R157, 5.2.3.3)."""
 UN_R157_GAP_M = 2.0
+PAIRS_AT_ONCE = 1024
+"""Pairs whose steps are in memory at once."""
 
 
 def _following(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -107,7 +109,19 @@ def _crosses_in_front(motion: Motion, limits: Limits) -> Iterable[Span]:
     moves = motion.seen & (motion.speed > limits["speed"])
     moving = moves[pairs.a] & moves[pairs.b] & motion.drives[pairs.b][:, None]
     rows = np.flatnonzero(moving.any(axis=1))
-    a, b = pairs.a[rows], pairs.b[rows]  # a crosses in front of b
+    for begin in range(0, len(rows), PAIRS_AT_ONCE):
+        some = rows[begin : begin + PAIRS_AT_ONCE]
+        yield from _crossing(motion, limits, pairs.a[some], pairs.b[some], moving[some])
+
+
+def _crossing(
+    motion: Motion,
+    limits: Limits,
+    a: Int[Array, " pairs"],
+    b: Int[Array, " pairs"],
+    moving: Bool[Array, "pairs steps"],
+) -> Iterable[Span]:
+    """Where a crosses in front of b."""
     course_a, course_b = motion.course[a], motion.course[b]
     sine = np.sin(course_b - course_a)
     angle = np.degrees(np.abs((course_b - course_a + np.pi) % (2 * np.pi) - np.pi))
@@ -119,7 +133,7 @@ def _crosses_in_front(motion: Motion, limits: Limits) -> Iterable[Span]:
     eta_a = along_a / np.maximum(motion.speed[a], 0.1)
     eta_b = along_b / np.maximum(motion.speed[b], 0.1)
     later = eta_b - eta_a
-    mask = moving[rows] & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
+    mask = moving & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
     mask &= (along_a >= 0.0) & (along_b >= 0.0)
     mask &= (along_a <= limits["distance"]) & (along_b <= limits["distance"])
     mask &= (later >= limits["eta_least"]) & (later <= limits["eta_most"])
