@@ -380,18 +380,21 @@ def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _passed(
     motion: Motion, rows: Bool[Array, " pairs"], begin: int, end: int, side: float
 ) -> int | None:
-    """Who, slower than half the speed, is passed on the side that one moves away from."""
+    """Who, slower than half the speed, is passed on the side that one moves away from: the nearest."""
     pairs = motion.pairs
+    passed: list[tuple[float, int, int]] = []
     for row in np.flatnonzero(rows).tolist():
         window = slice(begin, end + 1)
         beside = pairs.seen[row, window] & (side * pairs.y[row, window] < 0)
         beside &= np.abs(pairs.y[row, window]) < 5.0
         slower = motion.speed[pairs.b[row], window] < 0.5 * motion.speed[pairs.a[row], window]
-        x = np.where(beside & slower, pairs.x[row, window], np.nan)
-        x = x[np.isfinite(x)]
+        told = beside & slower
+        x = pairs.x[row, window][told]
         if len(x) and x[0] > 0 > x[-1] - 2.0 and x.min() < 3.0:
-            return int(pairs.b[row])
-    return None
+            other = int(pairs.b[row])
+            aside = float(np.abs(pairs.y[row, window][told]).min())
+            passed.append((aside, motion.track_id[other], other))
+    return min(passed)[2] if passed else None
 
 
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -488,6 +491,7 @@ def _trajectory_type(kind: str, what: str) -> Predicate:
         unit="°",
         parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
+        version=3,
     )
 
 
@@ -780,6 +784,7 @@ NUDGE = Predicate(
         Parameter("within", 8.0, "s", "nuPlan-KG changesLane"),
     ),
     needs=("map",),
+    version=3,
 )
 SWERVE = Predicate(
     name="swerve",
