@@ -52,10 +52,12 @@ class Looked:
         lake: The lake.
         where: Of each name a condition, SQL, on the ``scene_id`` of scenes that were looked through
             for it; ``false`` where nobody did who meant the same.
+        by_events: Whether these ask of rows of ``events`` of any name, since a run left no marks.
     """
 
     lake: Lake
     where: Mapping[str, str]
+    by_events: bool = False
 
     @property
     def never(self) -> list[str]:
@@ -131,7 +133,7 @@ def looked(lake: Lake, meant: Mapping[str, int]) -> Looked:
     runs = _runs(lake)
     marks = _marks(runs)
     where = {name: _condition(runs, name, meaning, marks) for name, meaning in meant.items()}
-    return Looked(lake=lake, where=where)
+    return Looked(lake=lake, where=where, by_events=any(not run.marks for run in runs))
 
 
 def missing(

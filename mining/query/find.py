@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
+from jaxtyping import Int
 
+from geometry.arrays import Array
 from lake import Lake
 from lake.convert import scenes_table
 from lake.literals import literal
@@ -29,7 +31,7 @@ from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
 from mining.query.tree import EGO, SOMEONE, Actor, Call, Compare, Node, Query, Similar
-from mining.tag import event_rows
+from mining.tag import SCHEMA, event_table
 from mining.vectors import model_of
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import AgentClass
@@ -160,8 +162,7 @@ def find(
         " (SELECT list(DISTINCT scene_id) FROM found) END AS in_scenes FROM numbered"
         f" ORDER BY place LIMIT {max(limit, 1)}"
     )
-    among = None if seen.partly else may_hold_in(lake, asked)
-    instead = None if among is None else rows_of(lake, among, names_of(asked))
+    among, instead = _needed(lake, asked, seen)
     rows = lake.sql(sql, by_index=False, instead=instead).to_pylist()
     matched = rows[0]["in_scenes"] if rows else []
     matches = _matches(rows[:limit], plan, lambda where: _events(lake, where, plan))
@@ -169,7 +170,7 @@ def find(
     if not asked.unknown_as_true:
         doubt = doubt_of(
             lake, asked, matched=matched, vectors=_vectors(lake, asked), seen=seen.condition,
-            among=among, exact=exact,
+            among=among, instead=instead, exact=exact,
         )  # fmt: skip
     return FindReport(
         query=str(asked),
@@ -191,11 +192,22 @@ def scenes_of(
     """Ids of the scenes in which a query holds, ascending; as :func:`find`, without the matches."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked, see_that_tagged(lake, asked).partly)
+    seen = see_that_tagged(lake, asked)
+    plan = planned(lake, asked, seen.partly)
     rows = lake.sql(
-        f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id", by_index=False
+        f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id",
+        by_index=False,
+        instead=_needed(lake, asked, seen)[1],
     )
     return [int(i) for i in rows["scene_id"].to_pylist()]
+
+
+def _needed(
+    lake: Lake, query: Query, seen: Looked
+) -> tuple[Int[Array, " scenes"] | None, dict[str, pa.Table] | None]:
+    """The scenes in which alone a query can hold, and the rows that its statement needs; None: all."""
+    among = None if seen.partly else may_hold_in(lake, query)
+    return among, None if seen.by_events else rows_of(lake, query, among)
 
 
 def untagged_for(
@@ -350,11 +362,9 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
         only: Predicates to look for.
     """
     names = list(only)
-    events = [
-        {**row, "run_id": 0}
-        for scene in scenes
-        for row in event_rows(scene, tag_scene(scene, names))
-    ]
+    found = [event_table(scene, tag_scene(scene, names)) for scene in scenes]
+    events = pa.concat_tables([SCHEMA.empty_table(), *found])
+    events = events.append_column("run_id", pa.repeat(pa.scalar(0, pa.int64()), events.num_rows))
     tracks = {
         (scene.log_id, int(track)): AgentClass(cls).word
         for scene in scenes
@@ -368,7 +378,7 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
     return {
         "scenes": scenes_table(scenes, 0, split_group=""),
         "logs": pa.Table.from_pylist(logs, schema=TABLES["logs"].schema),
-        "events": pa.Table.from_pylist(events, schema=TABLES["events"].schema),
+        "events": events.cast(TABLES["events"].schema),
         "tracks": pa.Table.from_pylist(kinds, schema=TABLES["tracks"].schema),
     }
 

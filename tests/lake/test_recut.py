@@ -218,3 +218,28 @@ def test_a_filter_that_fits_no_log_is_told_and_nothing_changes(lake):
         lake.recut(Sliding(), where="source_log_id = 'lnog'")
     assert "long" in caught.value.hint
     assert lake.versions() == before
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 0.0, 1e300])
+def test_lengths_that_cannot_be_are_refused(lake, number):
+    before = lake.versions()
+    for cutting in (Sliding(length_s=number), Sliding(stride_s=number),
+                    Around(event="brakes", after_s=number)):  # fmt: skip
+        with pytest.raises(BadQuery, match="cannot be cut"):
+            lake.recut(cutting)
+    assert lake.versions() == before
+
+
+def test_scenes_too_large_for_memory_wait_on_disk(lake, monkeypatch):
+    """Each in a file of its own, and rows in steps of one: the same scenes come of it."""
+    lake.recut(Sliding(length_s=3.0, stride_s=1.0))
+    at_once = {name: lake.read(name).sort_by("scene_id") for name in ("scenes", "dense")}
+    kept = held(lake)
+    monkeypatch.setattr("lake.recut.BATCH_BYTES", 1)
+    lake.recut(AsSource())
+    report = lake.recut(Sliding(length_s=3.0, stride_s=1.0))
+    assert report.scenes == len(kept) > 20
+    for name, before in at_once.items():
+        after = lake.read(name).sort_by("scene_id")
+        assert after.drop_columns("run_id").equals(before.drop_columns("run_id"))
+    assert [found for found in lake.verify() if found.severity == "error"] == []

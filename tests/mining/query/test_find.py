@@ -258,12 +258,14 @@ def test_the_same_is_told_whether_all_scenes_are_gone_through_or_those_that_may_
     lake = lake_of(tmp_path / "lake", made)
     tag(lake)
     told = []
-    for few in (1.0, -1.0):
-        monkeypatch.setattr("mining.query.narrow.FEW", few)
+    for a_scene, most in ((0, 0), (10**9, 0), (10**9, 10**9)):
+        # Looked up by their ids, gone through as they lie, or all in memory.
+        monkeypatch.setattr("mining.query.narrow.A_SCENE", a_scene)
+        monkeypatch.setattr("mining.query.narrow.MOST_EVENTS", most)
         report = find(lake, query)
         matches = [(m.scene_id, m.t0_s, m.t1_s, str(m.actors)) for m in report.matches]
         told.append((report.unknown, dict(report.why_unknown), report.total, matches))
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
     assert all(count <= told[0][0] for count in told[0][1].values())
 
 
