@@ -41,7 +41,7 @@ from mining.intervals import above, below, runs, steps_of
 from mining.kalman import forecast_error
 from mining.motion import Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
-from schemas.labels import Truth
+from schemas.labels import DRIVING, Truth
 from schemas.scene import DT
 
 GROUP = "risk"
@@ -453,6 +453,7 @@ TTC = Predicate(
     unit="s",
     parameters=(Parameter("ttc", 2.0, "s", "CriMe"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 TTC_2D = Predicate(
     name="ttc_2d",
@@ -484,6 +485,7 @@ THW = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 PET = Predicate(
     name="pet",
@@ -505,6 +507,7 @@ DRAC = Predicate(
     unit="m/s²",
     parameters=(Parameter("drac", 3.0, "m/s²", "SafeShift"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 A_REQ = Predicate(
     name="a_req",
@@ -517,6 +520,7 @@ A_REQ = Predicate(
     unit="m/s²",
     parameters=(Parameter("a_req", 5.0, "m/s²", "UN R157 collision risk"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 ALONG = (
     Parameter("response", RSS.response_s, "s", "RSS, with a value of our own"),
@@ -543,6 +547,7 @@ RSS_VIOLATION = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 BTN = Predicate(
     name="btn",
@@ -557,6 +562,7 @@ BTN = Predicate(
         Parameter("available", BRAKING_AVAILABLE, "m/s²", "RSS brakes_most"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 STN = Predicate(
     name="stn",
@@ -574,6 +580,7 @@ STN = Predicate(
         Parameter("closing", 3.0, "m/s", "own: less is mended by easing off"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 MTTCP = Predicate(
     name="mttcp",
@@ -679,6 +686,7 @@ TET = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 TIT = Predicate(
     name="tit",
@@ -693,6 +701,7 @@ TIT = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 CPI = Predicate(
     name="cpi",
@@ -711,6 +720,7 @@ CPI = Predicate(
         Parameter("most", MADR_MOST, "m/s²", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 KALMAN_DIFFICULTY = Predicate(
     name="kalman_difficulty",
