@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mining.tag
 from geometry.arrays import Array
-from mining import kept
 from mining.criticality.measures import measures_of
 from mining.kernels import come_near, driven, leaders
 from mining.motion import Motion
+from mining.predicates import PREDICATES
 from mining.sight import angles
 from mining.smoothing import LEAST_POINTS, fit_lines
-from schemas.scene import DT
+from mining.tag import _found_in
+from schemas.scene import DT, Scene
 from tests.mining.micro import TIME, Actor, along, scene
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -132,20 +135,35 @@ def test_each_is_left_out_of_one_run_of_the_driver_model(seed: int) -> None:
     assert (braking <= MODEL[-1] + 1e-9).all()
 
 
-def test_what_is_kept_of_a_scene_is_gone_before_the_next() -> None:
-    first = Motion(scene(cruise(8.0), cruise(9.0, y=3.5)))
-    view = angles(first)
-    assert angles(first) is view
-    assert measures_of(first).motion is first
-    gone = weakref.ref(view.bearing), weakref.ref(first.xy)
-    del first, view
-    second = Motion(scene(cruise(8.0), cruise(9.0, y=3.5)))
-    assert [it() for it in gone] == [None, None]
-    assert angles(second) is angles(second)
+def test_what_is_kept_of_a_scene_is_gone_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no garbage is looked for, as there is none for a long time while arrays are large."""
+    made: list[weakref.ref[Array]] = []
+
+    class Watched(Motion):
+        def __init__(self, of: Scene) -> None:
+            super().__init__(of)
+            made.append(weakref.ref(self.xy))
+
+    monkeypatch.setattr(mining.tag, "Motion", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        crossing = scene(cruise(8.0), cruise(9.0, y=3.5))
+        rows, measured = _found_in(crossing, list(PREDICATES), measured=True)
+        assert rows.num_rows
+        assert len(measured) == 1
+        assert [xy() for xy in made] == [None]
+    finally:
+        gc.enable()
+
+
+def test_what_is_asked_again_of_a_scene_is_kept() -> None:
+    motion = Motion(scene(cruise(8.0), cruise(9.0, y=3.5)))
+    assert angles(motion) is angles(motion)
+    assert measures_of(motion) is measures_of(motion)
 
 
 def test_two_scenes_that_are_asked_in_turn_are_not_taken_for_each_other() -> None:
     near, far = (Motion(scene(cruise(8.0), cruise(8.0, y=y))) for y in (3.5, 30.0))
     for motion, distance in ((near, 3.5), (far, 30.0)) * 2:
         assert angles(motion).distance[1, 0] == pytest.approx(distance)
-    kept.forget()
