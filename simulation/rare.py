@@ -29,7 +29,10 @@ NEAR_MISS_PET_S = 1.0  # as the predicate of that name has it
 FREE_AHEAD_M = 20.0  # a stalled vehicle has so much of its lane to itself
 BESIDE_M = 8.0  # who is farther to the side does not get past it, but drives elsewhere
 WAITING_M = 65.0  # nearer before a junction, or where nobody knows what comes, one might wait
-STANDS_BY_S, COMES_BY_S = 5.8, 6.0  # when a vehicle has stalled, and the ego gets past it then
+STANDS_BY_S, COMES_BY_S = (
+    5.5,
+    2.5,
+)  # when it has stalled, and how soon after that the ego gets there
 OFF_CROSSWALK_M = 10.0  # crossing nearer to a crosswalk than this is not jaywalking
 
 
