@@ -80,6 +80,7 @@ class Measures:
     def __init__(self, motion: Motion) -> None:
         """Nothing is computed yet."""
         self.motion = motion
+        self._wttc: dict[float, Float[Array, "half steps"]] = {}
         self.half = len(motion.pairs.a) // 2
 
     # -- followers and leaders: (leads, steps) ---------------------------------------------------
@@ -257,6 +258,11 @@ class Measures:
         Args:
             acceleration: What a road user is capable of, in any direction [m/s²].
         """
+        if acceleration not in self._wttc:
+            self._wttc[acceleration] = self._worst_case(acceleration)
+        return self._wttc[acceleration]
+
+    def _worst_case(self, acceleration: float) -> Float[Array, "half steps"]:
         motion = self.motion
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
         apart, relative = self._relative

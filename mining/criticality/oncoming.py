@@ -2,7 +2,7 @@
 
 The actor's way is its lane and what follows it: the lanes that it drives later, or else those that
 bend least. Whoever is on that way, against its direction, is told of with the gap along it; what comes
-by beside, in a lane of its own, is not. No parked vehicle comes.
+by beside, in a lane of its own, is not; nor within intersections, where ways cross and turn off.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.angles import difference
 from geometry.arrays import Array
@@ -50,22 +50,32 @@ def oncoming_of(motion: Motion) -> Oncoming:
     maybe &= (motion.drives[a] & motion.drives[b])[:, None] & motion.on_lane[a]
     maybe &= (np.cos(motion.yaw[b] - motion.yaw[a]) < 0.0) & (motion.forward[b] > COMES)
     maybe &= np.abs(motion.heading_error[a]) < np.pi / 2
+    maybe &= ~(motion.in_intersection[a] | motion.in_intersection[b])
     on, gap = np.zeros(maybe.shape, dtype=bool), np.full(maybe.shape, np.inf)
-    ways: dict[tuple[int, int], Array] = {}
-    for row in np.flatnonzero(maybe.any(axis=1)).tolist():
-        i, j = int(a[row]), int(b[row])
-        for lane in np.unique(motion.lane[i, maybe[row]]).tolist():
-            way = ways.setdefault((i, lane), _way_from(motion, i, lane))
-            steps = np.flatnonzero(maybe[row] & (motion.lane[i] == lane))
-            s, d, yaw = project(motion.xy[j, steps], way)
-            inside = (s > 0.0) & (s < arc_length(way)[-1])
-            inside &= np.abs(difference(motion.yaw[j, steps], yaw)) >= AGAINST
-            half = (motion.width[i] + motion.width[j]) / 2 + ASIDE_M
-            inside &= np.abs(d - motion.lane_d[i, steps]) < half
-            room = s - motion.lane_s[i, steps] - (motion.length[i] + motion.length[j]) / 2
-            on[row, steps] = inside & (room > 0.0)
-            gap[row, steps] = np.where(on[row, steps], room, np.inf)
+    row, step = np.nonzero(maybe)
+    if not len(row):
+        return Oncoming(on=on, gap=gap)
+    lane = motion.lane[a[row], step]
+    # Whoever is in one lane has one way: all who come there are looked for at once.
+    way_of, who = np.unique(np.stack([a[row], lane]), axis=1, return_inverse=True)
+    order = np.argsort(who.ravel(), kind="stable")
+    for (i, k), part in zip(way_of.T.tolist(), np.split(order, _ends(who.ravel())), strict=True):
+        rows, steps, way = row[part], step[part], _way_from(motion, i, k)
+        j = b[rows]
+        s, d, yaw = project(motion.xy[j, steps], way)
+        inside = (s > 0.0) & (s < arc_length(way)[-1])
+        inside &= np.abs(difference(motion.yaw[j, steps], yaw)) >= AGAINST
+        half = (motion.width[i] + motion.width[j]) / 2 + ASIDE_M
+        inside &= np.abs(d - motion.lane_d[i, steps]) < half
+        room = s - motion.lane_s[i, steps] - (motion.length[i] + motion.length[j]) / 2
+        on[rows, steps] = inside & (room > 0.0)
+        gap[rows, steps] = np.where(inside & (room > 0.0), room, np.inf)
     return Oncoming(on=on, gap=gap)
+
+
+def _ends(group: Int[Array, " many"]) -> Int[Array, " groups"]:
+    """Where each group but the last ends among members sorted by group."""
+    return np.asarray(np.cumsum(np.bincount(group))[:-1])
 
 
 def _way_from(motion: Motion, i: int, lane: int) -> Float[Array, "points 2"]:

@@ -564,11 +564,12 @@ RSS_VIOLATION = Predicate(
 RSS_ONCOMING = Predicate(
     name="rss_oncoming",
     group=GROUP,
-    doc="One comes the other way in the actor's lane, nearer than responsibility-sensitive safety "
-    "allows; value: metres lacking.",
+    doc="One comes the other way in the actor's lane, outside intersections, nearer than "
+    "responsibility-sensitive safety allows; value: metres lacking.",
     formula="gap < (v + V) ρ/2 + V² / (2 C) + (v_other + U) ρ/2 + U² / (2 b), V = v + A ρ, U = v_other + "
     "A ρ; ρ = {response}, A = {accelerates}, C = {brakes_correct}, b = {brakes_least}; gap along the actor's "
-    "way, |d_other − d| < (w + w_other)/2 + 0.2 m ∧ |ψ_other − ψ_lane| ≥ 135° ∧ v_other ≥ {speed}",
+    "way, |d_other − d| < (w + w_other)/2 + 0.2 m ∧ |ψ_other − ψ_lane| ≥ 135° ∧ v_other ≥ {speed}; "
+    "neither in_intersection",
     find=_rss_oncoming,
     roles=("actor", "other"),
     unit="m",
