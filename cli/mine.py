@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from lake import Lake
     from mining.query.find import FindReport
 
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Count the scenes that cannot be judged; of thousands some are drawn otherwise.",
+    ),
+]
+
 app = typer.Typer(
     help="Find things: tags, neighbours, clusters, the long tail, gaps.",
     no_args_is_help=True,
@@ -200,6 +208,7 @@ def find(
         bool,
         typer.Option("--explain", help="Tell how the query is understood and run; run nothing."),
     ] = False,
+    exact: Exact = False,
     json: Json = False,
 ) -> None:
     """Where a situation occurs, asked for in the query language (docs/query.md)."""
@@ -213,7 +222,7 @@ def find(
         text = plan(lake, query, rules=told)
         print_json({"query": query, "plan": text}) if json else print_line(text)
         return
-    report = run(lake, query, limit=limit, rules=told)
+    report = run(lake, query, limit=limit, rules=told, exact=exact)
     if json:
         _tell_untagged(report.untagged)
         _tell_warnings(report)
@@ -237,6 +246,7 @@ def ask(
     vocabulary: Annotated[
         bool, typer.Option("--vocabulary", help="List every phrase that is understood.")
     ] = False,
+    exact: Exact = False,
     json: Json = False,
 ) -> None:
     """Where a situation occurs, asked for in plain English; what is not understood is refused."""
@@ -258,7 +268,7 @@ def ask(
         told = {"words": sentence, "query": str(query), "plan": text}
         print_json(told) if json else print_line(text)
         return
-    report = run(lake, query, limit=limit)
+    report = run(lake, query, limit=limit, exact=exact)
     if json:
         _tell_untagged(report.untagged)
         _tell_warnings(report)
@@ -289,8 +299,10 @@ def _print_matches(report: FindReport) -> None:
     )
     if report.unknown:
         why = "; ".join(f"{reason} ({number:,})" for reason, number in report.why_unknown.items())
+        drawn = report.unknown_drawn
+        some = "" if drawn is None else f" (estimated from {drawn:,} drawn; `--exact` counts)"
         tell(
-            f"In {count(report.unknown, 'further scene')} it cannot be known"
+            f"In {count(report.unknown, 'further scene')}{some} it cannot be known"
             f"{': ' if why else ''}{why}. `unknown as true` adds them."
         )
     _tell_untagged(report.untagged)

@@ -12,6 +12,7 @@ import numpy as np
 
 from geometry.arrays import Array
 from simulation.kernels import (
+    STRIDE,
     beside,
     compiled,
     contact_time,
@@ -22,19 +23,105 @@ from simulation.kernels import (
     wrapped,
 )
 
-FASTEST = 60.0  # [m/s] no ego is faster
 RED, YELLOW = 1, 2
 """What a signal asks for, as :func:`drives` is told."""
+
+
+@compiled
+def nearest_from(points: Array, origin: int, last: int, step: int, x: float, y: float) -> int:
+    """The point of a path that lies nearest among those next to each other from a step on, downhill."""
+    dx, dy = x - points[origin + step, 0], y - points[origin + step, 1]
+    best = dx * dx + dy * dy
+    for way in (1, -1):
+        begin = step
+        while 0 <= step + way < last:
+            dx, dy = x - points[origin + step + way, 0], y - points[origin + step + way, 1]
+            if dx * dx + dy * dy >= best:
+                break
+            best, step = dx * dx + dy * dy, step + way
+        if step != begin:
+            break
+    return step
+
+
+@compiled
+def others_ahead(
+    points: Array, yaws: Array, origin: int, last: int, s: float, reach: float, room: float,
+    box: Array, velocity: Array, there: Array, ignored: Array, case: int, every: int, coarse: int,
+    dt: float, near_end: Array, offset: Array, half_across: Array, leading: Array,
+) -> int:  # fmt: skip
+    """Where those are on a route who come in the way of any drive along it, at the coarse moments.
+
+    Where names do not tell:
+        s: Station from which to look ahead [m], so far as ``reach``.
+        room: To either side of the route, within which a drive along it may need the place [m].
+        box: Of the others at every ``every``-th time (known, cases, others, 5); afterwards they go
+            straight on with their ``velocity``.
+        ignored: Whether each is not looked at.
+        near_end: Filled (moments, others): station of the near end of each found, −∞ where it is not
+            ahead [m]; with ``offset``, ``half_across`` and ``leading`` speed likewise.
+
+    Returns:
+        How many were found.
+    """
+    moments, known = near_end.shape[0], box.shape[0]
+    begin, many = math.floor(s), int(reach) // STRIDE + 1
+    low_x, low_y, high_x, high_y = math.inf, math.inf, -math.inf, -math.inf
+    for k in range(many):
+        at = origin + min(max(begin + k * STRIDE, 0), last - 1)
+        low_x, high_x = min(low_x, points[at, 0]), max(high_x, points[at, 0])
+        low_y, high_y = min(low_y, points[at, 1]), max(high_y, points[at, 1])
+    few = 0
+    for other in range(there.shape[2]):
+        if ignored[case, other]:
+            continue
+        meets = False
+        guess = 0
+        for m in range(moments):
+            near_end[m, few] = -math.inf
+            at = min(m * coarse // every, known - 1)
+            if not there[at, case, other]:
+                continue
+            beyond = (m * coarse - at * every) * dt
+            vx, vy = velocity[at, case, other, 0], velocity[at, case, other, 1]
+            x = box[at, case, other, 0] + vx * beyond
+            y = box[at, case, other, 1] + vy * beyond
+            long, wide = box[at, case, other, 3], box[at, case, other, 4]
+            off = room + long + wide + STRIDE
+            if x < low_x - off or x > high_x + off or y < low_y - off or y > high_y + off:
+                continue
+            step = nearest_step(points, origin, last, begin, many, STRIDE, guess, off, x, y)
+            guess = (step - begin) // STRIDE
+            onward, aside = beside(points, yaws, origin + step, x, y)
+            lane = yaws[origin + step]
+            turn = box[at, case, other, 2] - lane
+            across, straight = abs(math.sin(turn)), abs(math.cos(turn))
+            half_along = (straight * long + across * wide) / 2.0
+            half = (across * long + straight * wide) / 2.0
+            # Far from the nearest sample along the path means off the searched stretch of it.
+            if (
+                step + onward <= s
+                or abs(onward) > half_along + STRIDE
+                or abs(aside) >= room + half
+            ):
+                continue
+            meets = True
+            near_end[m, few] = step + onward - half_along
+            offset[m, few], half_across[m, few] = aside, half
+            leading[m, few] = vx * math.cos(lane) + vy * math.sin(lane)
+        if meets:
+            few += 1
+    return few
 
 
 @compiled
 def drives(
     points: Array, yaws: Array, curvature: Array, first: Array, count: Array, desired: Array,
     start: Array, station: Array, length: Array, width: Array, wheelbase: Array, to_centre: Array,
-    share: Array, aside: Array, heeds: Array, brake: Array, near_end: Array, offset: Array,
-    half_across: Array, leading: Array, stop_first: Array, stop_count: Array, stop_s: Array,
-    stop_asks: Array, idm: Array, margin: float, passed: float, reach: float,
-    yellow: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
+    share: Array, aside: Array, heeds: Array, brake: Array, box: Array, velocity: Array,
+    there: Array, ignored: Array, every: int, look: float, stop_first: Array, stop_count: Array,
+    stop_s: Array, stop_asks: Array, idm: Array, margin: float, passed: float, reach: float,
+    yellow: float, gentle: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
     steps: int, dt: float,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Every proposal of every case, driven by IDM and the kinematic bicycle.
@@ -48,35 +135,36 @@ def drives(
         aside: To the left of the path [m], likewise.
         heeds: Whether it heeds leaders, likewise.
         brake: Deceleration that it holds whatever comes, 0 for one that drives by IDM [m/s²].
-        near_end: Station of the near end of others (moments, cases, others), −∞ for who is not ahead;
-            with ``offset``, ``half_across``, ``leading`` speed as in ``_Leaders``.
+        box: Of the others at every ``every``-th time, with ``velocity``, ``there`` and ``ignored`` as in
+            :func:`others_ahead`; they are looked for so far ahead as ``look`` [m].
         stop_first: First signal of each case among ``stop_s`` and ``stop_asks``, and ``stop_count``.
+        gentle: How hard one that drives by IDM brakes at most, and ``hardest``, what the road gives [m/s²].
         bend: Of the steering: most lateral error slope and most angle [rad].
         settling: Least distance [m] and time [s] in which an offset is steered away.
 
     Returns:
-        Pose (steps + 1, rows, 4), acceleration and steering (steps, rows), station (steps + 1, rows).
+        Pose (steps + 1, rows, 4), acceleration and tangent of the front wheel angle (steps, rows), station
+        (steps + 1, rows).
     """
     cases, many = len(start), len(share)
     rows = cases * many
     pose = np.zeros((steps + 1, rows, 4))
     pedal, wheel = np.zeros((steps, rows)), np.zeros((steps, rows))
     along = np.zeros((steps + 1, rows))
-    moments, others = near_end.shape[0], near_end.shape[2]
-    met = np.empty(others, dtype=np.int64)
+    moments, others = (steps - 1) // coarse + 1, there.shape[2]
+    near_end, offset = np.empty((moments, others + 1)), np.empty((moments, others + 1))
+    half_across, leading = np.empty((moments, others + 1)), np.empty((moments, others + 1))
+    farthest, tightest = np.abs(aside).max(), math.tan(bend[1])
     for case in range(cases):
         if not active[case]:
             continue
         origin, last = first[case], count[case]
         base, back, half = wheelbase[case], to_centre[case], length[case] / 2.0
-        # Most others are never ahead on the route.
-        few = 0
-        for other in range(others):
-            for m in range(moments):
-                if near_end[m, case, other] > station[case] + back:
-                    met[few] = other
-                    few += 1
-                    break
+        few = others_ahead(
+            points, yaws, origin, last, station[case] + back, look,
+            farthest + width[case] / 2.0 + margin, box, velocity, there, ignored, case, every,
+            coarse, dt, near_end, offset, half_across, leading,
+        )  # fmt: skip
         for proposal in range(many):
             row = case * many + proposal
             x, y, yaw, v = start[case, 0], start[case, 1], start[case, 2], start[case, 3]
@@ -98,16 +186,13 @@ def drives(
                     if heeds[proposal]:
                         m = t // coarse
                         for k in range(few):
-                            other = met[k]
-                            end = near_end[m, case, other]
+                            end = near_end[m, k]
                             if end <= middle:
                                 continue
-                            room = width[case] / 2.0 + margin + half_across[m, case, other]
-                            if abs(offset[m, case, other] - aside[proposal]) < room:
+                            room = width[case] / 2.0 + margin + half_across[m, k]
+                            if abs(offset[m, k] - aside[proposal]) < room:
                                 gap = end - middle - half
-                                braking = max(
-                                    braking, pull(speed, gap, leading[m, case, other], idm)
-                                )
+                                braking = max(braking, pull(speed, gap, leading[m, k], idm))
                     for k in range(stop_first[case], stop_first[case] + stop_count[case]):
                         gap = stop_s[k] - middle - half
                         if gap <= -passed or gap >= reach:
@@ -118,7 +203,7 @@ def drives(
                     at = origin + min(max(math.floor(middle), 0), last - 1)
                     ratio = speed / max(share[proposal] * desired[at], 0.1)
                     free = max(idm[2] * (1.0 - ratio * ratio * ratio * ratio), -idm[3])
-                    acceleration = min(max(free - braking, -hardest), idm[2])
+                    acceleration = min(max(free - braking, -gentle), idm[2])
                 # Steer so that what the vehicle sweeps stays centred, see planners.lane_steering.
                 at = origin + step
                 lane = yaws[at]
@@ -131,22 +216,19 @@ def drives(
                 settle = max(settling[0], settling[1] * abs(v))
                 wanted = min(max(error, -settle), settle) / (settle * settle)
                 wanted += 2.0 * min(max(turned, -bend[0]), bend[0]) / settle
-                steering = math.atan(base * (kappa - wanted))
-                steering = min(max(steering, -bend[1]), bend[1])
+                turning = min(max(base * (kappa - wanted), -tightest), tightest)
                 # The bicycle, as geometry.kinematics.bicycle_step.
                 after = v + acceleration * dt
                 after = max(after, 0.0) if v >= 0.0 else min(after, 0.0)
                 mean = (v + after) / 2.0
-                turn = mean * math.tan(steering) / base * dt
+                turn = mean * turning / base * dt
                 x += mean * math.cos(yaw + turn / 2.0) * dt
                 y += mean * math.sin(yaw + turn / 2.0) * dt
                 yaw, v = wrapped(yaw + turn), after
-                pedal[t, row], wheel[t, row] = acceleration, steering
+                pedal[t, row], wheel[t, row] = acceleration, turning
                 pose[t + 1, row, 0], pose[t + 1, row, 1] = x, y
                 pose[t + 1, row, 2], pose[t + 1, row, 3] = yaw, v
-                step = nearest_step(
-                    points, origin, last, math.floor(along[t, row]) - 2, 8, 1, 2, math.inf, x, y
-                )  # fmt: skip
+                step = nearest_from(points, origin, last, step, x, y)
                 onward, off = beside(points, yaws, origin + step, x, y)
                 place = step + onward
                 along[t + 1, row] = place
@@ -154,64 +236,94 @@ def drives(
 
 
 @compiled
+def in_lane(
+    points: Array, yaws: Array, origin: int, last: int, near: float, x: float, y: float,
+    half: float, left: Array, right: Array,
+) -> bool:  # fmt: skip
+    """Whether a box so wide (half of it) keeps within the lane of its route.
+
+    Where names do not tell:
+        near: Station on the route, about [m].
+        left: How far the lane reaches to the left of each point of the routes [m], and ``right``.
+    """
+    step = nearest_step(points, origin, last, math.floor(near) - 4, 9, 1, 4, math.inf, x, y)
+    _, off = beside(points, yaws, origin + step, x, y)
+    return off + half <= left[origin + step] and half - off <= right[origin + step]
+
+
+@compiled
 def impacts(
-    pose: Array, length: Array, width: Array, to_centre: Array, box: Array, velocity: Array,
-    there: Array, active: Array, check: int, stopped: float, behind: float, ttc: float,
-) -> tuple[Array, Array]:  # fmt: skip
-    """When each row first hits somebody who does not come from behind, and whether its time to collision holds.
+    pose: Array, along: Array, length: Array, width: Array, to_centre: Array, box: Array,
+    velocity: Array, there: Array, ignored: Array, every: int, grave: Array, points: Array,
+    yaws: Array, first: Array, count: Array, left: Array, right: Array, crossing: Array,
+    active: Array, check: int, stopped: float, ahead: float, behind: float, ttc: float, dt: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """When each row first has an impact that it is to blame for, and whether its time to collision holds.
+
+    Blame and time to collision are those of :mod:`simulation.scores`. Whom it hits without being to
+    blame is not looked at again.
 
     Where names do not tell:
         pose: Of the rear axle (times, rows, 4).
-        box: Of the others at every ``check``-th time (moments, cases, others, 5).
-        velocity: Likewise [m/s].
-        there: Whether they are there then.
-        stopped: Below this the ego stands, and hits nobody [m/s].
-        behind: Beyond this bearing they come from behind, and are to look out themselves [rad].
+        along: Its station on the route (times, rows) [m].
+        box: Of the others, with ``velocity``, ``there``, ``ignored`` and ``every`` as in
+            :func:`others_ahead`.
+        grave: Whether each is a road user, no thing.
+        points: Of the routes, with ``yaws``, ``first``, ``count`` as in ``Paths``.
+        left: How far the lane of the route reaches to the left of each point [m], and ``right``.
+        crossing: Whether each point is in an intersection.
+        stopped: Below this who moves stands [m/s].
+        ahead: Within this bearing they are ahead [rad].
+        behind: Beyond this one they come from behind, and are to look out themselves [rad].
         ttc: The least time to collision [s].
 
     Returns:
-        Time of the first impact (the number of times if there is none), and 1 where TTC holds.
+        Time of the first impact (the number of times if there is none); 0 if one is with a road user,
+        ½ if all are with things, else 1; and 1 where TTC holds.
     """
-    moments, cases, others = there.shape
+    known, cases, others = there.shape
+    moments = (pose.shape[0] - 1) // check + 1
     many = pose.shape[1] // cases
     hit = np.full(cases * many, float(pose.shape[0]))
+    spared = np.ones(cases * many)
     held = np.ones(cases * many)
     near = np.empty(others, dtype=np.int64)
+    met = np.empty(others, dtype=np.bool_)
     for case in range(cases):
         if not active[case]:
             continue
-        own = math.hypot(length[case], width[case]) / 2.0
+        origin, last = first[case], count[case]
+        own, half = math.hypot(length[case], width[case]) / 2.0, width[case] / 2.0
         x0, y0 = pose[0, case * many, 0], pose[0, case * many, 1]
-        far = 0.0
+        far, fast = 0.0, 0.0
         for proposal in range(many):
-            x, y = pose[-1, case * many + proposal, 0], pose[-1, case * many + proposal, 1]
-            far = max(far, math.hypot(x - x0, y - y0))
-        # Most others never come near; who overlaps the ego now already does so whatever it does.
+            for moment in range(moments):
+                row, t = case * many + proposal, moment * check
+                dx, dy = pose[t, row, 0] - x0, pose[t, row, 1] - y0
+                far, fast = max(far, dx * dx + dy * dy), max(fast, abs(pose[t, row, 3]))
+        far = math.sqrt(far) + to_centre[case]
+        # Most others never come near.
         few = 0
         for other in range(others):
+            if ignored[case, other]:
+                continue
             for moment in range(moments):
-                if not there[moment, case, other]:
+                at = min(moment * check // every, known - 1)
+                if not there[at, case, other]:
                     continue
-                dx, dy = box[moment, case, other, 0] - x0, box[moment, case, other, 1] - y0
-                vx, vy = velocity[moment, case, other, 0], velocity[moment, case, other, 1]
-                reach = own + box[moment, case, other, 3] + box[moment, case, other, 4]
-                reach += 2.0 * far + own + ttc * (math.hypot(vx, vy) + FASTEST)
+                beyond = (moment * check - at * every) * dt
+                vx, vy = velocity[at, case, other, 0], velocity[at, case, other, 1]
+                dx = box[at, case, other, 0] + vx * beyond - x0
+                dy = box[at, case, other, 1] + vy * beyond - y0
+                reach = own + box[at, case, other, 3] + box[at, case, other, 4]
+                reach += far + ttc * (math.hypot(vx, vy) + fast)
                 if dx * dx + dy * dy <= reach * reach:
                     near[few] = other
                     few += 1
                     break
-        for k in range(few - 1, -1, -1):
-            row, other = case * many, near[k]
-            yaw = pose[0, row, 2]
-            if there[0, case, other] and separation(
-                x0 + to_centre[case] * math.cos(yaw), y0 + to_centre[case] * math.sin(yaw), yaw,
-                length[case], width[case], box[0, case, other, 0], box[0, case, other, 1],
-                box[0, case, other, 2], box[0, case, other, 3], box[0, case, other, 4],
-            ) < 0.0:  # fmt: skip
-                few -= 1
-                near[k] = near[few]
         for proposal in range(many):
             row = case * many + proposal
+            met[:few] = False
             for moment in range(moments):
                 t = moment * check
                 yaw, v = pose[t, row, 2], pose[t, row, 3]
@@ -220,33 +332,112 @@ def impacts(
                 cos, sin = math.cos(yaw), math.sin(yaw)
                 x = pose[t, row, 0] + to_centre[case] * cos
                 y = pose[t, row, 1] + to_centre[case] * sin
+                middle = along[t, row] + to_centre[case]
+                at = min(t // every, known - 1)
+                beyond = (t - at * every) * dt
                 for k in range(few):
                     other = near[k]
-                    if not there[moment, case, other]:
+                    if met[k] or not there[at, case, other]:
                         continue
-                    dx, dy = box[moment, case, other, 0] - x, box[moment, case, other, 1] - y
-                    vx = velocity[moment, case, other, 0] - v * cos
-                    vy = velocity[moment, case, other, 1] - v * sin
-                    long, wide = box[moment, case, other, 3], box[moment, case, other, 4]
+                    ox, oy = velocity[at, case, other, 0], velocity[at, case, other, 1]
+                    dx = box[at, case, other, 0] + ox * beyond - x
+                    dy = box[at, case, other, 1] + oy * beyond - y
+                    vx, vy = ox - v * cos, oy - v * sin
+                    long, wide = box[at, case, other, 3], box[at, case, other, 4]
                     # Longer than the reach of the boxes and of what they drive within TTC.
                     reach = own + (long + wide) / 2.0 + (abs(vx) + abs(vy)) * ttc
                     if abs(dx) > reach or abs(dy) > reach:
                         continue
                     onward = cos * dx + sin * dy + to_centre[case]
-                    if abs(math.atan2(cos * dy - sin * dx, onward)) > behind:
-                        continue
+                    bearing = abs(math.atan2(cos * dy - sin * dx, onward))
+                    turned = box[at, case, other, 2]
                     touch = contact_time(
                         x, y, yaw, length[case], width[case],
-                        x + dx, y + dy, box[moment, case, other, 2], long, wide, vx, vy,
+                        x + dx, y + dy, turned, long, wide, vx, vy,
                     )  # fmt: skip
+                    if touch >= ttc:
+                        continue
                     if touch <= 0.0:
-                        hit[row] = float(t)
-                        break
-                    if touch < ttc:
+                        met[k] = True
+                        if math.hypot(ox, oy) > stopped:
+                            if bearing > behind:
+                                continue
+                            reach = length[case] / 2.0
+                            if separation(
+                                x + reach * cos, y + reach * sin, yaw, 1e-3, width[case],
+                                x + dx, y + dy, turned, long, wide,
+                            ) >= 0.0 and in_lane(
+                                points, yaws, origin, last, middle, x, y, half, left, right
+                            ):  # fmt: skip
+                                continue
+                        hit[row] = min(hit[row], float(t))
+                        spared[row] = min(spared[row], 0.0 if grave[case, other] else 0.5)
+                    elif held[row] > 0.0:
+                        if bearing > behind:
+                            continue
+                        if bearing > ahead:
+                            place = origin + min(max(int(middle), 0), last - 1)
+                            if not crossing[place] and in_lane(
+                                points, yaws, origin, last, middle, x, y, half, left, right
+                            ):
+                                continue
                         held[row] = 0.0
-                if hit[row] <= t:
+                if spared[row] <= 0.0:
                     break
-    return hit, held
+    return hit, spared, held
+
+
+@compiled
+def leaves(
+    pose: Array, along: Array, length: Array, width: Array, to_centre: Array, points: Array,
+    yaws: Array, first: Array, count: Array, left: Array, right: Array, least: Array,
+    active: Array, check: int,
+) -> Array:  # fmt: skip
+    """Whether each row's box comes off the surface beside its route, looked at every ``check``-th time.
+
+    Where names do not tell:
+        pose: Of the rear axle (times, rows, 4).
+        along: Its station on the route (times, rows) [m].
+        left: How far to the left of each point of the routes the surface reaches [m], and ``right``.
+        least: So far to either side of the way straight on from each point nothing is off it, as far as
+            the box reaches [m].
+    """
+    times, rows = along.shape
+    many = rows // len(length)
+    gone = np.zeros(rows, dtype=np.bool_)
+    for row in range(rows):
+        case = row // many
+        if not active[case]:
+            continue
+        origin, last = first[case], count[case]
+        for t in range(0, times, check):
+            if t > 0 and pose[t, row, 3] == 0.0 and pose[t - check, row, 3] == 0.0:
+                break
+            at = origin + min(max(math.floor(along[t, row]), 0), last - 1)
+            _, off = beside(points, yaws, at, pose[t, row, 0], pose[t, row, 1])
+            swing = abs(math.sin(pose[t, row, 2] - yaws[at])) * (
+                to_centre[case] + length[case] / 2.0
+            )
+            if abs(off) + swing + width[case] / 2.0 <= least[at]:
+                continue
+            cos, sin = math.cos(pose[t, row, 2]), math.sin(pose[t, row, 2])
+            for corner in range(4):
+                onward = to_centre[case] + (0.5 if corner < 2 else -0.5) * length[case]
+                aside = (0.5 if corner % 2 == 0 else -0.5) * width[case]
+                x = pose[t, row, 0] + cos * onward - sin * aside
+                y = pose[t, row, 1] + sin * onward + cos * aside
+                step = nearest_step(
+                    points, origin, last, math.floor(along[t, row] + onward) - 3, 7, 1, 3,
+                    math.inf, x, y,
+                )  # fmt: skip
+                at = origin + step
+                _, d = beside(points, yaws, at, x, y)
+                if d > left[at] or -d > right[at]:
+                    gone[row] = True
+                    break
+            if gone[row]:
+                break
+    return gone
 
 
 @compiled

@@ -28,9 +28,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from schemas.labels import LightState
+from schemas.labels import VEHICLES, VULNERABLE, LightState
 from schemas.scene import DT
-from simulation import proposal_kernels
+from simulation import kernels, proposal_kernels
 from simulation.batch import NOW
 from simulation.engine import Reference
 from simulation.following import (
@@ -45,12 +45,13 @@ from simulation.following import REACH_M as SIGNAL_REACH_M
 from simulation.idm import BRAKE_MAX, EGO
 from simulation.planners import desired_speed, rear_axle
 from simulation.protocol import CaseBatchView, Observation, Plan
-from simulation.scores import BEHIND, COMFORT, OUTSIDE_M, SMOOTHING, STOPPED, TTC_LEAST
-from simulation.surface import Ground, Surface
+from simulation.room import Room, room_beside
+from simulation.scores import AHEAD, BEHIND, COMFORT, SMOOTHING, STOPPED, TTC_LEAST
 
 HORIZON = 40  # steps
-REPLAN = 3  # steps; the published planner chooses anew at each
-COARSE = 5  # steps between the moments at which the others are placed on the route
+ROAD_USERS = [int(c) for c in VEHICLES | VULNERABLE]
+EVERY = 2  # steps between the moments of a forecast
+COARSE = 4  # steps between the moments at which the others are placed on the route
 CHECK = 2  # steps between the moments at which boxes are compared
 REACH_M = 80.0
 PAST_GOAL_M = 10
@@ -66,7 +67,7 @@ ASIDE_PENALTY = 0.01  # per metre: of equal drives, the one nearer to the centre
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecast:
-    """Where the others will be, from now (index 0) on.
+    """Where the others will be now (index 0) and every 0.2 s, as far as it is known; then straight on.
 
     Attributes:
         box: x, y, yaw, length, width.
@@ -85,85 +86,81 @@ class _Drives:
 
     pose: Float[Array, "times rows 4"]
     acceleration: Float[Array, "steps rows"]
-    steering: Float[Array, "steps rows"]
+    turning: Float[Array, "steps rows"]
+    """Tangent of the front wheel angle."""
     station: Float[Array, "times rows"]
 
 
 class Pdm:
-    """Fifteen IDM proposals and full braking, scored against constant-velocity predictions."""
+    """Fifteen IDM proposals, scored against constant-velocity predictions."""
 
     name = "pdm"
     shares: ClassVar[tuple[float, ...]] = (1.0, 0.8, 0.6, 0.4, 0.2)
     asides: ClassVar[tuple[float, ...]] = (0.0, 1.0, -1.0)
     heedless: ClassVar[tuple[bool, ...]] = (False,)
+    brakes: ClassVar[tuple[float, ...]] = ()
+    replan: ClassVar[int] = 1
+    hardest: ClassVar[float] = EGO.braking
+    emergency_speed: ClassVar[float] = 5.0
+    emergency: ClassVar[float] = 4.05
+    use_surface: ClassVar[bool] = True
+    use_lane: ClassVar[bool] = True
+    latest: ClassVar[bool] = True
 
     def start(self, cases: CaseBatchView) -> None:
         """Begin at the start of each route."""
         table = [(h, o, f) for h in self.heedless for o in self.asides for f in self.shares]
         # The last ones brake, come what may: for when all others collide.
-        self._share = np.array([f for _, _, f in table] + [0.0] * len(BRAKES))
-        self._aside = np.array([o for _, o, _ in table] + [0.0] * len(BRAKES))
-        self._heeds = np.array([not h for h, _, _ in table] + [True] * len(BRAKES))
-        self._brake = np.array([0.0] * len(table) + list(BRAKES))
-        self._allowed = np.ones((len(cases), len(self._share)), dtype=bool)
+        self._share = np.array([f for _, _, f in table] + [0.0] * len(self.brakes))
+        self._aside = np.array([o for _, o, _ in table] + [0.0] * len(self.brakes))
+        self._heeds = np.array([not h for h, _, _ in table] + [True] * len(self.brakes))
+        self._brake = np.array([0.0] * len(table) + list(self.brakes))
         self._s = cases.start_s.copy()
         self._desired: Array | None = None
-        self._acceleration = np.zeros((REPLAN, len(cases)))
-        self._steering = np.zeros((REPLAN, len(cases)))
+        self._room: Room | None = None
+        self._met: Array = np.zeros((len(cases), 0), dtype=bool)
+        self._acceleration = np.zeros((self.replan, len(cases)))
+        self._steering = np.zeros((self.replan, len(cases)))
 
     def plan(self, obs: Observation) -> Plan:
-        """Controls of the best proposal, chosen anew every 0.3 s."""
+        """Controls of the best proposal."""
         if self._desired is None:
             self._desired = desired_speed(obs)
-            self._rule_out(obs)
+            self._met = np.zeros(obs.others.track_id.shape, dtype=bool)
+            self._room = room_beside(obs.cases, obs.ego, PAST_GOAL_M)
+            if not self.use_lane:
+                self._room.lane_left[:] = -np.inf
+            if not self.use_surface:
+                self._room.left[:] = self._room.right[:] = np.inf
         rows = np.arange(len(obs.cases))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
         self._s, _, _ = obs.cases.paths.locate(rows, centre, self._s)
-        since = obs.step % REPLAN
+        self._met |= overlapping(obs)
+        since = obs.step % self.replan
         if since == 0:
-            drives = self._simulate(obs, self._desired)
-            best = self._best(obs, drives)
+            forecast = self.forecast(obs)
+            drives = self._simulate(obs, self._desired, forecast)
+            best, brake = self._best(obs, drives, forecast)
             chosen = rows * len(self._share) + best
-            self._acceleration = drives.acceleration[:REPLAN, chosen]
-            self._steering = drives.steering[:REPLAN, chosen]
+            self._acceleration = np.where(
+                brake, -self.emergency, drives.acceleration[: self.replan, chosen]
+            )
+            self._steering = np.arctan(drives.turning[: self.replan, chosen])
         return Plan(acceleration=self._acceleration[since], steering=self._steering[since])
 
-    def forecast(self, obs: Observation, times: Int[Array, " times"]) -> Forecast:
-        """Everyone keeps velocity and heading."""
+    def forecast(self, obs: Observation) -> Forecast:
+        """Everyone keeps velocity and heading: now is all that is known."""
         others = obs.others
-        now, velocity = others.xy[:, :, -1], others.velocity[:, :, -1]
-        box = np.empty((len(times), *now.shape[:2], 5))
-        box[..., :2] = now + velocity * (times * DT)[:, None, None, None]
-        box[..., 2], box[..., 3:] = others.yaw[:, :, -1], others.size
-        there = others.valid[:, :, -1]
+        box = [others.xy[:, :, -1], others.yaw[:, :, -1, None], others.size]
         return Forecast(
-            box=box,
-            velocity=np.broadcast_to(velocity, (len(times), *velocity.shape)),
-            valid=np.broadcast_to(there, (len(times), *there.shape)),
+            box=np.concatenate(box, axis=-1)[None],
+            velocity=np.ascontiguousarray(others.velocity[None, :, :, -1]),
+            valid=np.ascontiguousarray(others.valid[None, :, :, -1]),
         )
 
-    def _rule_out(self, obs: Observation) -> None:
-        """Forbid offsets at which the ego's sides would leave the drivable surface on the route."""
-        for case, road_map in enumerate(obs.cases.maps):
-            route = obs.cases.routes[case]
-            first, last = int(obs.cases.start_s[case]), int(route.goal_s) + PAST_GOAL_M
-            line, yaw = route.xy[first:last], route.yaw[first:last]
-            if not road_map.features or len(line) == 0:
-                continue
-            surface = Surface(Ground(road_map), line.min(axis=0) - 10.0, line.max(axis=0) + 10.0)
-            if not surface.known:
-                continue
-            left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=-1)
-            half = obs.ego.width[case] / 2.0
-            for aside in self.asides:
-                edge = line + (aside + np.sign(aside) * half) * left
-                if aside != 0.0 and surface.outside(edge).max() > OUTSIDE_M:
-                    self._allowed[case, self._aside == aside] = False
-
-    def _simulate(self, obs: Observation, desired: Array) -> _Drives:
+    def _simulate(self, obs: Observation, desired: Array, forecast: Forecast) -> _Drives:
         """Every proposal of every case, driven by IDM and bicycle for the horizon."""
         paths, ego, signals = obs.cases.paths, obs.ego, obs.signals
-        leaders = self._leaders(obs)
         asks = np.select(
             [signals.state == LightState.RED, signals.state == LightState.YELLOW],
             [proposal_kernels.RED, proposal_kernels.YELLOW],
@@ -177,104 +174,110 @@ class Pdm:
                 paths.xy, paths.yaw, paths.curvature, paths.first, paths.count, desired,
                 rear_axle(obs), self._s - ego.rear_to_centre, ego.length, ego.width, ego.wheelbase,
                 ego.rear_to_centre, self._share, self._aside, self._heeds, self._brake,
-                leaders.near_end, leaders.offset, leaders.half_across, leaders.speed,
+                forecast.box, forecast.velocity, forecast.valid, self._met, EVERY, REACH_M,
                 first, np.searchsorted(whose, cases, side="right") - first,
                 np.asarray(signals.s[stops], np.float64), asks[stops],
                 np.array([EGO.gap, EGO.headway, EGO.acceleration, EGO.braking]),
-                MARGIN_M, LINE_PASSED_M, SIGNAL_REACH_M, YELLOW_BRAKING, BRAKE_MAX,
+                MARGIN_M, LINE_PASSED_M, SIGNAL_REACH_M, YELLOW_BRAKING, self.hardest,
+                BRAKE_MAX,
                 np.array([1.0, STEERING_MAX]), np.array([SETTLING_MIN_M, SETTLING_S]),
                 obs.active, COARSE, HORIZON, DT,
             )
         )  # fmt: skip
 
-    def _leaders(self, obs: Observation) -> _Leaders:
-        """Everyone's place on the route at a few moments of the forecast."""
-        paths = obs.cases.paths
-        forecast = self.forecast(obs, np.arange(0, HORIZON, COARSE))
-        box, velocity = forecast.box, forecast.velocity
-        apart = box[..., :2] - obs.ego.xy[:, -1][:, None]
-        close = apart[..., 0] ** 2 + apart[..., 1] ** 2 <= (REACH_M + box[..., 3]) ** 2
-        who = np.nonzero(forecast.valid & close & obs.active[:, None])
-        case = who[1]
-        found = paths.boxes_ahead(case, self._s[case], box[who], reach=REACH_M)
-        speed = velocity[who][:, 0] * np.cos(found.yaw) + velocity[who][:, 1] * np.sin(found.yaw)
-
-        def dense(value: Array, fill: float) -> Array:
-            made = np.full(box.shape[:3], fill)
-            made[who] = value
-            return made
-
-        return _Leaders(
-            near_end=dense(np.where(found.ahead, found.near_end, -np.inf), -np.inf),
-            offset=dense(found.offset, 0.0),
-            half_across=dense(found.half_across, 0.0),
-            speed=dense(speed, 0.0),
-        )
-
-    def _best(self, obs: Observation, drives: _Drives) -> Int[Array, " cases"]:
-        """Index of each case's best proposal."""
+    def _best(
+        self, obs: Observation, drives: _Drives, forecast: Forecast
+    ) -> tuple[Int[Array, " cases"], Bool[Array, " cases"]]:
+        """Index of each case's best proposal, and whether to brake in an emergency."""
         cases, many = len(obs.cases), len(self._share)
-        first_hit, ttc_held = self._impacts(obs, drives)
-        progress = (drives.station[-1] - drives.station[0]).reshape(cases, many)
-        tried = self._allowed & (self._brake == 0.0)
-        unharmed = (first_hit > HORIZON) & tried
-        reach = np.where(unharmed, progress, 0.0).max(axis=1, keepdims=True)
-        moves = reach > PROGRESS_LEAST_M
-        ratio = np.where(moves, np.clip(progress / np.where(moves, reach, 1.0), 0.0, 1.0), 1.0)
-        score = PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held
-        score = np.where(unharmed, score - ASIDE_PENALTY * np.abs(self._aside), -np.inf)
-        # Comfort is asked of those alone that it may make the best.
-        contenders = (
-            obs.active[:, None]
-            & unharmed
-            & (score >= score.max(axis=1, keepdims=True) - COMFORT_WEIGHT)
+        first_hit, spared, ttc_held = self._impacts(obs, drives, forecast)
+        product = spared * self._stays(obs, drives)
+        product = product * (self._brake == 0.0)
+        progress = (
+            np.maximum((drives.station[-1] - drives.station[0]).reshape(cases, many), 0.0)
+            * product
         )
-        comfort = self._comfort(obs, drives, contenders.ravel()).reshape(cases, many)
-        score = score + COMFORT_WEIGHT * comfort
-        # Where all collide the latest impact wins; one that is near is met with the brakes, too.
-        near = np.where(tried, first_hit, 0.0).max(axis=1, keepdims=True) <= EMERGENCY
-        doomed = np.where(tried | (near & (self._brake > 0.0)), first_hit - 1000.0, -2000.0)
-        return np.asarray(np.where(unharmed, score, doomed).argmax(axis=1))
+        reach = progress.max(axis=1, keepdims=True)
+        moves = reach > PROGRESS_LEAST_M
+        ratio = np.where(moves, progress / np.where(moves, reach, 1.0), 1.0)
+        weighted = (
+            PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held - ASIDE_PENALTY * np.abs(self._aside)
+        )
+        score = np.where(product > 0.0, product * weighted, -np.inf)
+        # Comfort is asked of the best, and where that has none of those whom it may make better.
+        open_ = obs.active[:, None] & (product > 0.0)
+        leads = np.arange(many) == score.argmax(axis=1)[:, None]
+        comfort = self._comfort(obs, drives, open_ & leads)
+        rivals = score + product * COMFORT_WEIGHT >= score.max(axis=1, keepdims=True)
+        least = ~(comfort & leads).any(axis=1, keepdims=True)
+        comfort |= self._comfort(obs, drives, open_ & ~leads & rivals & least)
+        score = score + COMFORT_WEIGHT * product * comfort
+        tried = np.where(self._brake == 0.0, first_hit, 0.0)
+        if self.brakes:
+            near = tried.max(axis=1, keepdims=True) <= EMERGENCY
+            doomed = np.where((self._brake == 0.0) | near, first_hit - 1000.0, -2000.0)
+        elif self.latest:
+            doomed = first_hit - 1000.0 - 0.001 * self._share
+        else:
+            doomed = np.broadcast_to(
+                -1000.0 - np.abs(self._aside) - 0.001 * self._share, score.shape
+            )
+        best = np.asarray(np.where(product > 0.0, score, doomed).argmax(axis=1))
+        soon = first_hit[np.arange(cases), best] <= EMERGENCY
+        return best, soon & (obs.ego.speed[:, -1] <= self.emergency_speed)
+
+    def _stays(self, obs: Observation, drives: _Drives) -> Float[Array, "cases proposals"]:
+        """1 where a proposal stays on the drivable surface; where none does nothing can be told."""
+        paths, ego, room = obs.cases.paths, obs.ego, self._room
+        assert room is not None
+        off = proposal_kernels.leaves(
+            drives.pose, drives.station, ego.length, ego.width, ego.rear_to_centre, paths.xy,
+            paths.yaw, paths.first, paths.count, room.left, room.right, room.least, obs.active, CHECK,
+        )  # fmt: skip
+        off = off.reshape(len(obs.cases), len(self._share))
+        return np.where(off & ~off.all(axis=1, keepdims=True), 0.0, 1.0)
 
     def _impacts(
-        self, obs: Observation, drives: _Drives
-    ) -> tuple[Float[Array, "cases proposals"], Float[Array, "cases proposals"]]:
-        """Step of the first impact that is not from behind, and whether TTC stays in bounds."""
-        ego, forecast = obs.ego, self.forecast(obs, np.arange(0, HORIZON + 1, CHECK))
-        hit, held = proposal_kernels.impacts(
-            drives.pose, ego.length, ego.width, ego.rear_to_centre, forecast.box,
-            forecast.velocity, forecast.valid, obs.active, CHECK, STOPPED, BEHIND, TTC_LEAST,
+        self, obs: Observation, drives: _Drives, forecast: Forecast
+    ) -> tuple[Float[Array, "cases proposals"], ...]:
+        """Step of the first impact to blame for, what it leaves of the score, and whether TTC stays in bounds."""
+        paths, ego, room = obs.cases.paths, obs.ego, self._room
+        assert room is not None
+        grave = np.isin(obs.others.cls, ROAD_USERS)
+        found = proposal_kernels.impacts(
+            drives.pose, drives.station, ego.length, ego.width, ego.rear_to_centre, forecast.box,
+            forecast.velocity, forecast.valid, self._met, EVERY, grave, paths.xy, paths.yaw,
+            paths.first, paths.count, room.lane_left, room.lane_right, room.crossing, obs.active,
+            CHECK, STOPPED, AHEAD, BEHIND, TTC_LEAST, DT,
         )  # fmt: skip
-        shape = (len(obs.cases), len(self._share))
-        return hit.reshape(shape), held.reshape(shape)
+        return tuple(one.reshape(len(obs.cases), len(self._share)) for one in found)
 
     def _comfort(
-        self, obs: Observation, drives: _Drives, rows: Bool[Array, " rows"]
-    ) -> Float[Array, " rows"]:
-        """1 where one of those drives, carried on from what was driven before, stays within nuPlan's bounds."""
+        self, obs: Observation, drives: _Drives, asked: Bool[Array, "cases proposals"]
+    ) -> Bool[Array, "cases proposals"]:
+        """Which of those asked of, carried on from what was driven before, stay within nuPlan's bounds."""
         ego, bounds = obs.ego, np.array([COMFORT[name] for name in COMFORT_ORDER])
         return proposal_kernels.comfortable(
             drives.pose, np.ascontiguousarray(ego.xy), np.ascontiguousarray(ego.yaw),
             np.ascontiguousarray(ego.valid), ego.rear_to_centre, bounds[:, 0].copy(),
-            bounds[:, 1].copy(), SMOOTHING, DT, rows,
-        )  # fmt: skip
+            bounds[:, 1].copy(), SMOOTHING, DT, asked.ravel(),
+        ).reshape(asked.shape) > 0.0  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Leaders:
-    """Everyone's place on the routes, at the coarse moments of a forecast.
+def overlapping(obs: Observation) -> Bool[Array, "cases others"]:
+    """Whose box overlaps the ego's now."""
+    ego, others = obs.ego, obs.others
 
-    Attributes:
-        near_end: Station of the near end, −∞ for those not on the route ahead [m].
-        offset: To the left [m].
-        half_across: Half of what it covers across [m].
-        speed: Along the route [m/s].
-    """
+    def with_ego(mine: Array, theirs: Array) -> Array:
+        return np.concatenate([mine[:, None], theirs], axis=1)
 
-    near_end: Float[Array, "moments cases others"]
-    offset: Float[Array, "moments cases others"]
-    half_across: Float[Array, "moments cases others"]
-    speed: Float[Array, "moments cases others"]
+    size = np.stack([ego.length, ego.width], axis=-1)
+    return kernels.touching(
+        with_ego(ego.xy[:, -1], others.xy[:, :, -1]),
+        with_ego(ego.yaw[:, -1], others.yaw[:, :, -1]),
+        with_ego(size, others.size),
+        with_ego(ego.valid[:, -1], others.valid[:, :, -1]),
+    )[:, 1:]
 
 
 class Oracle(Reference, Pdm):
@@ -284,10 +287,15 @@ class Oracle(Reference, Pdm):
     shares: ClassVar[tuple[float, ...]] = (1.0, 0.7, 0.4, 0.15)
     asides: ClassVar[tuple[float, ...]] = (0.0, 0.75, -0.75, 1.75, -1.75, 3.5, -3.5)
     heedless: ClassVar[tuple[bool, ...]] = (False, True)
+    brakes: ClassVar[tuple[float, ...]] = BRAKES
+    emergency_speed: ClassVar[float] = -1.0
+    hardest: ClassVar[float] = BRAKE_MAX
+    replan: ClassVar[int] = 3
 
-    def forecast(self, obs: Observation, times: Int[Array, " times"]) -> Forecast:
+    def forecast(self, obs: Observation) -> Forecast:
         """What the log says; after its end, straight on."""
         batch = self.batch
+        times = np.arange(0, HORIZON + 1, EVERY)
         wanted = NOW + obs.step + times
         index = np.minimum(wanted, batch.steps - 1)
         beyond = ((wanted - index) * DT)[:, None, None, None]

@@ -33,6 +33,8 @@ START_OFFSET_M = 4.0
 LOG_OFFSET_M = 6.0  # a chain of lanes that strays farther from the drive is another route
 START_TURN = np.deg2rad(60.0)
 STANDING_M = 2.0
+JOINED_M = 15.0  # past its end a logged line meets the lane that it ended on after this far
+JOINED_TURN = np.deg2rad(30.0)
 
 FOR_CARS = frozenset({LaneType.UNKNOWN, LaneType.VEHICLE, LaneType.FREEWAY, LaneType.BUS})
 
@@ -49,6 +51,8 @@ class Route:
         source: ``map`` or ``log``.
         start_s: Station of the ego's centre at the start [m].
         goal_s: Station of the goal [m].
+        known_s: Station up to which lanes or the log lead, at least that of the goal; beyond it the line
+            runs straight on, whatever is there [m].
     """
 
     xy: Float[Array, "points 2"]
@@ -58,6 +62,7 @@ class Route:
     source: Literal["map", "log"]
     start_s: float
     goal_s: float
+    known_s: float
 
 
 HALF_LANE_M = 2.0
@@ -245,28 +250,27 @@ def build_route(
         yaw: Headings there [rad].
         graph: Lanes of the map; None where there is none.
     """
-    if graph is not None:
-        found = _from_lanes(driven, yaw, graph)
-        if found is not None:
-            return found
-    return _from_log(driven, yaw)
-
-
-def _from_lanes(driven: Array, yaw: Array, graph: LaneGraph) -> Route | None:
+    if graph is None:
+        return _from_log(driven, yaw, None)
     lane, _ = graph.match(driven[[0, -1]], yaw[[0, -1]])
     start, goal = int(lane[0]), int(lane[1])
-    if start < 0 or goal < 0:
-        return None
-    chain = graph.chain(start, goal)
-    if chain is None:
-        return None
+    if start >= 0 and goal >= 0:
+        chains = [graph.chain(start, goal), [goal], [start]]
+        for chain in chains if start != goal else chains[:1]:
+            found = None if chain is None else _from_lanes(driven, chain, graph)
+            if found is not None:
+                return found
+    return _from_log(driven, yaw, _onward(driven, yaw, graph))
+
+
+def _from_lanes(driven: Array, chain: Sequence[int], graph: LaneGraph) -> Route | None:
     longer = graph.continued(chain, at_least=PAST_GOAL_M)
     points, owner = graph.line(longer)
     kept = np.concatenate([[True], np.linalg.norm(np.diff(points, axis=0), axis=1) > 1e-3])
     points, owner = points[kept], owner[kept]
     if len(points) < 2:
         return None
-    offset = np.abs(project_on(driven, points)[1])
+    offset = np.hypot(*(at(points, project_on(driven, points)[0]) - driven).T)
     if offset[0] > START_OFFSET_M or offset.max() > LOG_OFFSET_M:
         return None
     limits = [graph.lanes[i].speed_limit for i in longer]
@@ -278,18 +282,38 @@ def _from_lanes(driven: Array, yaw: Array, graph: LaneGraph) -> Route | None:
     line = respace(extended(points, before=BEHIND_M, after=PAST_GOAL_M))
     along = project_on(line, points)[0]
     which = owner[np.clip(np.searchsorted(arc_length(points), along), 0, len(owner) - 1)]
-    return _finish(line, driven, values[which], known[which], tuple(longer), "map")
+    return _finish(line, driven, values[which], known[which], tuple(longer), "map", points[-1])
 
 
-def _from_log(driven: Array, yaw: Array) -> Route:
+def _onward(driven: Array, yaw: Array, graph: LaneGraph) -> Array | None:
+    """The lane on from where a drive was about to join it when it ended; None if it was on none."""
+    lane, _ = graph.match(driven[-1:], yaw[-1:])
+    if lane[0] < 0:
+        return None
+    points, _ = graph.line(graph.continued([int(lane[0])], at_least=PAST_GOAL_M))
+    points = without_repeats(points)
+    s, _, heading = project_on(driven[-1:], points)
+    stations = arc_length(points)
+    if (
+        abs(float(difference(yaw[-1:], heading)[0])) > JOINED_TURN
+        or stations[-1] < s[0] + 2 * JOINED_M
+    ):
+        return None
+    return points[stations >= s[0] + JOINED_M]
+
+
+def _from_log(driven: Array, yaw: Array, onward: Array | None) -> Route:
     line = without_repeats(_spaced(driven, 2.0))
     if len(line) < 2 or arc_length(line)[-1] < STANDING_M:
         ahead = np.array([np.cos(yaw[0]), np.sin(yaw[0])])
         line = np.stack([driven[0], driven[0] + 10.0 * ahead])
+    if onward is not None:
+        line = np.concatenate([line, onward])
     line = smoothed(respace(line))
+    end = line[-1]
     line = respace(extended(line, before=BEHIND_M, after=PAST_GOAL_M))
     nothing = np.zeros(len(line))
-    return _finish(line, driven, nothing, nothing.astype(bool), (), "log")
+    return _finish(line, driven, nothing, nothing.astype(bool), (), "log", end)
 
 
 def _finish(
@@ -299,6 +323,7 @@ def _finish(
     known: Array,
     lanes: tuple[int, ...],
     source: Literal["map", "log"],
+    end: Array,
 ) -> Route:
     paths = Paths.through([line])
     here = project_on(driven[:1], line)[0]
@@ -311,6 +336,7 @@ def _finish(
         source=source,
         start_s=float(stations[0]),
         goal_s=float(stations[-1]),
+        known_s=max(float(project_on(end[None], line)[0][0]), float(stations[-1])),
     )
 
 

@@ -207,7 +207,9 @@ def measure(rollout: Rollout) -> list[Drive]:
         driven[NOW + horizon :, case] = driven[NOW + horizon, case]
     stations, offsets = batch.routes.along(driven, first=batch.start_s)
     logged = _logged_stations(batch)
-    made = [_Roadside(rollout, case, offsets[:, case]) for case in range(len(batch))]
+    made = [
+        _Roadside(rollout, case, stations[:, case], offsets[:, case]) for case in range(len(batch))
+    ]
     in_lane = np.zeros(rollout.valid.shape[:2], dtype=bool)
     crossing = np.zeros_like(in_lane)
     for case, road in enumerate(made):
@@ -339,7 +341,13 @@ def least_gaps(rollout: Rollout) -> tuple[list[float | None], list[float | None]
 class _Roadside:
     """What the map says about one drive, and about the recorded one beside it."""
 
-    def __init__(self, rollout: Rollout, case: int, offset: Float[Array, " steps"]) -> None:
+    def __init__(
+        self,
+        rollout: Rollout,
+        case: int,
+        station: Float[Array, " steps"],
+        offset: Float[Array, " steps"],
+    ) -> None:
         batch = rollout.batch
         ready = batch.ready[case]
         self.steps = np.arange(NOW, NOW + int(batch.horizon[case]) + 1)
@@ -363,6 +371,9 @@ class _Roadside:
         everywhere = np.concatenate([self.xy, logged_xy])
         low, high = everywhere.min(axis=0) - 15.0, everywhere.max(axis=0) + 15.0
         surface = Surface(ready.ground, low, high)
+        # Past the end of its lanes a route runs straight on, and the map does not tell what is there.
+        told = station[self.steps] + length / 2.0 <= ready.route.known_s
+        told[0] = True
         if not surface.known:
             self.unknown["outside"] = "the map has no lanes or areas here"
         else:
@@ -370,7 +381,8 @@ class _Roadside:
             if surface.outside(logged).max() > OUTSIDE_M:
                 self.unknown["outside"] = "the recorded drive itself leaves the mapped surface"
             else:
-                self.outside = float(surface.outside(corners(self.boxes).reshape(-1, 2)).max())
+                there = corners(self.boxes[told]).reshape(-1, 2)
+                self.outside = float(surface.outside(there).max())
         use = LaneUse(ready.graph, self.xy, self.yaw)
         if not use.known:
             self.unknown["wrong_way"] = self.unknown["aside"] = "the map has no lanes"
@@ -380,7 +392,7 @@ class _Roadside:
         if _against(logged_xy, LaneUse(ready.graph, logged_xy, logged_yaw)) > WRONG_WAY_M[0]:
             self.unknown["wrong_way"] = "the recorded drive itself runs against the mapped lanes"
         else:
-            self.wrong_way = _against(self.xy, use)
+            self.wrong_way = _against(self.xy, use, told)
 
 
 def _drive(
@@ -548,10 +560,10 @@ def _longest(holds: Bool[Array, " states"]) -> int:
     return int(np.diff(breaks).max()) - 1
 
 
-def _against(xy: Array, use: LaneUse) -> float:
-    """Greatest distance driven against the lanes within one second [m]."""
+def _against(xy: Array, use: LaneUse, told: Bool[Array, " states"] | bool = True) -> float:
+    """Greatest distance driven against the lanes within one second, where the map tells which way [m]."""
     step = np.hypot(*np.diff(xy, axis=0).T)
-    driven = np.concatenate([[0.0], np.cumsum(np.where(use.against[1:], step, 0.0))])
+    driven = np.concatenate([[0.0], np.cumsum(np.where((use.against & told)[1:], step, 0.0))])
     reach = min(WRONG_WAY_WINDOW, len(driven) - 1)
     return float((driven[reach:] - driven[: len(driven) - reach]).max())
 

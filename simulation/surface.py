@@ -103,25 +103,30 @@ class Surface:
         self._lanes = shapely.STRtree([ground.middle(place) for place in lanes])
         self._edges = shapely.STRtree([ground.edge(place) for place in edges])
 
+    def covers(self, xy: Float[Array, "points 2"]) -> Bool[Array, " points"]:
+        """Whether an area or a lane lies under each point, for which much less need be asked."""
+        covered = np.zeros(len(xy), dtype=bool)
+        # Asked this way round, GEOS prepares each polygon once for all points.
+        under = shapely.STRtree(shapely.points(xy)).query(self._all, predicate="intersects")[1]
+        covered[under] = True
+        return covered
+
     def outside(self, xy: Float[Array, "points 2"]) -> Float[Array, " points"]:
         """Distance from each point to the surface, 0 on it [m]."""
         depth = np.zeros(len(xy))
-        points = shapely.points(xy)
-        covered = np.zeros(len(xy), dtype=bool)
-        # Asked this way round, GEOS prepares each polygon once for all points.
-        covered[shapely.STRtree(points).query(self._all, predicate="intersects")[1]] = True
-        off = np.flatnonzero(~covered)
+        off = np.flatnonzero(~self.covers(xy))
         if len(off) == 0:
             return depth
+        points = shapely.points(xy[off])
         (which, _), distance = self._shapes.query_nearest(
-            points[off], return_distance=True, all_matches=False
+            points, return_distance=True, all_matches=False
         )
         depth[off[which]] = distance
         if len(self._edges.geometries) and len(self._lanes.geometries):
             (which, lane), distance = self._lanes.query_nearest(
-                points[off], return_distance=True, all_matches=False
+                points, return_distance=True, all_matches=False
             )
-            bridge = shapely.shortest_line(points[off[which]], self._lanes.geometries[lane])
+            bridge = shapely.shortest_line(points[which], self._lanes.geometries[lane])
             fenced = np.zeros(len(which), dtype=bool)
             crossing, edge = self._edges.query(bridge, predicate="intersects")
             fenced[crossing] = True
@@ -129,7 +134,7 @@ class Surface:
             depth[off[which[open_road]]] = 0.0
             # Beyond an edge, what counts is how far beyond.
             if len(crossing):
-                past = shapely.distance(points[off[which[crossing]]], self._edges.geometries[edge])
+                past = shapely.distance(points[which[crossing]], self._edges.geometries[edge])
                 depth[off[which[fenced]]] = np.inf
                 np.minimum.at(depth, off[which[crossing]], past)
         return depth
@@ -157,9 +162,15 @@ class LaneUse:
         """Whether a pose outside intersections is so far or farther beside its lane's centre [m]."""
         return np.asarray(self.matched & ~self.in_intersection & (np.abs(self._d) > least))
 
-    def in_one_lane(self, width: float, *, slack: float = 0.2) -> Bool[Array, " poses"]:
+    def in_one_lane(self, width: float) -> Bool[Array, " poses"]:
         """Whether a box so wide keeps within the lane that it is matched to."""
-        return np.asarray(self.matched & (np.abs(self._d) + width / 2.0 <= self._room + slack))
+        left, right = self.room()
+        return np.asarray(np.minimum(left, right) >= width / 2.0)
+
+    def room(self, *, slack: float = 0.2) -> tuple[Float[Array, " poses"], Float[Array, " poses"]]:
+        """How far the lane that each pose is matched to reaches to its left and right, −∞ for none [m]."""
+        half = np.where(self.matched, self._room + slack, -np.inf)
+        return half - self._d, half + self._d
 
 
 def _polygon(points: Array) -> shapely.Polygon:

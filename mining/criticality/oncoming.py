@@ -8,7 +8,6 @@ by beside, in a lane of its own, is not; nor within intersections, where ways cr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import difference
 from geometry.arrays import Array
 from geometry.polylines import arc_length, project
+from mining.kept import kept
 from mining.motion import Motion
 
 AHEAD_M = 150.0
@@ -41,9 +41,9 @@ class Oncoming:
     gap: Float[Array, "pairs steps"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def oncoming_of(motion: Motion) -> Oncoming:
-    """Who comes the other way in whose lane; kept for the scene that was asked about last."""
+    """Who comes the other way in whose lane."""
     pairs = motion.pairs
     a, b = pairs.a, pairs.b
     maybe = pairs.seen & (pairs.x > 0.0) & (pairs.x <= AHEAD_M)

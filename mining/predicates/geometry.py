@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.angles import difference, wrap
+from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, below
 from mining.motion import Motion
@@ -111,7 +111,7 @@ def _heading_between(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs, once = motion.pairs, motion.pairs.once
     once = once[~motion.is_thing[pairs.a[once]] & ~motion.is_thing[pairs.b[once]]]
     a, b = pairs.a[once], pairs.b[once]
-    angle = np.degrees(np.abs(difference(motion.heading[a], motion.heading[b])))
+    angle = motion.headings_apart[once]
     mask = pairs.seen[once] & (pairs.clearance[once] <= limits["distance"])
     mask &= (angle >= limits["from"] - ROUNDING) & (angle <= limits["to"] + ROUNDING)
     return relations(a, b, mask, angle, pick=middle)

@@ -79,7 +79,7 @@ def _starting(motion: Motion, limits: Limits) -> Iterable[Span]:
         )
         if len(fast) and (end - begin + 1) * DT >= 0.5:
             last = end + 1 + int(fast[0])
-            yield Span(begin=end, end=last, actor=i, value=float(motion.speed[i, last]))
+            yield Span(begin=end + 1, end=last, actor=i, value=float(motion.speed[i, last]))
 
 
 def _stopping(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -235,6 +235,7 @@ STARTING = Predicate(
         Parameter("to", 1.0, "m/s", "own"),
         Parameter("within", 2.0, "s", "own"),
     ),
+    version=3,
 )
 STOPPING = Predicate(
     name="stopping",

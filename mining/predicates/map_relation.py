@@ -209,7 +209,7 @@ def _at_stop_sign(motion: Motion, limits: Limits) -> Iterable[Span]:
     mask = np.zeros(motion.seen.shape, dtype=bool)
     least = np.full(motion.seen.shape, np.inf)
     rows = motion.seen & (motion.drives & motion.focus)[:, None] & ~motion.parked[:, None]
-    cos, sin = np.cos(motion.yaw), np.sin(motion.yaw)
+    cos, sin = motion.facing
     for sign in motion.scene.map.of_layer(MapLayer.STOP_SIGN):
         dx, dy = np.moveaxis(sign.points[0, :2] - motion.xy, -1, 0)
         x, y = cos * dx + sin * dy - motion.length[:, None] / 2, cos * dy - sin * dx

@@ -410,7 +410,15 @@ def _near_miss(motion: Motion, limits: Limits) -> Iterable[Span]:
         within_s=limits["ttc"] * 1.1,
     )
     facts = {"gap": gap, "closing_speed": m.closing}
-    yield from relations(a, b, near, m.ttc_2d, pick=np.argmin, least_s=0.2, evidence=facts)
+    brief = motion.seen.sum(axis=1) < steps_of(limits["seen"])
+    for span in relations(a, b, near, m.ttc_2d, pick=np.argmin, least_s=0.2, evidence=facts):
+        assert span.actor is not None
+        assert span.other is not None
+        ghost = span.actor if brief[span.actor] else span.other if brief[span.other] else None
+        if ghost is None:
+            yield span
+        else:
+            yield _doubt(span.begin, span.end, ghost, None, "seen too briefly to be believed")
     for span in _pet(motion, {"pet": limits["pet"]}):
         fast = max(span.evidence["speed_first"], span.evidence["speed_second"])
         if fast >= limits["closing"]:
@@ -821,10 +829,11 @@ NEAR_MISS = Predicate(
     name="near_miss",
     group=GROUP,
     doc="No contact, but under 0.95 s from one at the speeds and turn rates of the moment, with "
-    "hard braking needed; or over the other's way under 1 s after it left.",
+    "hard braking needed; or over the other's way under 1 s after it left. Unknown of one who is seen for less "
+    "than 0.5 s in all: a slip of the tracker, most likely.",
     formula="TTC_2D ≲ {ttc} ∧ −dr/dt ≥ {closing} ∧ −dr/dt / (2 TTC_2D) ≥ {braking} ∧ "
     "overlap within 1.1 {ttc} at constant v and ω, T ≥ 0.2 s; or PET ≤ {pet} ∧ "
-    "max(v, v_other) ≥ {closing}; boxes drawn in by {slack} never overlap",
+    "max(v, v_other) ≥ {closing}; boxes drawn in by {slack} never overlap; unknown if either is seen for < {seen}",
     find=_near_miss,
     roles=("actor", "other"),
     unit="s",
@@ -834,7 +843,8 @@ NEAR_MISS = Predicate(
         Parameter("braking", 4.05, "m/s²", "nuPlan comfort bound of deceleration"),
         Parameter("pet", 1.0, "s", "own"),
         Parameter("slack", 0.1, "m", "own: annotation noise"),
+        Parameter("seen", 0.5, "s", "own: shorter events are dropped, too"),
     ),
     symmetric=True,
-    version=3,
+    version=4,
 )

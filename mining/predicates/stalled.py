@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +28,7 @@ from geometry.arrays import Array
 from geometry.boxes import Box, in_frame_of, meets_line
 from geometry.polylines import arc_length, resample
 from mining.intervals import BRIDGE_S, spells, steps_of
+from mining.kept import kept
 from mining.lanes import HALF_WIDTH_M, SIGN_ASIDE_M
 from mining.motion import FOCUS_M, Motion
 from mining.predicates.longitudinal import standing
@@ -187,24 +187,20 @@ def _next_ahead(
 
 def _gone_round(motion: Motion, i: int, begin: int, end: int) -> bool:
     """Whether somebody who was behind it gets past it into its lane meanwhile."""
-    leads = motion.leads
-    rows = [
-        row
-        for row in np.flatnonzero(leads.b == i).tolist()
-        if leads.on[row, begin : end + 1].any()
-    ]
-    if not rows:
-        return False
-    ahead = motion.ahead(i)
-    for row in rows:
-        k = int(leads.a[row])
-        first = begin + int(leads.on[row, begin : end + 1].argmax())
+    leads, away = motion.leads, motion.used[2]
+    for row in np.flatnonzero(leads.b == i).tolist():
+        behind = np.flatnonzero(leads.on[row, begin : end + 1]) + begin
+        if not len(behind):
+            continue
+        k, first = int(leads.a[row]), int(behind[0])
         later = slice(first, end + 1)
-        back = (ahead[k, later] <= PASSED_M) & (np.abs(motion.lane_d[k, later]) <= HALF_WIDTH_M)
-        back &= (np.abs(motion.heading_error[k, later]) < np.pi / 4) & (
-            motion.speed[k, later] >= DROVE
-        )
-        if back.any():
+        place, own = motion.place[k, later], int(motion.place[i, first])
+        ahead = away[own, np.maximum(place, 0)] + motion.lane_s[k, later] - motion.lane_s[i, first]
+        back = (place >= 0) & motion.on_way[i, np.maximum(place, 0)]
+        back &= (ahead > 0.0) & (ahead <= PASSED_M)
+        back &= np.abs(motion.lane_d[k, later]) <= HALF_WIDTH_M
+        back &= np.abs(motion.heading_error[k, later]) < np.pi / 4
+        if (back & (motion.speed[k, later] >= DROVE)).any():
             return True
     return False
 
@@ -354,7 +350,7 @@ def _hides(motion: Motion) -> Bool[Array, " agents"]:
     return hides
 
 
-@lru_cache(maxsize=1)
+@kept
 def _sees_through(motion: Motion) -> bool:
     """Whether a source tells of those whom the ego cannot see."""
     hides = _hides(motion)

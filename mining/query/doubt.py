@@ -6,20 +6,27 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Int
 
+from geometry.arrays import Array
 from lake import Lake
 from lake.literals import literal
 from mining.predicates import PREDICATES
 from mining.query.compile import plan_of
 from mining.query.facts import FACTS
-from mining.query.narrow import FEW, rows_of
-from mining.query.tree import EGO, Call, Fact, Query, Similar
+from mining.query.narrow import only, rows_of
+from mining.query.tree import EGO, Call, Fact, Query
+from schemas.labels import AgentClass
 
+DRAWN = 2000
+"""Of more scenes than these in which something is not known, so many are drawn and judged: the share of
+them that is open is known to some 2 % of all (95 %)."""
+JUDGED = "judged_"
+"""What a table of ids is called that stands beside those of the lake."""
 MOST_REASONS = 5
 """Reasons of predicates that are told, those of most scenes first."""
-MATCHED = "matched_"
-"""What a table of ids is called that stands beside those of the lake."""
 MOST_NAMES = 20
 """Names that are listed instead of one that nobody has."""
 
@@ -29,12 +36,14 @@ class Doubt:
     """Scenes in which a query may hold, and nowhere surely does.
 
     Attributes:
-        scenes: How many there are.
+        scenes: How many there are; of a draw as many as it stands for.
         why: How many of them by reason; a scene may have several.
+        drawn: Of how many scenes that could be among them so many were judged; None if each of them was.
     """
 
     scenes: int
     why: Mapping[str, int]
+    drawn: int | None = None
 
 
 def doubt_of(
@@ -44,13 +53,15 @@ def doubt_of(
     matched: Collection[int],
     vectors: Mapping[str, tuple[int, str]],
     seen: str,
+    among: Int[Array, " scenes"] | None = None,
     instead: Mapping[str, pa.Table] | None = None,
-    few: float = FEW,
+    exact: bool = False,
 ) -> Doubt:
     """In how many scenes a query cannot be judged, and why.
 
-    Only scenes in which something that the query asks for is not known can be among them. Where those are
-    few, only their events are gone through; of a lake in which all is known this costs next to nothing.
+    Only scenes in which something that the query asks for is not known can be among them. Where these are
+    many, some are drawn, the same each time, and their share is taken for that of all: so a lake of any size
+    costs no more than finding out which scenes they are.
 
     Args:
         lake: Which lake.
@@ -58,69 +69,116 @@ def doubt_of(
         matched: The scenes in which it surely holds.
         vectors: See :func:`mining.query.compile.plan_of`.
         seen: Condition on the scenes that were looked through for it.
-        instead: The rows of :func:`mining.query.narrow.narrowed`, if there are any.
-        few: Up to such a share of all scenes are few.
+        among: From :func:`mining.query.narrow.may_hold_in`, if it was asked.
+        instead: From :func:`mining.query.narrow.rows_of`, of these.
+        exact: Judge them all.
     """
-    possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
     reasons = _reasons(query)
+    names = list(dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)))
+    open_ = _not_known(lake, query, names, reasons, vectors, seen, instead)
+    if among is not None:
+        open_ = np.intersect1d(open_, among)
+    open_ = np.setdiff1d(open_, np.fromiter(matched, np.int64, len(matched)))
+    if not len(open_):
+        return Doubt(scenes=0, why={})
+    judged = open_
+    if not exact and len(open_) > DRAWN:
+        judged = np.random.default_rng(len(open_)).choice(open_, DRAWN, replace=False)
+    rows = rows_of(lake, query, judged) if instead is None else only(instead, judged)
+    counted = _judged(lake, query, names, reasons, vectors, judged, rows or {})
+    weight = len(open_) / len(judged)
+    scenes = counted.pop("")
+    return Doubt(
+        scenes=round(weight * scenes),
+        why={why: round(weight * n) for why, n in sorted(counted.items(), key=_most) if n},
+        drawn=None if judged is open_ else len(judged),
+    )
+
+
+def _most(counted: tuple[str, int]) -> int:
+    return -counted[1]
+
+
+def _not_known(
+    lake: Lake,
+    query: Query,
+    names: Sequence[str],
+    reasons: Mapping[str, str],
+    vectors: Mapping[str, tuple[int, str]],
+    seen: str,
+    instead: Mapping[str, pa.Table] | None,
+) -> Int[Array, " scenes"]:
+    """The scenes that were looked through, of which something is not known that a query asks for."""
+    of = [
+        f"SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) WHERE {where}"
+        for where in reasons.values()
+    ]
+    if names:
+        of.append(_of_events(names, "truth = 'unknown'"))
+    compared = [n.name for n in query.node.walk() if isinstance(n, Call) and n.compare is not None]
+    if compared:  # a value that is not known may be great enough
+        of.append(_of_events(compared, "value IS NULL"))
+    if any(a.cls is not None for n in query.node.walk() if isinstance(n, Call) for a in n.actors):
+        of.append(
+            "SELECT scene_id FROM scenes WHERE log_id IN (SELECT log_id FROM tracks"
+            f" WHERE cls = {literal(AgentClass.UNKNOWN.word)})"
+        )
+    for _, model in vectors.values():
+        of.append(
+            "SELECT scene_id FROM scenes WHERE scene_id NOT IN"
+            f" (SELECT scene_id FROM embeddings WHERE model = {literal(model)})"
+        )
+    if not of:
+        return np.zeros(0, np.int64)
+    rows = lake.sql(
+        f"SELECT DISTINCT scene_id FROM ({' UNION '.join(of)}) WHERE {seen}",
+        by_index=False, instead=instead,
+    )  # fmt: skip
+    return rows["scene_id"].to_numpy()
+
+
+def _judged(
+    lake: Lake,
+    query: Query,
+    names: Sequence[str],
+    reasons: Mapping[str, str],
+    vectors: Mapping[str, tuple[int, str]],
+    scenes: Int[Array, " scenes"],
+    instead: Mapping[str, pa.Table],
+) -> dict[str, int]:
+    """In how many of some scenes a query may hold: by reason, all of them as ``""``."""
+    possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
     told = "".join(
         f"\nUNION ALL SELECT {literal(why)}, count(*) FROM open_ JOIN scenes s USING (scene_id)"
         f" JOIN logs l USING (log_id) WHERE {where}"
         for why, where in reasons.items()
     )
-    names = dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call))
     if names:
         told += f"""
 UNION ALL SELECT * FROM (
   SELECT '`' || name || '`: ' || json_extract_string(evidence, '$.reason') AS why,
     count(DISTINCT scene_id) AS n
-  FROM events WHERE name IN ({", ".join(map(literal, names))}) AND source = 'rule'
+  FROM events WHERE name IN ({_listed(names)}) AND source = 'rule'
     AND truth = 'unknown' AND scene_id IN (SELECT scene_id FROM open_)
   GROUP BY why HAVING why IS NOT NULL ORDER BY n DESC, why LIMIT {MOST_REASONS})"""
-    ids = pa.table({"scene_id": pa.array(sorted(matched), pa.int64())})
-    if instead is None:
-        instead = _of_doubtful(lake, query, list(names), reasons, few)
-    if instead is not None and not instead["scenes"].num_rows:
-        return Doubt(scenes=0, why={})
+    ids = pa.table({"scene_id": pa.array(scenes, pa.int64())})
     rows = lake.sql(
         f"""WITH open_ AS MATERIALIZED (
-  SELECT DISTINCT scene_id FROM ({possible.sql}) WHERE {seen}
-  EXCEPT SELECT scene_id FROM {MATCHED}
+  SELECT DISTINCT scene_id FROM ({possible.sql}) WHERE scene_id IN (SELECT scene_id FROM {JUDGED})
 )
 SELECT '' AS why, count(*) AS n FROM open_{told}""",
         by_index=False,
-        instead={**(instead or {}), MATCHED: ids},
+        instead={**instead, JUDGED: ids},
     ).to_pylist()
-    counted = {row["why"]: int(row["n"]) for row in rows}
-    scenes = counted.pop("")
-    return Doubt(
-        scenes=scenes,
-        why={why: n for why, n in sorted(counted.items(), key=lambda it: -it[1]) if n},
-    )
+    return {row["why"]: int(row["n"]) for row in rows}
 
 
-def _of_doubtful(
-    lake: Lake, query: Query, names: Sequence[str], reasons: Mapping[str, str], few: float
-) -> dict[str, pa.Table] | None:
-    """The scenes of which something is not known that a query asks for, and their events.
+def _of_events(names: Sequence[str], where: str) -> str:
+    return f"SELECT scene_id FROM events WHERE name IN ({_listed(names)}) AND source = 'rule' AND {where}"
 
-    None: so many, or it cannot be told which, that all may as well be gone through.
-    """
-    if any(isinstance(node, Similar) for node in query.node.walk()):
-        return None
-    doubtful = [
-        f"SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) WHERE {where}"
-        for where in reasons.values()
-    ]
-    asked = f"name IN ({', '.join(map(literal, names))}) AND source = 'rule'"
-    if names:
-        # A value that is not known leaves open whether it is great enough.
-        doubtful.append(
-            f"SELECT scene_id FROM events WHERE {asked} AND (truth = 'unknown' OR value IS NULL)"
-        )
-    if not doubtful:
-        return None
-    return rows_of(lake, lake.sql(" UNION ".join(doubtful), by_index=False), names, few=few)
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(literal, names))
 
 
 def _reasons(query: Query) -> dict[str, str]:

@@ -89,7 +89,10 @@ class _Reader(Clauses):
         while (link := self.link(i)) is not None:
             order, reverse, begin = link
             begin, within = self.within(begin)
-            group, i = self.group(self.comma(begin), inherits=True)
+            last = (steps[-1].group if steps else first).clauses[-1].subject
+            # Who brakes in "a cut-in followed by hard braking" need not be who cuts in.
+            whoever = self.word(begin - 1) == "by" and last is not None and not last.words
+            group, i = self.group(self.comma(begin), inherits=not whoever)
             steps.append(Step(group=group, order=order, reversed=reverse, within=within))
         return first, steps, i
 
