@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -23,7 +23,7 @@ from lake.localise import TYPICAL_SIZE
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
 from mining.jumps import jumps
-from mining.kept import forget, kept
+from mining.kept import kept
 from mining.lanes import LaneGraph, lane_graph
 from mining.smoothing import Fit, fit_lines, half_windows, median3, noise
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState, MapLayer
@@ -208,7 +208,8 @@ class Motion:
 
     def __init__(self, scene: Scene) -> None:
         """Smooth the tracks; all else waits until it is asked for."""
-        forget()
+        self.kept: dict[tuple[Any, ...], Any] = {}
+        """See :func:`mining.kept.kept`."""
         self.scene = scene
         tracks = scene.tracks
         self.agents, self.steps = tracks.valid.shape

@@ -25,7 +25,6 @@ from lake import Lake
 from lake.ids import stable_ids
 from lake.json_text import as_json
 from mining.criticality.table import criticality_table
-from mining.kept import forget
 from mining.looked import MARKED, adopt, mark, missing, tidy
 from mining.motion import Motion
 from mining.predicates import PREDICATES, Interval, chosen, tag_scene
@@ -264,7 +263,6 @@ def _found_in(
     found = tag_scene(scene, predicates, motion=motion)
     criticality = [criticality_table(motion)] if measured else []
     del motion  # of a crowd it is as large as the rows that are made of it
-    forget()
     return event_table(scene, found), criticality
 
 

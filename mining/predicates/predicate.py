@@ -236,7 +236,7 @@ def _told(
     elif pick is middle:
         step = middles(found, mask, value)
     else:
-        step = decisive(found, mask, value, greatest={np.argmax: True, np.argmin: False}[pick])
+        step = decisive(found, mask, value, greatest=pick is np.argmax)
     facts = [array[found.row, step].astype(np.float64).tolist() for array in evidence.values()]
     numbers = (
         [None] * len(found)

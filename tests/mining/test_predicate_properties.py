@@ -119,7 +119,7 @@ ONE_HANDED = {"oncoming_turn_conflict", "red_light_running", "unprotected_turn",
 def test_a_mirror_swaps_left_and_right_and_nothing_else(case) -> None:  # type: ignore[no-untyped-def]
     made = case.make()
     mirrored = [
-        replace(i, name=SWAPPED.get(i.name, i.name))
+        i._replace(name=SWAPPED.get(i.name, i.name))
         for i in tag_scene(micro.mirrored(made), [SWAPPED.get(case.name, case.name)])
     ]
     assert_alike(tag_scene(made, [case.name]), mirrored)
