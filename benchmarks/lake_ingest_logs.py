@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from lake_ingest_mcap import decode_mcap, write_osi, write_ros2
 from pyarrow import csv, feather, parquet
 
 from schemas.errors import MissingData
@@ -472,6 +473,16 @@ def nuplan(folder: Path, size: float, *, minutes: float = 8.0, agents: int = 60)
         database.close()
 
 
+def mcap(folder: Path, size: float) -> None:
+    """A drive of an hour in ROS 2 messages: objects, odometry, IMU, CAN, cameras, lidar."""
+    write_ros2(folder / "drive" / "drive.mcap", drawn(60 * size, agents=60))
+
+
+def osi_mcap(folder: Path, size: float) -> None:
+    """An hour of ground truth at 20 Hz."""
+    write_osi(folder / "traces" / "traffic.mcap", drawn(60 * size, agents=60, rate=20.0))
+
+
 def nuscenes(folder: Path, size: float, *, sweeps_between: int = 6) -> None:
     """Tables of 20 s scenes, 12 sensors, 30 boxes a sample; sensor payloads are not there."""
     channels = [("camera", f"CAM_{n}") for n in range(6)] + [("lidar", "LIDAR_TOP")]
@@ -678,5 +689,7 @@ DATASETS: tuple[DataSet, ...] = (
     DataSet("levelx", "1 hour, 5.4 M rows", lambda f, s: levelx(f, 3 * s, agents=60), each("*.csv")(one_thread), "pyarrow", long=True),
     DataSet("table", "CSV, 1 hour, 5.4 M rows", lambda f, s: own_table(f, 3 * s, kind="csv", agents=150), each("*.csv")(one_thread), "pyarrow", long=True),
     DataSet("nuplan", "1 hour, 5.0 M rows", lambda f, s: nuplan(f, 0.5 * s, minutes=60, agents=70), each("*.db")(sqlite_rows), "sqlite3", long=True),
+    DataSet("mcap", "ROS 2, 1 hour, 2.1 M rows", mcap, each("*.mcap")(decode_mcap), "mcap", long=True),
+    DataSet("osi", "MCAP, 1 hour, 4.3 M rows", osi_mcap, each("*.mcap")(decode_mcap), "mcap, protobuf", long=True),
     DataSet("nuscenes", "200 scenes", lambda f, s: nuscenes(f, 8 * s), each("*.json")(json_bytes), "orjson or json", long=True),
 )  # fmt: skip

@@ -13,7 +13,6 @@ import typer
 from cli.common import At, Json, open_lake
 from cli.output import (
     count,
-    exact_json,
     notes_of,
     plain,
     print_csv,
@@ -270,7 +269,7 @@ def sql(
 ) -> None:
     """Ask the lake in SQL; nothing can be changed by it.
 
-    In CSV and JSON, bytes (WKB) are told in hexadecimal, in JSON infinity as 1e999.
+    In CSV and JSON, bytes (WKB) are told in hexadecimal; infinity is 1e999 in JSON, of all commands.
     """
     if json and output is not Output.TABLE:
         raise typer.BadParameter(f"--json and --output {output.value} exclude each other.")
@@ -309,6 +308,6 @@ def _print_rows(rows: pa.Table, kind: Output) -> None:
     if kind is Output.CSV:
         print_csv(rows)
     elif kind is Output.JSON:
-        print_line(exact_json(rows.to_pylist(), indent=1))
+        print_json(rows.to_pylist())
     else:
         print_table(rows.to_pylist(), columns=rows.column_names)

@@ -26,28 +26,28 @@ _IDS = ("query", "example")
 """Beside ``…_id`` and ``…_ids``, names under which ids are told."""
 
 
-def plain(value: Any, key: str = "", *, exact: bool = False) -> Any:
-    """A report as JSON values: records become objects, ids strings, paths text.
+def plain(value: Any, key: str = "") -> Any:
+    """A report as JSON values: records become objects, ids strings, paths text, bytes hexadecimal.
+
+    Infinities stay, for :func:`as_json` to write.
 
     Args:
         value: Anything that a report holds.
         key: The name under which it stands; ids are told by theirs.
-        exact: Nothing is left out for short: bytes are told in hexadecimal and not by their number,
-            and infinities stay, for :func:`exact_json` to write.
     """
     if hasattr(value, "answer"):  # a report that has its own form
-        return plain(value.answer(), key, exact=exact)
+        return plain(value.answer(), key)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f.name for f in dataclasses.fields(value)]
-        return {name: plain(getattr(value, name), name, exact=exact) for name in fields}
+        return {name: plain(getattr(value, name), name) for name in fields}
     if isinstance(value, Mapping):
-        return {str(k): plain(v, str(k), exact=exact) for k, v in value.items()}
+        return {str(k): plain(v, str(k)) for k, v in value.items()}
     if isinstance(value, enum.Enum):
         return value.name.lower()
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist(), key, exact=exact)
+        return plain(value.tolist(), key)
     if isinstance(value, decimal.Decimal):  # sums of integers are such
         return plain(int(value) if value == value.to_integral_value() else float(value), key)
     if isinstance(value, (datetime.date, datetime.time)):
@@ -55,32 +55,32 @@ def plain(value: Any, key: str = "", *, exact: bool = False) -> Any:
     if isinstance(value, datetime.timedelta):
         return str(value)
     if isinstance(value, bytes):
-        return value.hex() if exact else f"<{len(value)} bytes>"
+        return value.hex()
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item, key, exact=exact) for item in value]
+        return [plain(item, key) for item in value]
     is_id = key.endswith(("_id", "_ids")) or key in _IDS
     if is_id and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float) and not (abs(value) < float("inf")):
-        return value if exact and value == value else None  # JSON has no NaN and no infinity
+    if isinstance(value, float) and value != value:
+        return None  # JSON has no NaN
     return value
 
 
 def print_json(value: Any) -> None:
     """Exactly one JSON document on stdout."""
-    print_line(json.dumps(plain(value), ensure_ascii=False, indent=1))
+    print_line(as_json(value, indent=1))
 
 
 _STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Infinity')
 
 
-def exact_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON of an answer from which nothing is lost, for ``plain(…, exact=True)``.
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON of an answer, from which nothing is lost.
 
     An infinity is written ``1e999``: a number to every parser of JSON, and too large for a double, so
     that it comes back as what it was. As null it would be what is not known.
     """
-    told = json.dumps(plain(value, exact=True), ensure_ascii=False, indent=indent)
+    told = json.dumps(plain(value), ensure_ascii=False, indent=indent)
     return _STRING_OR_INFINITY.sub(lambda m: "1e999" if m[0] == "Infinity" else m[0], told)
 
 
@@ -141,18 +141,20 @@ def print_csv(rows: pa.Table) -> None:
 
 
 def _text(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else exact_json(value)
+    return value.hex() if isinstance(value, bytes) else as_json(value)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float) and not abs(value) < float("inf"):
         return f"{value:g}"  # inf, -inf and nan are answers; nothing is one that is not known
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
     value = plain(value)
     if value is None:
         return ""
     if isinstance(value, float):
         return _number(value)
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
+    text = as_json(value) if isinstance(value, (list, dict)) else str(value)
     # Whoever reads on a terminal wants lines that fit; a pipe wants all of it.
     return text if len(text) <= LONGEST or not sys.stdout.isatty() else f"{text[: LONGEST - 1]}…"
 

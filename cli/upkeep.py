@@ -11,8 +11,9 @@ from cli.common import Json, open_lake
 from cli.output import count, plain, print_json, print_table, progress, tell
 
 if TYPE_CHECKING:
+    from lake import Lake
     from lake.compact import CompactReport
-    from lake.recut import Cutting
+    from lake.recut import Around, Cutting
 
 
 class By(StrEnum):
@@ -127,17 +128,18 @@ def recut(
     json: Json = False,
 ) -> None:
     """Cut the logs that are here into other scenes; no file is read again."""
-    from lake.recut import Around, AsSource, Sliding, Whole
+    from lake.recut import AsSource, Sliding, Whole
 
     if by is By.EVENT and event is None:
         raise typer.BadParameter("Scenes round an event need its name: --event NAME.")
     ways: dict[By, Cutting] = {
         By.SLIDING: Sliding(length_s=length, stride_s=stride),
-        By.EVENT: Around(event=event or "", before_s=before, after_s=after),
         By.WHOLE: Whole(),
         By.SOURCE: AsSource(),
     }
     lake = open_lake(context)
+    if by is By.EVENT:
+        ways[by] = _as_meant_now(lake, event or "", before, after)
     with progress("Recut", quiet=json) as tick:
         report = lake.recut(ways[by], where=where, progress=tick)
     if json:
@@ -150,6 +152,26 @@ def recut(
     )
     if report.removed:
         tell("Tags, vectors and clusters went with them: run `scenelake mine tag` and `encode`.")
+
+
+def _as_meant_now(lake: Lake, event: str, before: float, after: float) -> Around:
+    """Windows round what an event means now, not what an older version of its predicate found."""
+    from lake.literals import literal
+    from lake.recut import Around
+    from mining.looked import looked
+    from mining.predicates import PREDICATES
+    from mining.query.rules import meanings, rules_of
+
+    rules = rules_of(lake)
+    seen = None
+    if event in PREDICATES or event in rules:
+        now = looked(lake, meanings([event], rules))
+        if not lake.read(
+            "events", ["name"], f"name = {literal(event)} AND source <> 'rule'"
+        ).num_rows:
+            now.refuse_never()
+        seen = now.whole
+    return Around(event=event, before_s=before, after_s=after, seen=seen)
 
 
 def remove(

@@ -106,8 +106,9 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     motion = MotionHeadings()
     found = False
     for stretch in stretches(
-        in_order(rows, ["case_id", "t_ns"]), time="t_ns", log="case_id", margin_ns=LOOK_ROUND_NS
-    ):
+        in_order(rows, ["case_id", "t_ns"]), source=source, time="t_ns", log="case_id",
+        margin_ns=LOOK_ROUND_NS,
+    ):  # fmt: skip
         found = True
         motion = motion if stretch.part else MotionHeadings()
         yield _log(source, stretch, road, motion, tally, has_cases=has_cases)

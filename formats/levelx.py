@@ -109,7 +109,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     rows = _with_times(counted, recording)
     found = False
     road = None if recording.is_highd else recording.lanelets(tally)
-    for stretch in stretches(in_order(rows, ["t_ns"]), time="t_ns"):
+    for stretch in stretches(in_order(rows, ["t_ns"]), source=source, time="t_ns"):
         if not found:
             recording.refuse_if_rows_lack(source, counted.rows)
         found = True

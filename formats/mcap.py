@@ -88,6 +88,9 @@ BAG_MARK = b"rosbag2_bagfile_information"
 OSI = "osi3."
 
 PART_NS = 60_000_000_000
+SHORT_PART_NS = 10_000_000_000
+"""Of a part in which more than ``PART_ROWS`` states of road users would be held [ns]."""
+PART_ROWS = 250_000
 LATE_NS = 10_000_000_000
 """How long after its capture a message may be recorded and still find its part open [ns]."""
 OTHER_CLOCK_NS = 60_000_000_000
@@ -441,15 +444,23 @@ class _Recording:
         for message in self._messages(rejected):
             self._take(message)
             now = message.log_time + self._shift
-            if not begun and now > begin + PART_NS + LATE_NS:
+            wait = SHORT_PART_NS if self._is_crowded() else PART_NS
+            if not begun and now > begin + wait + LATE_NS:
                 self._begin(begin)
                 begun = True
+            if begun and wait == SHORT_PART_NS:
+                ready = max((now - LATE_NS - self._flushed) // wait, 1)
+                self._until = min(self._until, self._flushed + ready * wait)
             if begun and now > self._until + LATE_NS:
                 yield from self._flush_until(now - LATE_NS)
         if not begun:
             self._begin(begin)
         self._note_counts()
         yield from self._flush_until(None)
+
+    def _is_crowded(self) -> bool:
+        """Whether so many states wait that the next part is to be a short one."""
+        return len(self._rows.objects.get(self._objects, {}).get("t", ())) > PART_ROWS
 
     def _flush_until(self, limit: int | None) -> Iterator[Log]:
         """The parts that end before a time, or all; stretches without anything are passed over."""

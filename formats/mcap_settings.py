@@ -58,8 +58,9 @@ class Vehicle:
         for extent in (self.length_m, self.width_m, self.height_m):
             if extent is not None and not 0.0 < extent < 100.0:
                 raise ValueError("a vehicle is between 0 and 100 m long, wide and high")
-        if self.centre_m is not None and len(self.centre_m) != 3:
-            raise ValueError("centre_m has three numbers")
+        told = self.centre_m
+        if told is not None and (len(told) != 3 or not all(abs(x) < 100.0 for x in told)):
+            raise ValueError("centre_m has three numbers, of less than 100 m")
 
     @property
     def size(self) -> tuple[float, float, float]:

@@ -235,16 +235,10 @@ def from_zip(file: BinaryIO, member: str, offset: int | None, size: int | None) 
 
 def from_parquet(file: BinaryIO, column: str, row: int | None, _: int | None) -> bytes:
     """A cell of a binary column."""
-    from pyarrow import parquet
+    from formats import parquet_rows
 
-    table, left = parquet.ParquetFile(file), row or 0
-    for group in range(table.num_row_groups):
-        count = table.metadata.row_group(group).num_rows
-        if left < count:
-            cells = table.read_row_group(group, columns=[column])[column]
-            return cast(bytes, cells[left].as_py())
-        left -= count
-    raise IndexError(f"row {row} is beyond the end")
+    cells = parquet_rows.row(parquet_rows.opened(file), row or 0, [column])
+    return cast(bytes, cells[column][0].as_py())
 
 
 def _decoder(codec: str, kind: str) -> Callable[[bytes], Any]:

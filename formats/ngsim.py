@@ -95,7 +95,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
     vehicles = _Vehicles()
     for stretch in stretches(
         in_order(_rows(source, layout, tally), ["location", "t_ns"]),
-        time="t_ns", log="location", gap_ns=SAME_LOG_NS, margin_ns=LOOK_ROUND_NS,
+        source=source, time="t_ns", log="location", gap_ns=SAME_LOG_NS, margin_ns=LOOK_ROUND_NS,
     ):  # fmt: skip
         found = True
         if not stretch.part:

@@ -82,6 +82,9 @@ TRACE = "net.asam.osi.trace"
 """Name of the metadata of a multi-channel trace."""
 
 PART_NS = 60_000_000_000
+SHORT_PART_NS = 10_000_000_000
+"""Of a part that would hold more than ``PART_ROWS`` states [ns]."""
+PART_ROWS = 250_000
 SETBACK_NS = 1_000_000_000
 """Clocks that fall back by more have been set anew: the trace is cut there [ns]."""
 
@@ -438,7 +441,9 @@ class _Trace:
             elif stamp <= last:
                 self.tally.add("dropped", "messages that are not later than the one before")
                 continue
-            if last is not None and (stamp - t0) // PART_NS > (last - t0) // PART_NS:
+            many = len(part.agents.get("t", ())) > PART_ROWS
+            length = SHORT_PART_NS if many else PART_NS
+            if last is not None and (stamp - t0) // length > (last - t0) // length:
                 yield self._log(part, road, t0, number=parts, more=True)
                 part, parts = _Part(), parts + 1
             last = stamp

@@ -91,7 +91,7 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         _refuse_what_is_no_history(source, database)
         history = _History.of(source, database, tally)
         found = False
-        for stretch in stretches(_rows(database, history.ids, tally), time="t_ns"):
+        for stretch in stretches(_rows(database, history.ids, tally), source=source, time="t_ns"):
             found = True
             yield history.log(stretch, database, tally)
             tally = Tally()

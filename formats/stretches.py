@@ -2,7 +2,8 @@
 
 Files sorted by track, or not at all, are put in order of log and time; few rows in memory, many
 with DuckDB, which sorts on disk. What then flows by is cut into logs (where the name changes, or
-time jumps by more than ``gap_ns``) and long logs into parts at multiples of 60 s.
+time jumps by more than ``gap_ns``) and long logs into parts at multiples of 60 s, or of 10 s where
+that is too much.
 
     for stretch in stretches(in_order(batches, ["log", "t_ns"]), log="log", time="t_ns"):
         ...  # stretch.table holds some hundred thousand rows
@@ -25,13 +26,21 @@ from jaxtyping import Bool, Int
 from pyarrow import compute
 
 from geometry.arrays import Array
+from schemas.errors import UnreadableFile
 
 IN_MEMORY_BYTES = 96 * 2**20  # [bytes] of columns sorted without a disk
 SORT_MEMORY = "256MB"  # taken by a sort on disk
 NO_ROOM_BYTES = 2**20  # [bytes] a disk that has less free is full
 PART_ROWS = 250_000  # rows above which a log is told in parts
+PART_BYTES = 256 * 2**20  # [bytes] likewise
 PART_NS = 60_000_000_000
+SHORT_PART_NS = 10_000_000_000
+"""Of a part if ``PART_NS`` hold too much: as long as a window that scenes are cut to [ns]."""
+
+MOST_BYTES = 2**30  # [bytes] in a shorter part that are refused
 FLOW_ROWS = 65_536
+FLOW_BYTES = 32 * 2**20
+VECTOR_ROWS = 2048  # rows that DuckDB hands over at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +53,7 @@ class Stretch:
         inside: Whether the row belongs to the stretch; the others are there to look back and ahead.
         first: The log's first time, in the source's own count [ns].
         part: From 0.
-        more: Whether another stretch of the log follows.
+        end: Where the next one begins, since the log began; None for the last [ns].
     """
 
     table: pa.Table
@@ -52,7 +61,12 @@ class Stretch:
     inside: Bool[Array, " rows"]
     first: int
     part: int
-    more: bool
+    end: int | None
+
+    @property
+    def more(self) -> bool:
+        """Whether another stretch of the log follows."""
+        return self.end is not None
 
 
 def in_order(batches: Iterator[pa.RecordBatch], by: Sequence[str]) -> Iterator[pa.Table]:
@@ -77,22 +91,31 @@ def in_order(batches: Iterator[pa.RecordBatch], by: Sequence[str]) -> Iterator[p
 def stretches(
     tables: Iterator[pa.Table],
     *,
+    source: Path,
     time: str,
     log: str | None = None,
     gap_ns: int | None = None,
     margin_ns: int = 0,
+    part_rows: int | None = None,
 ) -> Iterator[Stretch]:
     """Sorted rows, cut into logs and parts.
 
     Args:
         tables: In the order of ``log`` and ``time``, such as :func:`in_order` gives.
+        source: File that they are of.
         time: Column of times, int64 [ns].
         log: Column that names the log of a row; None: all rows belong to one.
         gap_ns: A jump in time by more than this begins a new log [ns].
         margin_ns: How far to look back and ahead beyond a part's own rows [ns].
+        part_rows: Rows above which a log is told in parts, ``PART_ROWS`` by default; 0: whenever a
+            minute is full.
+
+    Raises:
+        UnreadableFile: Ten seconds of a log hold more than ``MOST_BYTES``.
     """
     for _, pieces in groupby(_pieces(tables, time, log, gap_ns), key=lambda piece: piece[0]):
-        yield from _parts((table for _, table in pieces), time, margin_ns)
+        most = PART_ROWS if part_rows is None else part_rows
+        yield from _parts((table for _, table in pieces), source, time, margin_ns, most)
 
 
 def _order(table: pa.Table, by: Sequence[str]) -> Int[Array, " rows"]:
@@ -129,7 +152,7 @@ def _sorted_on_disk(
 
     with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
         file = Path(folder, "rows.parquet")
-        count = 0
+        count = widest = 0
         numbered = schema.append(pa.field("row_in_file", pa.int64()))
         with parquet.ParquetWriter(file, numbered, compression="lz4") as writer:
             for batch in batches:
@@ -138,6 +161,8 @@ def _sorted_on_disk(
                     pa.RecordBatch.from_arrays([*batch.columns, rows], schema=numbered)
                 )
                 count += batch.num_rows
+                widest = max(widest, _widest(batch))
+        flow = min(max(FLOW_BYTES // max(widest, 1), VECTOR_ROWS), FLOW_ROWS)
         order = ", ".join(f'"{name}"' for name in (*by, "row_in_file"))
         columns = ", ".join(f'"{name}"' for name in schema.names)
         with duckdb.connect(
@@ -150,7 +175,7 @@ def _sorted_on_disk(
         ) as database:
             sql = f"SELECT {columns} FROM read_parquet(?) ORDER BY {order}"
             try:
-                reader = database.execute(sql, [str(file)]).to_arrow_reader(FLOW_ROWS)
+                reader = database.execute(sql, [str(file)]).to_arrow_reader(flow)
                 for batch in reader:
                     yield pa.Table.from_batches([batch]).cast(schema)
             except (duckdb.Error, pa.ArrowException) as error:
@@ -161,6 +186,16 @@ def _sorted_on_disk(
                 if isinstance(error, duckdb.OutOfMemoryException):
                     raise MemoryError(str(error).splitlines()[0]) from error
                 raise
+
+
+def _widest(batch: pa.RecordBatch) -> int:
+    """A bound of what one row of a batch takes [bytes]."""
+    total = 0
+    for column in batch.columns:
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            total += compute.max(compute.binary_length(column)).as_py() or 0
+        total += 8
+    return total
 
 
 def _pieces(
@@ -190,17 +225,24 @@ def _pieces(
         before = int(t_ns[-1])
 
 
-def _parts(tables: Iterator[pa.Table], time: str, margin_ns: int) -> Iterator[Stretch]:
+def _parts(
+    tables: Iterator[pa.Table], source: Path, time: str, margin_ns: int, part_rows: int
+) -> Iterator[Stretch]:
     held: pa.Table | None = None
     first = part = begin = 0
     for table in tables:
         if held is None:
             first = begin = int(table[time][0].as_py())
         held = table if held is None else pa.concat_tables([held, table])
-        while held.num_rows > PART_ROWS:
+        while held.num_rows > (enough := _enough(held, part_rows)):
             t_ns = held[time].to_numpy()
-            end = _cut(t_ns, first, begin)
+            end = _cut(t_ns, first, begin, enough, PART_NS)
+            before = held if end is None else held.slice(0, int(np.searchsorted(t_ns, end)))
+            if before.nbytes > 2 * PART_BYTES:
+                end = _cut(t_ns, first, begin, enough, SHORT_PART_NS)
             if end is None or t_ns[-1] < end + margin_ns:
+                if held.nbytes > MOST_BYTES:
+                    _refuse_crowd(source, held, t_ns)
                 break
             yield _stretch(held, t_ns, first, (begin, end), margin_ns, part, more=True)
             held = held.slice(int(np.searchsorted(t_ns, end - margin_ns))).combine_chunks()
@@ -210,12 +252,28 @@ def _parts(tables: Iterator[pa.Table], time: str, margin_ns: int) -> Iterator[St
         yield _stretch(held, t_ns, first, (begin, int(t_ns[-1]) + 1), 0, part, more=False)
 
 
-def _cut(t_ns: Int[Array, " rows"], first: int, begin: int) -> int | None:
-    """The first multiple of 60 s with ``PART_ROWS`` rows before it and a row after it."""
-    enough = int(np.searchsorted(t_ns, begin)) + PART_ROWS
-    if enough >= len(t_ns):
+def _enough(held: pa.Table, part_rows: int) -> int:
+    """How many of these rows make a part."""
+    return min(part_rows, PART_BYTES * held.num_rows // max(held.nbytes, 1))
+
+
+def _refuse_crowd(source: Path, held: pa.Table, t_ns: Int[Array, " rows"]) -> None:
+    seconds = (int(t_ns[-1]) - int(t_ns[0])) / 1e9
+    raise UnreadableFile(
+        source, f"holds {held.nbytes / 2**30:.1f} GiB in {held.num_rows:,} rows of {seconds:.1f} s",
+        hint="So many road users are not seen at once, nor are their names so long: is the time the "
+        "right column, and its unit?",
+    )  # fmt: skip
+
+
+def _cut(
+    t_ns: Int[Array, " rows"], first: int, begin: int, enough: int, every_ns: int
+) -> int | None:
+    """The first multiple of a time with so many rows before it and a row after it."""
+    at = int(np.searchsorted(t_ns, begin)) + enough
+    if at >= len(t_ns):
         return None
-    end = first + PART_NS * ((int(t_ns[enough]) - first) // PART_NS + 1)
+    end = first + every_ns * ((int(t_ns[at]) - first) // every_ns + 1)
     return end if t_ns[-1] >= end else None
 
 
@@ -237,5 +295,5 @@ def _stretch(
         inside=(t_ns >= span[0]) & (t_ns < span[1]),
         first=first,
         part=part,
-        more=more,
+        end=span[1] - first if more else None,
     )

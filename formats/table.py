@@ -79,7 +79,8 @@ one, of which only ``data``, ``columns.track``, ``.time``, ``.x`` and ``.y`` are
 
 Keys that are not known are refused. Rows may come in any order and number: large files are sorted
 on disk, and long logs are told in parts. Whole and decimal stamps in text are kept to the
-nanosecond. Paths that lead out of the folder of the mapping are refused.
+nanosecond. Ids and words have at most 4,096 bytes. Paths that lead out of the folder of the mapping
+are refused.
 """
 
 from __future__ import annotations
@@ -95,11 +96,13 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from pyarrow import compute
 
+from formats import parquet_rows
+from formats.beside import Beside
 from formats.delimited import batches, first_fields
 from formats.files import open_binary, plain_name, present
 from formats.grid import CAR_M
 from formats.registry import Rejected
-from formats.stretches import FLOW_ROWS, Stretch, in_order, stretches
+from formats.stretches import FLOW_BYTES, FLOW_ROWS, Stretch, in_order, stretches
 from formats.tally import Tally
 from formats.track_rows import MotionHeadings, observations
 from formats.tree import matching
@@ -112,6 +115,7 @@ from schemas.labels import AgentClass, Daylight, Label, LightState, Weather
 from schemas.records import EgoStates, LightStates, Log, Readings, RoadMap, Sensor
 
 SUFFIX = ".scenelake.toml"
+LONGEST_TEXT = 4096  # [bytes] of an id or word
 LOOK_ROUND_NS = 2_500_000_000  # what headings are taken from beyond the ends of a part
 
 TIME_UNITS = {"ns": 0, "us": 3, "ms": 6, "s": 9}
@@ -209,6 +213,12 @@ class Constants:
     width: float = math.nan
     height: float = math.nan
 
+    def __post_init__(self) -> None:
+        for name in ("length", "width", "height"):
+            told = getattr(self, name)
+            if not (math.isnan(told) or 0.0 < told < math.inf):
+                raise ValueError(f"constants.{name} must be positive and finite, not {told}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lights:
@@ -278,7 +288,8 @@ class Mapped:
         if len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character, not {self.delimiter!r}")
         for name in ("map_origin", "map_offset"):
-            if len(getattr(self, name)) not in (0, 2):
+            told = getattr(self, name)
+            if len(told) not in (0, 2) or not all(map(math.isfinite, told)):
                 raise ValueError(f"{name} must be two numbers")
         if self.weather is not None:
             _one_of("weather", self.weather, Weather.words())
@@ -330,10 +341,12 @@ def read(source: Path) -> Iterator[Log | Rejected]:
         lights=_lights_table(source, mapped, tally), series=_series_tables(source, mapped, tally),
     )  # fmt: skip
     rows = _rows(source, mapped, tally)
+    large = any(beside.is_large for beside in reading.beside())
     found = False
     for stretch in stretches(
-        in_order(rows, ["log", "t_ns"]), time="t_ns", log="log", margin_ns=LOOK_ROUND_NS
-    ):
+        in_order(rows, ["log", "t_ns"]), source=source, time="t_ns", log="log",
+        margin_ns=LOOK_ROUND_NS, part_rows=0 if large else None,
+    ):  # fmt: skip
         found = True
         yield reading.log(stretch, tally)
         tally = Tally()
@@ -465,6 +478,7 @@ def _columns_of(
             made = {"t_ns": pa.array(t_ns)}
             for ours, theirs in words.items():
                 made[ours] = batch[theirs].cast(pa.string())
+                _refuse_long(file, theirs, made[ours])
             for ours, theirs in numbers.items():
                 made[ours] = batch[theirs].cast(pa.float64(), safe=False).fill_null(np.nan)
         except (pa.ArrowException, ValueError) as error:
@@ -493,24 +507,65 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
             schema = parquet.read_schema(stream)
             stream.seek(0)
             texts = [name for name in text_columns(schema) if name in wanted]
-            table = parquet.ParquetFile(stream, read_dictionary=texts)
+            table = parquet_rows.opened(stream, texts=texts)
             missing = [name for name in wanted if name not in table.schema_arrow.names]
             if missing:
                 raise UnreadableFile(
                     file, f"lacks the columns {', '.join(missing)}",
                     hint=f"It has {', '.join(table.schema_arrow.names)}.",
                 )  # fmt: skip
+            _refuse_long_ones(file, table.metadata, texts)
             unpacked = parquet_bytes(table.metadata, wanted)
             refuse_bomb(file, unpacked, size=size)
-            for batch in table.iter_batches(FLOW_ROWS, columns=wanted, use_threads=False):
+            for batch in parquet_rows.batches(table, wanted, most=FLOW_ROWS):
+                widest = sum(_refuse_long(file, name, batch[name]) for name in texts)
                 unpacked += sum(map(text_bytes, batch.columns))
                 refuse_bomb(file, unpacked, size=size)
-                yield batch.cast(pa.schema([schema.field(name) for name in batch.schema.names]))
+                plain = pa.schema([schema.field(name) for name in batch.schema.names])
+                rows = max(FLOW_BYTES // (widest + 8 * len(wanted)), 1)
+                for begin in range(0, batch.num_rows, rows):  # texts that repeat take room anew
+                    yield batch.slice(begin, rows).cast(plain)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not understood"
             raise UnreadableFile(
                 file, f"cannot be read as Parquet ({reason})", hint="Fetch the file again."
             ) from error
+
+
+def _refuse_long_ones(file: Path, metadata: Any, names: Sequence[str]) -> None:
+    """Refuse columns whose texts are too long on average, before any is read.
+
+    A page of Parquet has as many rows as its writer liked, and is read as a whole.
+
+    Raises:
+        UnreadableFile: There is one.
+    """
+    for group in range(metadata.num_row_groups):
+        for k in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(k)
+            usual = chunk.total_uncompressed_size // max(chunk.num_values, 1)
+            if chunk.path_in_schema in names and chunk.num_values and usual > 2 * LONGEST_TEXT:
+                raise _too_long(file, chunk.path_in_schema, usual)
+
+
+def _refuse_long(file: Path, name: str, column: pa.Array) -> int:
+    """The bytes of the longest text of a column.
+
+    Raises:
+        UnreadableFile: They are more than any id or word has.
+    """
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    longest = int(compute.max(compute.binary_length(texts)).as_py() or 0)
+    if longest > LONGEST_TEXT:
+        raise _too_long(file, name, longest)
+    return longest
+
+
+def _too_long(file: Path, name: str, size: int) -> UnreadableFile:
+    return UnreadableFile(
+        file, f"holds a text of {size:,} bytes in the column {name}; ids and words have at most "
+        f"{LONGEST_TEXT:,}", hint="Is it the right column?",
+    )  # fmt: skip
 
 
 def _csv(
@@ -564,27 +619,27 @@ def _decimal(column: pa.Array, unit: str) -> pa.Array:
         return column.cast(pa.float64())
 
 
-def _lights_table(source: Path, mapped: Mapped, tally: Tally) -> pa.Table | None:
+def _lights_table(source: Path, mapped: Mapped, tally: Tally) -> Beside | None:
     told = mapped.lights
     if told is None:
         return None
     words = {"lane": told.lane, "state": told.state} | ({"log": told.log} if told.log else {})
-    return _whole(source, told.data, mapped, words=words, numbers={}, time=told.time, tally=tally)
+    return _beside(source, told.data, mapped, words=words, numbers={}, time=told.time, tally=tally)
 
 
-def _series_tables(source: Path, mapped: Mapped, tally: Tally) -> list[tuple[Series, pa.Table]]:
+def _series_tables(source: Path, mapped: Mapped, tally: Tally) -> list[tuple[Series, Beside]]:
     made = []
     for told in mapped.readings:
         words = {"log": told.log} if told.log else {}
         numbers = {f"={name}": column for name, column in told.signals.items()}
-        table = _whole(
+        table = _beside(
             source, told.data, mapped, words=words, numbers=numbers, time=told.time, tally=tally
         )
         made.append((told, table))
     return made
 
 
-def _whole(
+def _beside(
     source: Path,
     name: str,
     mapped: Mapped,
@@ -593,14 +648,18 @@ def _whole(
     numbers: Mapping[str, str],
     time: str,
     tally: Tally,
-) -> pa.Table:
+) -> Beside:
     types = {"t_ns": pa.int64()} | dict.fromkeys(words, pa.string())
     schema = pa.schema(list((types | dict.fromkeys(numbers, pa.float64())).items()))
-    rows = _columns_of(
-        _inside(source, name), words=words, numbers=numbers, time=time, mapped=mapped,
-        tally=tally,
-    )  # fmt: skip
-    return pa.Table.from_batches(list(rows), schema=schema).sort_by("t_ns")
+    notes = [tally]
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        return _columns_of(
+            _inside(source, name), words=words, numbers=numbers, time=time, mapped=mapped,
+            tally=notes.pop() if notes else Tally(),  # what is read again was told before
+        )  # fmt: skip
+
+    return Beside(rows, schema)
 
 
 # Logs ---------------------------------------------------------------------------------------------
@@ -614,22 +673,20 @@ class _Reading:
         source: The mapping's file.
         mapped: The mapping.
         map: Of all logs.
-        lights: Of all logs, in the order of time.
+        lights: Of all logs.
         series: Likewise.
         motion: Headings so far of the log that is told in parts.
         period_ns: Its usual step, once known.
-        latest: When the part before ended, since the log began [ns].
         met_ego: Whether a part so far had the ego.
     """
 
     source: Path
     mapped: Mapped
     map: RoadMap
-    lights: pa.Table | None
-    series: list[tuple[Series, pa.Table]]
+    lights: Beside | None
+    series: list[tuple[Series, Beside]]
     motion: MotionHeadings = field(default_factory=MotionHeadings)
     period_ns: int = 0
-    latest: int = 0
     met_ego: bool = False
 
     def log(self, stretch: Stretch, tally: Tally) -> Log:
@@ -639,7 +696,9 @@ class _Reading:
         names = [str(word) for word in coded.dictionary.to_pylist()]
         track = coded.indices.to_numpy().astype(np.int64)
         if not stretch.part:
-            self.motion, self.latest = MotionHeadings(), 0
+            self.motion = MotionHeadings()
+            for beside in self.beside():
+                beside.begin()
             self.period_ns = _period(track, stretch.t_ns)
         state = self._states(table, track, stretch, names, tally)
         words = self._types(table, track, len(names), stretch.inside, tally)
@@ -657,10 +716,6 @@ class _Reading:
         unknown = {words[k] for k in np.unique(track[others]) if mapped.cls(words[k]) == 0}
         for word in sorted(unknown - {"unknown", ""}):
             tally.add("guessed", f"type {word!r} is in no line of [types]; it is told as unknown")
-        begin, end = self.latest, None
-        if stretch.more:
-            end = 60_000_000_000 * (int(stretch.t_ns[stretch.inside][-1]) // 60_000_000_000 + 1)
-            self.latest = end
         return Log(
             dataset=mapped.dataset or plain_name(self.source).removesuffix(SUFFIX),
             source_log_id=name,
@@ -670,7 +725,7 @@ class _Reading:
             ego=_ego(rows, track, stretch, state, names, words, tally),
             agents=agents,
             map=self.map,
-            lights=self._lights(name, stretch.first, begin, end, tally),
+            lights=self._lights(name, stretch, tally),
             t0_unix_ns=stretch.first if self._absolute() else None,
             split=mapped.split,
             location=mapped.location,
@@ -679,12 +734,19 @@ class _Reading:
             license=mapped.license,
             epsg=mapped.epsg,
             sensors=[Sensor(channel=s.channel, kind=s.kind) for s, _ in self.series],
-            readings=self._readings(name, stretch.first, begin, end, tally),
+            readings=self._readings(name, stretch, tally),
             notes=tally.notes(),
             extra={} if self._absolute() else {"first_time_ns": stretch.first},
             part=stretch.part,
             more=stretch.more,
         )
+
+    def beside(self) -> list[Beside]:
+        """The tables beside the tracks."""
+        return [
+            *([] if self.lights is None else [self.lights]),
+            *(table for _, table in self.series),
+        ]
 
     def _absolute(self) -> bool:
         return self.mapped.time.absolute
@@ -774,13 +836,11 @@ class _Reading:
             mine = track == track[np.flatnonzero(mine)[0]]
         return mine
 
-    def _lights(
-        self, log: str, first: int, begin: int, end: int | None, tally: Tally
-    ) -> LightStates:
+    def _lights(self, log: str, stretch: Stretch, tally: Tally) -> LightStates:
         told = self.mapped.lights
         if told is None or self.lights is None:
             return LightStates.none()
-        rows, t_ns = _within(self.lights, log, first, begin, end, tally, told.data)
+        rows, t_ns = _within(self.lights, log, stretch, tally, told.data)
         words = rows["state"].to_pylist()
         ours = [LightState.of(told.states.get(word, "unknown")) if word in told.states
                 or word not in LightState.words() else LightState.of(word) for word in words]  # fmt: skip
@@ -793,12 +853,10 @@ class _Reading:
             flashing=no, stop_xyz=np.full((len(words), 3), np.nan),
         )  # fmt: skip
 
-    def _readings(
-        self, log: str, first: int, begin: int, end: int | None, tally: Tally
-    ) -> list[Readings]:
+    def _readings(self, log: str, stretch: Stretch, tally: Tally) -> list[Readings]:
         made = []
         for told, table in self.series:
-            rows, t_ns = _within(table, log, first, begin, end, tally, told.data)
+            rows, t_ns = _within(table, log, stretch, tally, told.data)
             fresh = np.append(True, np.diff(t_ns) > 0)[: len(t_ns)]
             reason = f"readings of {told.data} at one time; the first is kept"
             tally.add("dropped", reason, int((~fresh).sum()))
@@ -833,24 +891,14 @@ def _period(track: Int[Array, " rows"], t_ns: Int[Array, " rows"]) -> int:
 
 
 def _within(
-    table: pa.Table,
-    log: str,
-    first: int,
-    begin: int,
-    end: int | None,
-    tally: Tally,
-    file: str,
+    beside: Beside, log: str, stretch: Stretch, tally: Tally, file: str
 ) -> tuple[pa.Table, Int[Array, " rows"]]:
     """Rows of a log within a part, and their times since the log began [ns]."""
-    if "log" in table.column_names:
-        table = table.filter(compute.equal(table["log"], log))
-    t_ns = table["t_ns"].to_numpy() - first
-    if not begin:
-        tally.add("dropped", f"rows of {file} before the log begins", int((t_ns < 0).sum()))
-    wanted = t_ns >= begin
-    if end is not None:
-        wanted &= t_ns < end
-    return table.filter(pa.array(wanted)), t_ns[wanted]
+    rows = beside.until(log, None if stretch.end is None else stretch.first + stretch.end)
+    t_ns = rows["t_ns"].to_numpy() - stretch.first
+    early = int((t_ns < 0).sum())
+    tally.add("dropped", f"rows of {file} before the log begins", early)
+    return rows.slice(early), t_ns[early:]
 
 
 def _ego(

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from formats import tree
+from formats import parquet_rows, tree
 from formats.files import GZIP_SUFFIX, plain_name, present, read_bytes
 from formats.registry import Rejected
 from formats.unpacked import parquet_bytes, refuse_bomb, text_bytes, text_columns
@@ -366,14 +366,10 @@ def _open(path: Path, *, texts: Sequence[str] = ()) -> Any:
     Raises:
         UnreadableFile: It is not there or is none.
     """
-    from pyarrow import parquet
-
     try:
         if path.suffix == GZIP_SUFFIX:
-            return parquet.ParquetFile(
-                pa.BufferReader(read_bytes(path)), read_dictionary=list(texts)
-            )
-        return parquet.ParquetFile(path, read_dictionary=list(texts))
+            return parquet_rows.opened(pa.BufferReader(read_bytes(path)), texts=texts)
+        return parquet_rows.opened(path, texts=texts)
     except FileNotFoundError as error:
         raise UnreadableFile(path, "does not exist") from error
     except PermissionError as error:
@@ -437,20 +433,12 @@ def _read_beside(path: Path, component: str) -> pa.Table:
 
 
 def _row(path: Path, row: int, columns: Sequence[str]) -> dict[str, Any]:
-    """One row; of the table, only its row group is read."""
+    """One row; of the table, no more is in memory."""
     file = _open(path)
-    left = row
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if left < count:
-            there = [name for name in columns if name in file.schema_arrow.names]
-            table = file.read_row_group(group, columns=there).slice(left, 1)
-            # Lists of floats stay arrays: as Python numbers, a range image takes half a second.
-            return {
-                name: _value(table[name].chunk(0)[0]) for name in there if table[name].num_chunks
-            }
-        left -= count
-    raise IndexError(f"row {row} is beyond the end")
+    there = [name for name in columns if name in file.schema_arrow.names]
+    found = parquet_rows.row(file, row, there)
+    # Lists of floats stay arrays: as Python numbers, a range image takes half a second.
+    return {name: _value(found[name][0]) for name in there}
 
 
 def _value(cell: Any) -> Any:

@@ -31,10 +31,11 @@ from lake.ids import stable_id
 from lake.localise import localise
 from lake.scenes import cut
 from mining.coverage import gap as measure_gap
+from mining.looked import looked
 from mining.predicates import PREDICATES
 from mining.query.find import names_of, understood
 from mining.query.rule import Rule
-from mining.query.rules import rules_of
+from mining.query.rules import meanings, rules_of
 from mining.query.tagging import tag_rules
 from mining.query.tree import Actor, Call, Query
 from mining.tag import tag
@@ -194,7 +195,7 @@ def generate(
     rules = rules_of(lake)
     tags, conditions = _wanted(lake, request, rules)
     behaviours = _behaviours(request, tags, rules)
-    parents = _parents(lake, request, tags, conditions)
+    parents = _parents(lake, request, tags, conditions, rules)
     shown = _shown(request, tags, rules)
     before = measure_gap(lake, request.gap_id) if request.gap_id else None
     told = asdict(request) | {"tags": list(tags)}
@@ -299,7 +300,11 @@ def _behaviours(
 
 
 def _parents(
-    lake: Lake, request: Request, tags: Sequence[str], conditions: Mapping[str, str]
+    lake: Lake,
+    request: Request,
+    tags: Sequence[str],
+    conditions: Mapping[str, str],
+    rules: Mapping[str, Rule],
 ) -> list[Parent]:
     """Scenes to draw from, those without the tag first, shuffled by the seed."""
     if request.like is not None:
@@ -330,7 +335,7 @@ def _parents(
             f"The lake has no scene{where} with an ego and a map to generate from.",
             hint="Ingest logs that have them.",
         )
-    have = _tagged(lake, tags)
+    have = _tagged(lake, tags, rules)
     random = np.random.default_rng([request.seed, 1])
     shuffled = [there[int(k)] for k in random.permutation(len(there))]
     shuffled.sort(key=lambda row: (differs(row), row["scene_id"] in have))
@@ -369,14 +374,13 @@ def _parent(scene: Scene, conditions: Mapping[str, str]) -> Parent | None:
     )  # fmt: skip
 
 
-def _tagged(lake: Lake, tags: Sequence[str]) -> set[int]:
-    """Scenes in which the first of the tags is true already."""
+def _tagged(lake: Lake, tags: Sequence[str], rules: Mapping[str, Rule]) -> set[int]:
+    """Scenes in which the first of the tags is known to be true already, as it is meant now."""
     if not tags:
         return set()
-    rows = lake.read(
-        "events", ["scene_id"], where=f"name = '{tags[0]}' and truth = 'true'"
-    ).to_pylist()
-    return {int(row["scene_id"]) for row in rows if row["scene_id"] is not None}
+    now = looked(lake, meanings(tags[:1], rules))
+    rows = lake.sql(f"SELECT DISTINCT scene_id FROM events WHERE truth = 'true' AND {now.rows}")
+    return {int(scene_id) for scene_id in rows["scene_id"].drop_null().to_pylist()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

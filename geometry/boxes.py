@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Bool, Float
 
+from geometry.angles import unit
 from geometry.arrays import Array
 
 CORNER_SIGNS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
@@ -44,7 +45,6 @@ def in_frame_of(
 
 def overlap(a: Float[Array, "*pairs 5"], b: Float[Array, "*pairs 5"]) -> Bool[Array, "*pairs"]:
     """Whether the boxes share area (separating axis theorem); touching edges do not overlap."""
-    a, b = np.broadcast_arrays(a, b)
     return np.asarray(_separation(a, b) < 0.0)
 
 
@@ -53,18 +53,10 @@ def clearance(a: Float[Array, "*pairs 5"], b: Float[Array, "*pairs 5"]) -> Float
 
     Of two disjoint convex polygons, one nearest point is always a corner.
     """
-    a, b = np.broadcast_arrays(a, b)
-    nearest = np.minimum(
-        _corner_distance(corners(a), b).min(axis=-1), _corner_distance(corners(b), a).min(axis=-1)
-    )
-    # Boxes may cross with no corner of either within the other, but not from afar.
-    reach = np.hypot(a[..., Box.LENGTH], a[..., Box.WIDTH])
-    reach = (reach + np.hypot(b[..., Box.LENGTH], b[..., Box.WIDTH])) / 2.0
-    apart = np.hypot(a[..., Box.X] - b[..., Box.X], a[..., Box.Y] - b[..., Box.Y])
-    close = np.asarray(apart <= reach)
-    crosses = np.zeros(close.shape, dtype=bool)
-    crosses[close] = _separation(a[close], b[close]) < 0.0
-    return np.where(crosses, 0.0, nearest)
+    from geometry.box_loops import clearances
+
+    shape, rows = in_rows(a, b)
+    return clearances(*rows).reshape(shape)
 
 
 def signed_distance(
@@ -72,10 +64,7 @@ def signed_distance(
 ) -> Float[Array, "*pairs"]:
     """Distance between two boxes; where they overlap, minus the shortest way out [m]."""
     gap = _separation(a, b)
-    nearest = np.minimum(
-        _corner_distance(corners(a), b).min(axis=-1), _corner_distance(corners(b), a).min(axis=-1)
-    )
-    return np.where(gap < 0.0, gap, nearest)
+    return np.where(gap < 0.0, gap, clearance(a, b))
 
 
 def meets_line(
@@ -101,30 +90,19 @@ def meets_line(
     return np.asarray(hit | (enter <= leave).any(axis=1))
 
 
+def in_rows(a: Array, b: Array) -> tuple[tuple[int, ...], tuple[Array, Array, Array, Array]]:
+    """The shape of pairs of boxes, and the pairs as :mod:`geometry.box_loops` takes them: in rows."""
+    first, second = np.broadcast_arrays(a, b)
+    told = []
+    for box in (first, second):
+        rows = np.ascontiguousarray(box, dtype=np.float64).reshape(-1, len(Box))
+        told += [rows, unit(rows[:, Box.YAW])]
+    return first.shape[:-1], (told[0], told[1], told[2], told[3])
+
+
 def _separation(a: Array, b: Array) -> Array:
     """Largest gap over the four candidate axes; negative when none separates the boxes."""
-    corners_a, corners_b = corners(a), corners(b)
-    yaws = np.stack(
-        [
-            a[..., Box.YAW],
-            a[..., Box.YAW] + np.pi / 2,
-            b[..., Box.YAW],
-            b[..., Box.YAW] + np.pi / 2,
-        ],
-        axis=-1,
-    )
-    axes = np.stack([np.cos(yaws), np.sin(yaws)], axis=-1)
-    along_a = np.einsum("...ck,...nk->...nc", corners_a, axes)
-    along_b = np.einsum("...ck,...nk->...nc", corners_b, axes)
-    gap = np.maximum(
-        along_a.min(axis=-1) - along_b.max(axis=-1), along_b.min(axis=-1) - along_a.max(axis=-1)
-    )
-    return np.asarray(gap.max(axis=-1))
+    from geometry.box_loops import separations
 
-
-def _corner_distance(points: Array, box: Array) -> Array:
-    local = np.abs(
-        in_frame_of(points, np.broadcast_to(box[..., None, :], (*points.shape[:-1], 5)))
-    )
-    outside = np.maximum(local - box[..., None, [Box.LENGTH, Box.WIDTH]] / 2.0, 0.0)
-    return np.hypot(outside[..., 0], outside[..., 1])
+    shape, rows = in_rows(a, b)
+    return separations(*rows).reshape(shape)

@@ -104,6 +104,12 @@ class Bundle:
         kept[self.first] = True
         return self._of_points(kept, np.ones(len(self), dtype=bool))
 
+    def without_standstill(self) -> Bundle:
+        """The lines without points that are exactly the one before, so that each segment leads on."""
+        kept = np.diff(self.way, prepend=-1.0) > 0.0
+        kept[self.first] = True
+        return self._of_points(kept, np.ones(len(self), dtype=bool))
+
     def only(self, lines: Bool[Array, " lines"]) -> Bundle:
         """Some of the lines."""
         return self._of_points(lines[self.line], lines)
@@ -131,6 +137,59 @@ class Bundle:
         share = np.clip(share, 0.0, 1.0)[..., None]
         start = self.points[left]
         return np.asarray(start + share * (self.points[right] - start))
+
+    def frenet(
+        self,
+        line: Int[Array, " many"],
+        about: Float[Array, " many"],
+        xy: Float[Array, "many 2"],
+    ) -> tuple[Float[Array, " many"], Float[Array, " many"]]:
+        """Places in the coordinates of lines: distance along them and offset to their left.
+
+        From ``about`` each place goes from segment to neighbouring segment as long as that brings it
+        nearer, so that of a line that comes by twice the near pass counts. Before the first point
+        and beyond the last the line goes straight on.
+
+        Args:
+            line: Which line, one for each place; of two points or more, none repeated.
+            about: Roughly how far along it [m].
+            xy: The places [m].
+
+        Returns:
+            s [m], negative before the line; d [m], to a corner the whole distance, signed by side.
+        """
+        first, last = self.first[line], self.last[line] - 1  # of the segments
+        place = self.way[first] + about
+        at = np.clip(np.searchsorted(self.way, place, side="right") - 1, first, last)
+        apart = self._from_segment(at, xy)[0]
+        for step, end in ((1, last), (-1, first)):
+            walking = np.flatnonzero(at != end)
+            while len(walking):
+                beside = at[walking] + step
+                there = self._from_segment(beside, xy[walking])[0]
+                nearer = there < apart[walking]
+                walking = walking[nearer]
+                at[walking], apart[walking] = beside[nearer], there[nearer]
+                walking = walking[at[walking] != end[walking]]
+        _, along, left = self._from_segment(at, xy)
+        length = self.way[at + 1] - self.way[at]
+        held = np.clip(
+            along, np.where(at > first, 0.0, -np.inf), np.where(at < last, length, np.inf)
+        )
+        d = np.where(held == along, left, np.copysign(apart, left))
+        return self.way[at] - self.way[first] + held, d
+
+    def _from_segment(
+        self, at: Int[Array, " many"], xy: Float[Array, "many 2"]
+    ) -> tuple[Float[Array, " many"], Float[Array, " many"], Float[Array, " many"]]:
+        """Distance to the segment that begins at a point, place along and left of its straight [m]."""
+        start = self.points[at, :2]
+        step = self.points[at + 1, :2] - start
+        length = np.hypot(*step.T)
+        x, y = (xy - start).T
+        along = (x * step[:, 0] + y * step[:, 1]) / length
+        left = (y * step[:, 0] - x * step[:, 1]) / length
+        return np.hypot(along - np.clip(along, 0.0, length), left), along, left
 
     def evenly(
         self, count: Int[Array, " lines"]

@@ -3,6 +3,9 @@
 A pose is matched to the lane whose centre line passes nearest, among those that run its way.
 Position and heading are weighed together: cost = |d| + w·|Δψ|, so that in an intersection, where
 lanes overlap, the one that points as the agent does is taken.
+
+Which lane, samples of the lines every metre decide; where on it, the line itself does, since a sample's
+tangent is as far as 0.3 m from a line that bends.
 """
 
 from collections.abc import Sequence
@@ -27,7 +30,8 @@ class LaneMatch:
 
     Attributes:
         lane: Index of the matched line; meaningless where not matched.
-        s: Distance along it [m].
+        s: Distance along it of its nearest place; the first and last segment go on beyond it, but
+            not below 0 [m].
         d: Offset to its left [m].
         heading_error: Agent's heading minus the lane's [rad].
         matched: Whether any line was near enough.
@@ -51,7 +55,7 @@ class LaneIndex:
         """
         from scipy.spatial import cKDTree  # half a second to import
 
-        bundle = Bundle.of([line[:, :2] for line in lines])
+        self._lines = bundle = Bundle.of([line[:, :2] for line in lines]).without_standstill()
         count = np.maximum(np.ceil(bundle.length / SPACING_M).astype(np.int64) + 1, 2)
         self._lane, self._s = bundle.evenly(np.where(bundle.length > 0.0, count, 0))
         self._empty = not len(self._lane)
@@ -116,6 +120,8 @@ class LaneIndex:
         made = {name: np.zeros(count) for name in ("s", "d", "heading_error")}
         lane = np.zeros(count, dtype=np.int64)
         lane[matched] = self._lane[near[chosen]]
-        made["s"][matched] = np.maximum(self._s[near[chosen]] + along[chosen], 0.0)
-        made["d"][matched], made["heading_error"][matched] = left[chosen], turn[chosen]
-        return LaneMatch(lane=lane, matched=matched, **made)
+        about = self._s[near[chosen]] + along[chosen]
+        s, d = self._lines.frenet(lane[matched], about, xy[matched])
+        made["s"][matched], made["d"][matched] = np.maximum(s, 0.0), d
+        made["heading_error"][matched] = turn[chosen]
+        return LaneMatch(lane=lane, matched=matched & (np.abs(made["d"]) <= max_offset), **made)

@@ -78,22 +78,24 @@ def project(
     Raises:
         ValueError: The line has fewer than two points.
     """
+    from geometry.line_loops import nearest_segments
+
     if len(line) < 2:
         raise ValueError(f"A line of {len(line)} points has no direction; two are needed.")
     start, step = line[:-1, :2], np.diff(line[:, :2], axis=0)
     length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
     unit = step / length[:, None]
-    x, y = xy[:, :1] - start[:, 0], xy[:, 1:] - start[:, 1]
-    along = np.clip(x * unit[:, 0] + y * unit[:, 1], 0.0, length)
-    away_x = xy[:, :1] - (start[:, 0] + along * unit[:, 0])
-    away_y = xy[:, 1:] - (start[:, 1] + along * unit[:, 1])
-    distance = np.sqrt(away_x * away_x + away_y * away_y)
-    best = distance.argmin(axis=1)
-    rows = np.arange(len(xy))
-    cross = step[best, 0] * y[rows, best] - step[best, 1] * x[rows, best]
+    best, along, distance = nearest_segments(
+        np.ascontiguousarray(xy, dtype=np.float64), np.ascontiguousarray(start), unit, length
+    )
+    x, y = (xy - start[best]).T
+    cross = step[best, 0] * y - step[best, 1] * x
     side = np.where(cross >= 0.0, 1.0, -1.0)
-    s = arc_length(line)[best] + along[rows, best]
-    return s, side * distance[rows, best], np.arctan2(step[best, 1], step[best, 0])
+    return (
+        arc_length(line)[best] + along,
+        side * distance,
+        np.arctan2(step[best, 1], step[best, 0]),
+    )
 
 
 def inside(

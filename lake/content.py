@@ -2,11 +2,13 @@
 
 A log's rows are summed up as a number a table: how many there are, and the sum of their hashes modulo
 2⁶⁴, which no order of rows or parts changes. What only says where bytes lie is left out, so that a
-copy elsewhere, or packed, is the same log; what a sensor read and how it is mounted, is not.
+copy elsewhere, or packed, is the same log; what a sensor read and how it is mounted, is not. So is the
+folder that makes a split, while what else a source says of a log as a whole (``logs.extra`` too) counts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,12 +16,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lake.json_text import as_json
 from schemas.tables import TABLES
 
 if TYPE_CHECKING:
     from lake.lake import Lake
 
 _LEFT_OUT: dict[str, frozenset[str]] = {
+    "logs": frozenset(
+        {
+            "split",
+            "source_uri",
+            "source_record",
+            "source_sha256",
+            "map_id",
+            "converter",
+            "run_id",
+            # These follow from the rows of other tables.
+            "dur_ns",
+            "has_ego",
+            "has_lights",
+            "n_agents",
+            "n_frames",
+            "distance_m",
+        }
+    ),
     "sensors": frozenset(),
     "ego": frozenset(),
     "agents": frozenset(),
@@ -30,6 +51,10 @@ _LEFT_OUT: dict[str, frozenset[str]] = {
     "events": frozenset({"run_id"}),
 }
 """Tables that are compared, with the columns that are not."""
+
+_RELEASES = frozenset({"tables", "version"})
+"""Keys of ``logs.extra`` that say in which release of a dataset a log was found, as in nuScenes mini and
+trainval: of a place, too."""
 
 _FROM_SOURCE = {"events": " AND source = 'dataset'"}
 """What else the lake holds of a log in a table is not the source's."""
@@ -99,10 +124,20 @@ def _sum(name: str, table: pa.Table) -> tuple[int, int]:
         else pa.nulls(table.num_rows, schema.field(column).type)
         for column in chosen
     ]  # fmt: skip
-    frame = pl.from_arrow(pa.table(dict(zip(chosen, columns, strict=True))))
+    told = dict(zip(chosen, columns, strict=True))
+    if "extra" in told:
+        told["extra"] = pa.array(list(map(_of_the_log, told["extra"].to_pylist())), pa.string())
+    frame = pl.from_arrow(pa.table(told))
     assert isinstance(frame, pl.DataFrame)
     hashes = frame.hash_rows(seed=0).to_numpy()
     return table.num_rows, int(hashes.sum(dtype=np.uint64))
+
+
+def _of_the_log(extra: str | None) -> str | None:
+    """What ``logs.extra`` tells wherever the log was found."""
+    told = json.loads(extra) if extra else {}
+    kept = {key: value for key, value in told.items() if key not in _RELEASES}
+    return as_json(kept) if kept else None
 
 
 def _plus(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:

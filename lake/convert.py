@@ -148,9 +148,19 @@ def note_entry(note: Note, origins: Origins, *, record: str, log_id: int | None)
     }  # fmt: skip
 
 
+def recorded_ns(local: LocalLog) -> tuple[int, int] | None:
+    """The first and last time of whatever was recorded: states, signals, captures, readings [ns]."""
+    log = local.log
+    times = [local.rows.t_ns[local.rows.valid], local.lights.t_ns]
+    times.append(np.array([frame.t_ns for frame in log.frames], dtype=np.int64))
+    times += [np.asarray(series.t_ns) for series in log.readings]
+    some = [t for t in times if len(t)]
+    return (min(int(t.min()) for t in some), max(int(t.max()) for t in some)) if some else None
+
+
 def logs_table(local: LocalLog, origins: Origins) -> pa.Table:
     """One row: the log itself."""
-    log, seen = local.log, local.rows.t_ns[local.rows.valid]
+    log, span = local.log, recorded_ns(local)
     extra = dict(log.extra)
     if log.map.source_map_id:
         extra["source_map_id"] = log.map.source_map_id
@@ -163,7 +173,7 @@ def logs_table(local: LocalLog, origins: Origins) -> pa.Table:
         "source_log_id": log.source_log_id, "source_uri": log.source_uri,
         "source_record": log.record, "source_sha256": origins.sha256, "license": log.license,
         "location": log.location, "map_id": local.roads.map_id, "t0_unix_ns": log.t0_unix_ns,
-        "dur_ns": int(seen.max() - seen.min()) if len(seen) else 0, "rate_hz": log.rate_hz,
+        "dur_ns": 0 if span is None else span[1] - span[0], "rate_hz": log.rate_hz,
         "origin_x": local.origin[0], "origin_y": local.origin[1], "origin_z": local.origin[2],
         "epsg": log.epsg, "weather": None if log.weather is None else log.weather.word,
         "daylight": None if log.daylight is None else log.daylight.word,

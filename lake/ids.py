@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Int
+
+from geometry.arrays import Array
 
 _SEPARATOR = b"\x1f"
 
@@ -19,11 +25,32 @@ def stable_id(*parts: object) -> int:
     Returns:
         A number in [1, 2⁶³).
     """
-    told = bytearray()
-    for part in parts:
-        text = part if isinstance(part, bytes) else str(part).encode()
-        told += f"{type(part).__name__}:{len(text)}:".encode()
-        told += text
-        told += _SEPARATOR
-    digest = hashlib.blake2b(told, digest_size=8).digest()
+    digest = hashlib.blake2b(b"".join(map(_told, parts)), digest_size=8).digest()
     return max(int.from_bytes(digest, "big") >> 1, 1)
+
+
+def stable_ids(*shared: object, columns: Iterable[Iterable[object]]) -> Int[Array, " rows"]:
+    """``stable_id(*shared, *row)`` of every row of a table, the text of equal parts made once.
+
+    Args:
+        *shared: Parts with which every row begins.
+        columns: The others; each holds integers or strings, or None.
+    """
+    rows = map(b"".join, zip(*(map(_Told().__getitem__, c) for c in columns), strict=True))
+    begin = b"".join(map(_told, shared))
+    digests = [hashlib.blake2b(begin + row, digest_size=8).digest() for row in rows]
+    numbers = np.frombuffer(b"".join(digests), dtype=">u8") >> np.uint64(1)
+    return np.maximum(numbers.astype(np.int64), 1)
+
+
+def _told(part: object) -> bytes:
+    text = part if isinstance(part, bytes) else str(part).encode()
+    return b"%b:%d:%b%b" % (type(part).__name__.encode(), len(text), text, _SEPARATOR)
+
+
+class _Told(dict[object, bytes]):
+    """What each value of a column comes to, once it was asked for."""
+
+    def __missing__(self, part: object) -> bytes:
+        self[part] = told = _told(part)
+        return told

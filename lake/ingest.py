@@ -21,7 +21,6 @@ import json
 import multiprocessing
 import os
 import struct
-import tempfile
 import time
 import traceback
 import uuid
@@ -42,14 +41,17 @@ from formats.files import open_binary
 from formats.registry import Rejected
 from formats.remote import address
 from formats.tree import matching
+from lake import limits
 from lake.content import content_of, stored_content
 from lake.convert import LOG_TABLES, MAP_TABLES, Origins, ledger_table, note_entry, tables_of
 from lake.ids import stable_id
+from lake.json_text import as_json
 from lake.known import Known
 from lake.lake import Lake, code_version
+from lake.literals import literal
 from lake.localise import LocalLog, localise
 from lake.parts import PART_TABLES, Assembly, read_tables, write_tables
-from lake.place import is_full, temporary_full
+from lake.place import is_full, temporary_folder
 from lake.remote import Mirrors, same
 from lake.remove import remove_rows
 from lake.scenes import cut
@@ -155,11 +157,13 @@ def ingest(
 
     Raises:
         UnknownName: No reader has the name ``format``.
+        BadQuery: ``jobs`` is no number of processes.
         BadInput: With ``stop``, what was refused: ``UnreadableFile``, ``BadRecord`` or
             ``DuplicateLog``.
         StorageFull: The disk is full or read-only; whole batches are kept. A note of this, and of
             ``KeyboardInterrupt``, says how many logs were committed.
     """
+    limits.whole("jobs", jobs, least=1, most=1024)
     named = [address(path) or str(Path(path).absolute()) for path in paths]
     params = {"paths": named, "format": format, "on_error": on_error, "prefix": prefix}
     report = IngestReport()
@@ -320,7 +324,10 @@ def content_sha256(local: LocalLog) -> str:
     """SHA-256 of what a log says: who is where when, signals, map, sensors and what they read."""
     digest = hashlib.sha256()
     log, rows, lights = local.log, local.rows, local.lights
-    digest.update(repr((log.sensors, log.frames, log.events)).encode())
+    digest.update(repr((log.sensors, log.frames, log.events, log.windows)).encode())
+    whole = (log.rate_hz, log.t0_unix_ns, log.location, log.weather, log.daylight, log.license)
+    digest.update(repr((*whole, log.epsg, log.map.source_map_id)).encode())
+    digest.update(as_json(dict(log.extra)).encode())
     for series in log.readings:
         digest.update(repr((series.channel, series.signal, series.unit, series.text)).encode())
         for array in (series.t_ns, series.value):
@@ -328,11 +335,17 @@ def content_sha256(local: LocalLog) -> str:
                 digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(repr((local.roads.map_id, local.tracks.source_track_id)).encode())
     digest.update(repr((lights.source_lane_id, local.tracks.cls.tolist())).encode())
+    digest.update(repr((list(local.tracks.source_cls), list(log.lights.source_state))).encode())
     for array in (
         local.origin, rows.track, rows.t_ns, rows.valid, rows.xyz, rows.yaw, rows.velocity, rows.size,
-        lights.signal, lights.t_ns, lights.state,
+        lights.signal, lights.t_ns, lights.state, log.lights.arrow, log.lights.flashing,
+        log.lights.stop_xyz,
     ):  # fmt: skip
         digest.update(np.ascontiguousarray(array).tobytes())
+    if log.ego is not None:
+        for told in (log.ego.quaternion, log.ego.acceleration, log.ego.yaw_rate, log.ego.steering):
+            digest.update(b"" if told is None else np.ascontiguousarray(told).tobytes())
+            digest.update(b";")
     return digest.hexdigest()
 
 
@@ -478,7 +491,7 @@ class _Desk:
             same = self._is_same(log)
             log.forget()
             if not same:
-                return _duplicate(log)
+                return self._differs(log)
             self.report.unchanged += 1
             return None
         if not self._batch:
@@ -516,10 +529,16 @@ class _Desk:
         self.report.rejected.append(
             Refusal(path=error.path, record=error.record, reason=error.reason)
         )
+        uri, reason = error.path, error.reason
+        if source is not None and source.origins.uri not in ("", uri):
+            # Told of the source, so that it no longer holds once that comes in.
+            uri = source.origins.uri
+            folder = uri if error.path.startswith(f"{uri}/") else uri.rpartition("/")[0]
+            reason = f"{error.path.removeprefix(f'{folder}/')}: {reason}"
         self.tell(
             {
-                "uri": error.path, "record": error.record, "kind": "rejected",
-                "reason": error.reason, "format": None if source is None else source.format,
+                "uri": uri, "record": error.record, "kind": "rejected",
+                "reason": reason, "format": None if source is None else source.format,
                 "source_sha256": None if source is None else source.origins.sha256,
             }
         )  # fmt: skip
@@ -539,7 +558,7 @@ class _Desk:
                 if self._is_same(log):
                     self.report.unchanged += 1
                 else:
-                    self.refuse(_duplicate(log), None)
+                    self.refuse(self._differs(log), None)
                 del self._batch[log.log_id]
                 log.forget()
             added = dict.fromkeys(LOG_TABLES, 0)
@@ -611,20 +630,35 @@ class _Desk:
             return False
         return there == content_of(log.parts(), map_id=log.map_id)
 
+    def _differs(self, log: _Converted) -> DuplicateLog:
+        """That another log of its name came first; a first one that was cut off is told as that."""
+        first = self._batch.get(log.log_id)
+        if first is not None and first is not log:
+            uri, sha256 = first.origins.uri, first.origins.sha256
+        else:
+            mine = f"log_id = {log.log_id}"
+            (row,) = self.lake.read("logs", ["source_uri", "source_sha256"], mine).to_pylist()
+            uri, sha256 = row["source_uri"], row["source_sha256"]
+        refused = [e for e in self._entries if e["kind"] == "rejected"]
+        same = f"kind = 'rejected' AND source_sha256 = {literal(sha256)}"
+        refused += self.lake.read("ledger", ["source_sha256", "reason"], same).to_pylist()
+        why = next((e["reason"] for e in refused if e["source_sha256"] == sha256), "")
+        hint = "If it is the same log, read anew or mended, use --replace"
+        if why:
+            hint = f"Of {uri}, not all could be read ({why}); if this is that log whole, use --replace"
+        where = f", from {uri}," if uri else ""
+        return DuplicateLog(
+            log.origins.uri,
+            f"another log of {log.dataset} is called {log.name} already{where} and differs from "
+            "this one; the first is kept",
+            record=log.record,
+            hint=f"{hint}. If they are two, give this one a name of its own: --prefix car7/, or "
+            "--prefix {folder}/ for its folder.",
+        )
+
 
 _COUNTED_APART = {"ingested", "rejected"}
 """Kinds of ledger entries that a report tells under names of their own."""
-
-
-def _duplicate(log: _Converted) -> DuplicateLog:
-    return DuplicateLog(
-        log.origins.uri,
-        f"another log of {log.dataset} is called {log.name} already, and differs from this one; "
-        "the first is kept",
-        record=log.record,
-        hint="If it is the same log, read anew or mended, use --replace; if they are two, give this one "
-        "a name of its own: --prefix car7/, or --prefix {folder}/ for its folder.",
-    )
 
 
 def _read_all(
@@ -693,7 +727,7 @@ def _read_all(
             )  # fmt: skip
 
     with (
-        _temporary(desk.lake.uri) as spool,
+        temporary_folder(desk.lake.uri) as spool,
         closing(_items_of(sources(), jobs=jobs, uri=desk.lake.uri, spool=spool)) as results,
         _saved_when_stopped(desk),
     ):
@@ -747,22 +781,6 @@ def _saved_when_stopped(desk: _Desk) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         desk.commit()
-        raise
-
-
-@contextmanager
-def _temporary(uri: str) -> Iterator[Path]:
-    """A folder for what is too large for memory.
-
-    Raises:
-        StorageFull: Its disk is full, or that of other temporary files.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        if is_full(error):
-            raise temporary_full(uri) from error
         raise
 
 

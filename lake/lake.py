@@ -28,6 +28,7 @@ from lake.compact import KEEP_S, CompactReport
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
 from lake.json_text import as_json
+from lake.limits import id_of
 from lake.literals import literal
 from lake.manifest import ABOUT, Manifest, Snapshot
 from lake.place import PART, Overtaken, Place, place_of
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 MAPS_KEPT = 64  # maps held in memory, since scenes of one map are often read together
 SCENES_AT_ONCE = 64  # scenes read in one go
+STATES_AT_ONCE = 5_000_000  # agents times steps likewise: some 250 MB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -228,6 +230,19 @@ class Lake:
             BadQuery: The filter does not run.
         """
         return self._store.read(name, columns, where)
+
+    def count(self, name: str, where: str | None = None) -> int:
+        """How many rows of a table there are; where an index answers the filter, at no cost.
+
+        Args:
+            name: Of the table.
+            where: A Lance filter, such as ``"name = 'cut_in'"``; all rows by default.
+
+        Raises:
+            UnknownName: There is no such table.
+            BadQuery: The filter does not run.
+        """
+        return self._store.count(name, where)
 
     def sql(
         self,
@@ -397,9 +412,29 @@ class Lake:
         """
         lake = self.at()  # one moment for all tables and all scenes
         lake._maps = self._maps
-        ids = lake.scene_ids() if scene_ids is None else [int(i) for i in scene_ids]
+        ids = lake.scene_ids() if scene_ids is None else [id_of("scene", i) for i in scene_ids]
         for begin in range(0, len(ids), SCENES_AT_ONCE):
-            yield from lake._load(ids[begin : begin + SCENES_AT_ONCE])
+            for some in lake._fitting(ids[begin : begin + SCENES_AT_ONCE]):
+                yield from lake._load(some)
+
+    def _fitting(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The scenes in groups that fit into memory together: a log that is one scene lasts an hour."""
+        if len(ids) == 1:
+            yield ids
+            return
+        chosen = f"scene_id in ({', '.join(map(str, ids))})"
+        rows = self.read("dense", ["scene_id", "n_agents", "n_steps"], chosen).to_pylist()
+        states = {row["scene_id"]: row["n_agents"] * row["n_steps"] for row in rows}
+        group: list[int] = []
+        held = 0
+        for scene_id in ids:
+            held += states.get(scene_id, 0)
+            if group and held > STATES_AT_ONCE:
+                yield group
+                group, held = [], states.get(scene_id, 0)
+            group.append(scene_id)
+        if group:
+            yield group
 
     def _load(self, ids: Sequence[int]) -> Iterator[Scene]:
         chosen = f"scene_id in ({', '.join(map(str, ids))})"

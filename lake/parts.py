@@ -25,6 +25,7 @@ from lake.convert import (
     ledger_entries,
     ledger_table,
     notes_of_strangers,
+    recorded_ns,
     tables_of,
 )
 from lake.json_text import as_json
@@ -74,6 +75,7 @@ class Assembly:
         self._maps: dict[str, pa.Table] = {}
         self._tracks: list[pa.Table] = []
         self._logs: list[pa.Table] = []
+        self._spans: list[tuple[int, int]] = []
         self._notes: list[Note] = []
         self._sensors: dict[str, Sensor] = {}
         self._seams: dict[int, float] = {}
@@ -109,6 +111,8 @@ class Assembly:
                 self._seams[track] = self._seams.get(track, 0.0) + length
         self._tracks.append(tables["tracks"])
         self._logs.append(tables["logs"])
+        span = recorded_ns(local)
+        self._spans += [] if span is None else [span]
         path = self._folder / f"{self._stem}-{part.part:05d}.arrows"
         write_tables(path, {name: tables[name] for name in PART_TABLES})
         self.files.append(path)
@@ -126,7 +130,9 @@ class Assembly:
         tables |= self._maps
         tables["sensors"] = tables_of(local, (), self._origins, maps=False)["sensors"]
         tables["tracks"] = tracks
-        tables["logs"] = _whole_log(self._logs, tracks, self._seams.get(0, 0.0))
+        tables["logs"] = _whole_log(
+            self._logs, tracks, seam=self._seams.get(0, 0.0), spans=self._spans
+        )
         tables["ledger"] = ledger_table(entries)
         return local, tables
 
@@ -274,13 +280,18 @@ def _add_track(row: dict[str, Any], more: Mapping[str, Any]) -> None:
     row["velocity_source"] = max(row["velocity_source"], more["velocity_source"], key=_TOLD.index)
 
 
-def _whole_log(parts: Sequence[pa.Table], tracks: pa.Table, seam: float) -> pa.Table:
+def _whole_log(
+    parts: Sequence[pa.Table],
+    tracks: pa.Table,
+    *,
+    seam: float,
+    spans: Sequence[tuple[int, int]],
+) -> pa.Table:
     """The log's row from those of its parts."""
     rows = [part.to_pylist()[0] for part in parts]
     row = dict(rows[0])
-    seen = [t for t in tracks.to_pylist() if t["n_obs"]]
-    if seen:
-        row["dur_ns"] = max(t["t_last_ns"] for t in seen) - min(t["t_first_ns"] for t in seen)
+    if spans:
+        row["dur_ns"] = max(end for _, end in spans) - min(begin for begin, _ in spans)
     row["n_agents"] = sum(not t["is_ego"] for t in tracks.to_pylist())
     row["n_frames"] = sum(r["n_frames"] for r in rows)
     driven = [r["distance_m"] for r in rows if r["distance_m"] is not None]

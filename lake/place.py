@@ -147,6 +147,25 @@ def temporary_full(uri: str) -> StorageFull:
     )
 
 
+@contextmanager
+def temporary_folder(uri: str) -> Iterator[Path]:
+    """A folder for what is too large for memory.
+
+    Args:
+        uri: Of the lake for which it is.
+
+    Raises:
+        StorageFull: Its disk is full, or that of other temporary files.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="scenelake-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if is_full(error):
+            raise temporary_full(uri) from error
+        raise
+
+
 def is_full(error: OSError) -> bool:
     """Whether an error says that a disk, or a user's share of one, is full."""
     return _is_full(error.errno, str(error))

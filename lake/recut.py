@@ -12,8 +12,9 @@ tags, vectors, clusters) goes with them: tag and encode again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ import pyarrow as pa
 from lake.clock import DT_NS
 from lake.convert import dense_table, scenes_table
 from lake.literals import literal
+from lake.parts import read_tables, write_tables
+from lake.place import temporary_folder
 from lake.rebuild import StoredLog
 from lake.remove import OF_SCENE
 from lake.scenes import (
@@ -36,13 +39,13 @@ from lake.splits import assign
 from schemas.errors import BadQuery, MissingData, UnknownName
 from schemas.records import Window
 from schemas.scene import Scene
-from schemas.tables import TABLES
 
 if TYPE_CHECKING:
     from lake.lake import Lake
 
 STRETCH_NS = 120 * 10**9  # how much of a log is in memory at once, windows allowing [ns]
 BATCH_SCENES = 2000  # scenes committed in one step
+BATCH_BYTES = 128 * 2**20  # [bytes] of scenes in memory at once; those of one log wait on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +69,15 @@ class Around:
         event: As in ``events.name``, of rules or of the source.
         before_s: [s].
         after_s: [s].
+        seen: Scenes of which the events of rules count; of all by default. Those of the source always do.
+
+    What may have happened, and nobody knows, has no moment to cut round.
     """
 
     event: str
     before_s: float = 5.0
     after_s: float = 5.0
+    seen: Collection[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +139,16 @@ def recut(
     if isinstance(cutting, Whole):
         _check_lengths(lake, rows)
     report = RecutReport()
-    params = {"cutting": type(cutting).__name__, **asdict(cutting), "where": where}
-    with lake.run("recut", params=params) as run:
-        batch: list[tuple[dict[str, Any], list[Scene]]] = []
+    told = {name: value for name, value in asdict(cutting).items() if name != "seen"}
+    params = {"cutting": type(cutting).__name__, **told, "where": where}
+    with lake.run("recut", params=params) as run, temporary_folder(lake.uri) as folder:
+        batch: list[_Cut] = []
         for done, row in enumerate(rows, start=1):
-            batch.append((row, list(_scenes(lake, row, cutting))))
-            if sum(len(scenes) for _, scenes in batch) >= BATCH_SCENES or done == len(rows):
-                _commit(lake, batch, run.id, report)
+            batch.append(_cut(lake, row, cutting, run.id, folder))
+            full = sum(cut.held for cut in batch) >= BATCH_BYTES
+            many = sum(len(cut.scene_ids) for cut in batch) >= BATCH_SCENES
+            if full or many or done == len(rows):
+                _commit(lake, batch, report)
                 batch = []
             if progress is not None:
                 progress(done, len(rows))
@@ -148,7 +158,74 @@ def recut(
     return report
 
 
+@dataclass(slots=True, kw_only=True)
+class _Cut:
+    """The new scenes of a log as rows, many of them in files.
+
+    Attributes:
+        row: Of the log.
+        scene_ids: Of its scenes.
+        tables: Rows of ``scenes`` and ``dense`` in memory.
+        files: Those before them.
+    """
+
+    row: dict[str, Any]
+    scene_ids: list[int] = field(default_factory=list)
+    tables: list[dict[str, pa.Table]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def held(self) -> int:
+        """How much is in memory [bytes]."""
+        return sum(table.nbytes for tables in self.tables for table in tables.values())
+
+    def put_by(self, folder: Path) -> None:
+        """Into a file what is in memory."""
+        path = folder / f"{self.row['log_id']}-{len(self.files)}.arrows"
+        write_tables(path, _joined(self.tables))
+        self.files.append(path)
+        self.tables = []
+
+    def pieces(self) -> Iterator[dict[str, pa.Table]]:
+        """All rows, a file of them in memory at a time."""
+        for path in self.files:
+            yield read_tables(path, _OF_SCENES)
+            path.unlink()
+        if self.tables:
+            yield _joined(self.tables)
+
+
+_OF_SCENES = ("scenes", "dense")
+
+
+def _joined(tables: Sequence[dict[str, pa.Table]]) -> dict[str, pa.Table]:
+    return {name: pa.concat_tables([some[name] for some in tables]) for name in _OF_SCENES}
+
+
+def _cut(lake: Lake, row: dict[str, Any], cutting: Cutting, run_id: int, folder: Path) -> _Cut:
+    made = _Cut(row=row)
+    group = f"{row['dataset']}/{row['source_log_id']}"
+    held = 0
+    for scene in _scenes(lake, row, cutting):
+        made.scene_ids.append(scene.scene_id)
+        tables = {
+            "scenes": scenes_table([scene], run_id, split_group=group),
+            "dense": dense_table([scene], run_id),
+        }
+        made.tables.append(tables)
+        held += sum(table.nbytes for table in tables.values())
+        if held >= BATCH_BYTES:
+            made.put_by(folder)
+            held = 0
+    return made
+
+
 def _check(lake: Lake, cutting: Cutting) -> None:
+    if not isinstance(cutting, Sliding | Around | Whole | AsSource):
+        raise BadQuery(
+            f"Logs cannot be cut by {cutting!r}.",
+            hint="Say Sliding(…), Around(event=…), Whole() or AsSource() of lake.recut.",
+        )
     if isinstance(cutting, Sliding):
         stride = cutting.length_s if cutting.stride_s is None else cutting.stride_s
         if not (0.1 <= cutting.length_s <= 3600.0 and 0.1 <= stride <= 3600.0):
@@ -163,7 +240,9 @@ def _check(lake: Lake, cutting: Cutting) -> None:
                 "cannot be cut.",
                 hint="Both lie between 0 and 1800 s.",
             )
-        names = lake.sql("SELECT DISTINCT name FROM events ORDER BY 1")["name"].to_pylist()
+        names = lake.sql("SELECT DISTINCT name FROM events WHERE truth = 'true' ORDER BY 1")[
+            "name"
+        ].to_pylist()
         if cutting.event not in names:
             raise UnknownName("event", cutting.event, names)
 
@@ -242,8 +321,12 @@ def _spans(lake: Lake, row: dict[str, Any], span: tuple[int, int], cutting: Cutt
             Span.ours(f"{name}@{s * DT_NS / 1e9:.1f}s", begin + s * DT_NS, min(length, steps))
             for s in starts
         ]
-    mine = f"log_id = {row['log_id']} AND name = {literal(cutting.event)}"
-    moments = sorted(set(lake.read("events", ["t0_ns"], mine)["t0_ns"].to_pylist()))
+    mine = f"log_id = {row['log_id']} AND name = {literal(cutting.event)} AND truth = 'true'"
+    events = lake.read("events", ["t0_ns", "scene_id", "source"], mine).to_pylist()
+    moments = sorted({
+        event["t0_ns"] for event in events
+        if cutting.seen is None or event["source"] != "rule" or event["scene_id"] in cutting.seen
+    })  # fmt: skip
     before, after = round(cutting.before_s * 1e9), round(cutting.after_s * 1e9)
     made: dict[str, Span] = {}
     for moment in moments:
@@ -293,13 +376,8 @@ def _overlapping(starts: range, length: int, windows: list[int] | None) -> list[
     return found
 
 
-def _commit(
-    lake: Lake,
-    batch: Sequence[tuple[dict[str, Any], list[Scene]]],
-    run_id: int,
-    report: RecutReport,
-) -> None:
-    log_ids = ", ".join(str(row["log_id"]) for row, _ in batch)
+def _commit(lake: Lake, batch: Sequence[_Cut], report: RecutReport) -> None:
+    log_ids = ", ".join(str(cut.row["log_id"]) for cut in batch)
     with lake.store.writing():
         former = lake.read(
             "scenes", ["scene_id", "log_id", "split_group"], f"log_id IN ({log_ids})"
@@ -312,19 +390,48 @@ def _commit(
             for name in ("scenes", "events", "criticality", *OF_SCENE):
                 lake.store.delete(name, f"scene_id IN ({chosen})")
         kept = {r["scene_id"] for r in former} - set(going)
-        parts: dict[str, list[pa.Table]] = {"scenes": [], "dense": []}
-        for row, scenes in batch:
-            fresh = [scene for scene in scenes if scene.scene_id not in kept]
-            default = f"{row['dataset']}/{row['source_log_id']}"
-            told = group.get(row["log_id"], default)
-            parts["scenes"].append(scenes_table(fresh, run_id, split_group=told))
-            parts["dense"].append(dense_table(fresh, run_id))
-            report.scenes += len(scenes)
-        for name, tables in parts.items():
-            lake.store.append(name, pa.concat_tables([TABLES[name].schema.empty_table(), *tables]))
+        for pieces in _gathered(batch, kept, group):
+            for name, table in pieces.items():
+                lake.store.append(name, table)
+    report.scenes += sum(len(cut.scene_ids) for cut in batch)
     report.logs += len(batch)
     report.removed += len(going)
     report.kept += len(kept)
+
+
+def _gathered(
+    batch: Sequence[_Cut], kept: set[int], group: dict[int, str | None]
+) -> Iterator[dict[str, pa.Table]]:
+    """The new rows, some of them at a time, without those of scenes that stay."""
+    waiting: list[dict[str, pa.Table]] = []
+    held = 0
+    for cut in batch:
+        told = group.get(cut.row["log_id"])
+        for piece in cut.pieces():
+            if kept:
+                fresh = {name: _without(table, kept) for name, table in piece.items()}
+            else:
+                fresh = piece
+            if told is not None:
+                fresh["scenes"] = _of_group(fresh["scenes"], told)
+            waiting.append(fresh)
+            held += sum(table.nbytes for table in fresh.values())
+            if held >= BATCH_BYTES:
+                yield _joined(waiting)
+                waiting, held = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _without(table: pa.Table, scene_ids: set[int]) -> pa.Table:
+    there = pa.array([i not in scene_ids for i in table["scene_id"].to_pylist()], pa.bool_())
+    return table.filter(there)
+
+
+def _of_group(scenes: pa.Table, group: str) -> pa.Table:
+    place = scenes.schema.get_field_index("split_group")
+    told = pa.array([group] * scenes.num_rows, pa.string())
+    return scenes.set_column(place, scenes.schema.field(place), told)
 
 
 def _needed(lake: Lake) -> set[int]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from lake import geometry_sql, macros
 from lake.expand import expand
+from lake.limits import whole
 from lake.waiting import interruptible
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
@@ -38,6 +39,10 @@ _LISTING = re.compile(
 
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 64 * 2**20
+"""An answer is handed over in batches of so many rows, or so many bytes where its cells are large."""
+
+FETCHED_ROWS = 2048  # rows that DuckDB hands over at least: one of its vectors
 
 
 def _most_bytes() -> int:
@@ -65,9 +70,9 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
     connection, names = _asked(query, tables, by_index=by_index)
     with connection:
         try:
-            reader = connection.to_arrow_reader(BATCH_ROWS)
+            reader = connection.to_arrow_reader(FETCHED_ROWS)
             batches, size, most = [], 0, _most_bytes()
-            for batch in _batches(connection, reader):
+            for batch in _batches(connection, reader, rows=BATCH_ROWS):
                 batches.append(batch)
                 size += batch.nbytes
                 if size > most:
@@ -89,18 +94,19 @@ def run_sql_batches(
     Args:
         query: As for :func:`run_sql`.
         tables: Likewise.
-        rows: Of a batch, about.
+        rows: Of a batch at most, about; fewer where they are large.
 
     Raises:
         BadQuery: As :func:`run_sql`; also while batches are taken.
     """
+    whole("rows", rows, least=1, most=2**31)
     connection, names = _asked(query, tables)
     with connection:
         try:
-            reader = connection.to_arrow_reader(rows)
+            reader = connection.to_arrow_reader(min(rows, FETCHED_ROWS))
             nothing = pa.RecordBatch.from_pylist([], schema=reader.schema)
             told = False
-            for batch in itertools.chain(_batches(connection, reader), [nothing]):
+            for batch in itertools.chain(_batches(connection, reader, rows=rows), [nothing]):
                 if batch.num_rows or not told:
                     told = True
                     yield batch.rename_columns(_told_apart(names))
@@ -109,11 +115,19 @@ def run_sql_batches(
 
 
 def _batches(
-    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
+    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, *, rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Those of an answer that is still being made; a signal ends that."""
+    """Those of an answer that is still being made, joined to so many rows; a signal ends that."""
+    held: list[pa.RecordBatch] = []
+    count = size = 0
     while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
-        yield batch
+        held.append(batch)
+        count, size = count + batch.num_rows, size + batch.nbytes
+        if count >= rows or size >= BATCH_BYTES:
+            yield pa.concat_batches(held) if len(held) > 1 else batch
+            held, count, size = [], 0, 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _asked(

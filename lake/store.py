@@ -199,6 +199,22 @@ class Store:
         ]  # fmt: skip
         return pa.Table.from_arrays(arrays, schema=wanted)
 
+    def count(self, name: str, where: str | None = None) -> int:
+        """How many rows of a table there are for which the Lance filter ``where`` holds.
+
+        Raises:
+            UnknownName: There is no such table.
+            BadQuery: The filter does not run.
+        """
+        data = self.dataset(name)
+        if data is None:
+            return 0
+        try:
+            with self.place.storing():
+                return int(data.count_rows(filter=where))
+        except ValueError as error:
+            raise _bad_filter(name, where or "", error) from error
+
     # Writing
 
     @contextmanager

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
+from lake.limits import whole
+
 if TYPE_CHECKING:
     from lake.training import SceneDataset
 
@@ -26,15 +28,19 @@ class SceneStream(IterableDataset[dict[str, Any]]):
         seed: Of the order; equal seeds and epochs give equal orders, for any number of workers the
             same blocks.
         shuffle: Whether to shuffle at all.
+
+    Raises:
+        BadQuery: The seed can be none.
     """
 
     def __init__(self, data: SceneDataset, *, seed: int = 0, shuffle: bool = True) -> None:
-        self._data, self._seed, self._shuffle = data, seed, shuffle
+        self._data, self._shuffle = data, shuffle
+        self._seed = whole("seed", seed, least=0, most=2**63 - 1)
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch comes next; without it each pass over the stream is one."""
-        self._epoch = epoch
+        self._epoch = whole("epoch", epoch, least=0, most=2**63 - 1)
 
     def __len__(self) -> int:
         """How many scenes in all."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from geometry.arrays import Array
+from lake.limits import id_of, real
 from lake.media import nearest
 from schemas.errors import BadQuery, UnknownName
 
@@ -29,6 +30,11 @@ _DIRECTIONS = frozenset(
 """Quantities that go round: between 359° and 1° lies 0°. A steering wheel's angle does not."""
 
 _TURNS = {"rad": 2 * np.pi, "deg": 360.0}
+
+MOST_MOMENTS = 10_000_000
+"""A clock of more is refused: three hours at a thousand a second, and gigabytes of answer."""
+
+LONGEST_S = 1e9  # [s] some thirty years, beyond which no period or tolerance makes sense
 
 _EGO = ("x", "y", "z", "yaw", "vx_map", "vy_map", "ax", "yaw_rate", "steering")
 
@@ -48,8 +54,8 @@ def sync(
     Args:
         lake: That holds the log.
         log_id: Of ``logs``.
-        clock: A channel whose captures or readings are the moments, ``ego``, a period [s], or
-            times [ns].
+        clock: A channel whose captures or readings are the moments, ``ego``, a period [s] of which
+            no more than ``MOST_MOMENTS`` fit into the log, or whole times [ns].
         channels: Cameras, lidars, radars to line up; all by default.
         readings: Quantities (``readings.signal``) to line up; all by default.
         method: Which value a moment takes: the nearest, the last before it, or for numbers the
@@ -65,11 +71,13 @@ def sync(
 
     Raises:
         UnknownName: No log, channel or quantity is called that.
-        BadQuery: The clock has no moment, or the method is none.
+        BadQuery: The clock has no moment or too many, or a number is none that can be.
     """
     if method not in ("nearest", "before", "linear"):
         raise UnknownName("method", method, ("nearest", "before", "linear"))
-    mine = f"log_id = {int(log_id)}"
+    reach = round(real("tolerance_s", tolerance_s, least=0.0, most=LONGEST_S) * 1e9)
+    clock = _checked(clock)
+    mine = f"log_id = {id_of('log', log_id)}"
     if not lake.read("logs", ["log_id"], mine).num_rows:
         known = lake.read("logs", ["log_id"])["log_id"].to_pylist()
         raise UnknownName("log", str(log_id), map(str, known))
@@ -81,7 +89,6 @@ def sync(
     )
     ego = lake.read("ego", ["t_ns", *_EGO], f"{mine} AND valid").sort_by("t_ns")
     moments = _moments(clock, frames, ego, series)
-    reach = round(tolerance_s * 1e9)
     columns: dict[str, pa.Array] = {"t_ns": pa.array(moments, pa.int64())}
     for channel, rows in _groups(frames, "channel", channels, "channel"):
         columns |= _captures(channel, rows, moments, method, reach)
@@ -98,8 +105,24 @@ def sync(
     return pa.table(columns)
 
 
+def _checked(clock: str | float | Sequence[int] | Array) -> str | float | Int[Array, " moments"]:
+    """The clock, if it is one, whatever the log."""
+    if isinstance(clock, str):
+        return clock
+    if np.ndim(clock) == 0:
+        return real("clock", clock, least=1e-9, most=LONGEST_S)
+    times = np.asarray(clock)
+    if times.ndim != 1 or (times.size and times.dtype.kind not in "iu"):
+        raise BadQuery(
+            f"A clock of {times.dtype} in {times.ndim} dimensions tells no moments.",
+            hint="Give whole nanoseconds since the log began, one after the other: "
+            "(1e9 * seconds).astype(int).",
+        )
+    return np.sort(times.astype(np.int64))
+
+
 def _moments(
-    clock: str | float | Sequence[int] | Array, frames: pa.Table, ego: pa.Table, series: pa.Table
+    clock: str | float | Array, frames: pa.Table, ego: pa.Table, series: pa.Table
 ) -> Int[Array, " moments"]:
     if isinstance(clock, str):
         if clock == "ego":
@@ -111,17 +134,25 @@ def _moments(
                 raise UnknownName("channel", clock, [*known, "ego"])
             mine = both.filter(pa.compute.equal(both["channel"], clock))
             made = np.unique(mine["t_ns"].to_numpy())
-    elif isinstance(clock, int | float):
+    elif isinstance(clock, float):
         times = [t["t_ns"].to_numpy() for t in (frames, ego, series) if t.num_rows]
-        if not times or clock <= 0:
+        if not times:
             raise BadQuery(
                 f"A clock of {clock} s has no moment in this log.",
-                hint="Give a period above 0 s, and a log that has captures, readings or an ego.",
+                hint="It has no captures, readings or ego; give times [ns].",
             )
         begin, end = min(t.min() for t in times), max(t.max() for t in times)
-        made = np.arange(begin, end + 1, max(round(clock * 1e9), 1))
+        period = round(clock * 1e9)
+        count = (int(end) - int(begin)) // period + 1
+        if count > MOST_MOMENTS:
+            raise BadQuery(
+                f"A clock of {clock:g} s has {count:,} moments in this log of "
+                f"{(end - begin) / 1e9:,.0f} s; {MOST_MOMENTS:,} are the most.",
+                hint="Give a longer period, or the times that you want [ns].",
+            )
+        made = np.arange(begin, end + 1, period)
     else:
-        made = np.sort(np.asarray(clock, dtype=np.int64))
+        made = clock
     if not len(made):
         raise BadQuery("The clock has no moment in this log.")
     return made.astype(np.int64)

@@ -27,6 +27,7 @@ from jaxtyping import Int
 
 from geometry.arrays import Array
 from lake.dense import PIECE_DTYPES, unpack_pieces, unpack_signals, unpack_tracks
+from lake.limits import id_of, real, whole
 from lake.media import Capture, image_of, nearest_frames
 from schemas.errors import BadInput, BadQuery, MissingData, UnknownName
 from schemas.scene import DT, PIECE_POINTS, RoadPieces, Signals, Tracks
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import torch
 
     from lake.lake import Lake
+
+SAMPLE_BYTES = 2**30
+"""A sample of a larger shape is a slip of the pen: no batch of them would fit [bytes]."""
 
 MAP_BYTES = 256 * 2**20
 """How much of maps a process keeps, since scenes of one map are often read together [bytes]."""
@@ -68,6 +72,9 @@ class SampleConfig:
         images: Cameras whose image nearest to "now" comes along.
         image_size: Height and width of images [px].
         image_tolerance_s: How far from "now" an image may be taken [s].
+
+    Raises:
+        BadQuery: A number is none that can be, or a sample would take more than ``SAMPLE_BYTES``.
     """
 
     steps: int = 100
@@ -80,6 +87,31 @@ class SampleConfig:
     images: tuple[str, ...] = ()
     image_size: tuple[int, int] = (224, 400)
     image_tolerance_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 1),
+            ("history", 0),
+            ("agents", 1),
+            ("pieces", 0),
+            ("lights", 0),
+        ):
+            whole(name, getattr(self, name), least=least, most=10**6)
+        for extent in self.image_size:
+            whole("image_size", extent, least=1, most=2**15)
+        real("reach_m", self.reach_m, least=0.0, most=1e6, unit="m")
+        real("image_tolerance_s", self.image_tolerance_s, least=0.0, most=1e6)
+        if self.frame not in ("log", "ego"):
+            raise UnknownName("frame of samples", str(self.frame), ("log", "ego"))
+        size = self.steps * (self.agents * (4 * len(State) + 1) + 8 * self.lights)
+        size += self.pieces * PIECE_POINTS * 3 * 4
+        size += len(self.images) * 3 * self.image_size[0] * self.image_size[1]
+        if size > SAMPLE_BYTES:
+            raise BadQuery(
+                f"A sample of {self.steps:,} steps, {self.agents:,} agents, {self.pieces:,} pieces and "
+                f"{len(self.images)} images would take {size / 2**30:,.1f} GiB.",
+                hint="Ask for less of them; a scene of 10 s has 100 steps.",
+            )
 
 
 class SceneDataset:
@@ -116,9 +148,10 @@ class SceneDataset:
         row_of = _places(self.lake.read("dense", ["scene_id"])["scene_id"])
         order = scenes["scene_id"].to_numpy()
         if scene_ids is not None:
-            at, known = row_places(order, np.asarray(scene_ids, dtype=np.int64))
+            asked = np.array([id_of("scene", i) for i in scene_ids], dtype=np.int64)
+            at, known = row_places(order, asked)
             if not known.all():
-                missing = np.asarray(scene_ids)[~known][0]
+                missing = asked[~known][0]
                 raise BadQuery(f"No scene has the id {missing}.", hint="Ids are in `scenes`.")
             scenes = scenes.take(pa.array(at))
         self.scene_ids: Int[Array, " scenes"] = scenes["scene_id"].to_numpy()
@@ -212,7 +245,10 @@ class SceneDataset:
 
         Raises:
             MissingData: No scene fits, so that there is nothing to load.
+            BadQuery: A number is none that can be.
         """
+        whole("batch_size", batch_size, least=1, most=10**6)
+        whole("workers", workers, least=0, most=1024)
         if not len(self):
             raise MissingData(
                 "This dataset has no scene to load.",

@@ -9,13 +9,12 @@ are certain to.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Bool
 
 from geometry.arrays import Array
 from geometry.boxes import overlap
+from mining.kept import kept
 from mining.motion import Motion
 from schemas.labels import AgentClass
 
@@ -37,7 +36,7 @@ RIDDEN = (AgentClass.CYCLIST, AgentClass.MOTORCYCLE)
 RIDERS = (AgentClass.PEDESTRIAN, AgentClass.CYCLIST, AgentClass.MOTORCYCLE)
 
 
-@lru_cache(maxsize=4)
+@kept
 def overlapping(motion: Motion, *, inset: float) -> Bool[Array, "half steps"]:
     """Where outlines overlap although both boxes are drawn in, of pairs that do not move as one.
 
@@ -64,7 +63,7 @@ def met(motion: Motion) -> Bool[Array, "half steps"]:
     return np.maximum.accumulate(pairs.seen[:half] & (pairs.clearance[:half] > 0.0), axis=1)
 
 
-@lru_cache(maxsize=1)
+@kept
 def coupled(motion: Motion) -> Bool[Array, " half"]:
     """Pairs that move as one: a rider and the bicycle, a trailer and its truck, doubled boxes."""
     pairs = motion.pairs

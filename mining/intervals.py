@@ -9,9 +9,10 @@ are bridged, and what then lasts under 0.5 s is dropped. A step stands for ``DT`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -28,8 +29,11 @@ BRIDGE_S = 0.3
 """[s] Shorter gaps are bridged."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+NOTHING: Mapping[str, Any] = {}
+"""No evidence, no parameters."""
+
+
+class Interval(NamedTuple):
     """A predicate that holds, or that cannot be known, over some steps of a scene.
 
     Attributes:
@@ -53,8 +57,8 @@ class Interval:
     lane: int | None = None
     truth: Truth = Truth.TRUE
     value: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = NOTHING
+    params: Mapping[str, Any] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +85,7 @@ class Runs:
 
 def steps_of(seconds: float) -> int:
     """The least number of steps that lasts so long."""
-    return int(np.ceil(seconds / DT - 1e-9))
+    return math.ceil(seconds / DT - 1e-9)
 
 
 def above(
@@ -101,19 +105,7 @@ def above(
     """
     if leave is None:
         leave = np.asarray(threshold - HYSTERESIS * np.abs(threshold))
-    rises = known & (value >= threshold)
-    rows = np.flatnonzero(rises.any(axis=1))  # elsewhere it never begins
-    held = np.zeros(rises.shape, dtype=bool)
-    if not len(rows):
-        return held
-    leave = np.broadcast_to(leave, value.shape)[rows]
-    known, begins = known[rows], rises[rows]
-    falls = ~known | (value[rows] < leave)
-    decided = np.where(begins | falls, np.arange(1, value.shape[1] + 1), 0)
-    latest = np.maximum.accumulate(decided, axis=1)
-    last = np.take_along_axis(begins, np.maximum(latest - 1, 0), axis=1)
-    held[rows] = last & (latest > 0) & known
-    return held
+    return _triggered(value, threshold, leave, known, +1.0)
 
 
 def below(
@@ -126,7 +118,23 @@ def below(
     """Whether a quantity is at or below its threshold; see :func:`above`."""
     if leave is None:
         leave = np.asarray(threshold + HYSTERESIS * np.abs(threshold))
-    return above(-value, -np.asarray(threshold), known=known, leave=-np.asarray(leave))
+    return _triggered(value, threshold, leave, known, -1.0)
+
+
+def _triggered(
+    value: Float[Array, "rows steps"],
+    enter: float | Array,
+    leave: float | Array,
+    known: Bool[Array, "rows steps"],
+    sign: float,
+) -> Bool[Array, "rows steps"]:
+    from mining.kernels import triggered
+
+    value = np.ascontiguousarray(value, dtype=np.float64)
+    known = np.ascontiguousarray(known)
+    first, last = (np.atleast_2d(np.asarray(t, dtype=np.float64)) for t in (enter, leave))
+    assert known.shape == np.broadcast_shapes(value.shape, first.shape, last.shape)
+    return triggered(value, first, last, known, sign)
 
 
 def runs(mask: Bool[Array, "rows steps"]) -> Runs:
@@ -156,13 +164,35 @@ def spells(
     mask: Bool[Array, "rows steps"], *, least_s: float = LEAST_S, bridge_s: float = BRIDGE_S
 ) -> Runs:
     """Stretches of true steps after bridging gaps and dropping what is too short."""
-    found = runs(mask)
-    if len(found) > 1 and bridge_s > 0:
-        after_gap = (found.row[1:] != found.row[:-1]) | (
-            (found.begin[1:] - found.end[:-1] - 1) * DT >= bridge_s - 1e-9
-        )
-        first = np.concatenate([[True], after_gap])
-        last = np.concatenate([after_gap, [True]])
-        found = Runs(found.row[first], found.begin[first], found.end[last])
-    keep = found.end - found.begin + 1 >= steps_of(least_s)
-    return Runs(found.row[keep], found.begin[keep], found.end[keep])
+    from mining.kernels import spells as found
+
+    mask = np.ascontiguousarray(mask)
+    return Runs(*found(mask, steps_of(least_s), bridge_s - 1e-9 if bridge_s > 0 else 0.0, DT))
+
+
+def decisive(
+    found: Runs,
+    mask: Bool[Array, "rows steps"],
+    value: Float[Array, "rows steps"],
+    *,
+    greatest: bool,
+) -> Int[Array, " runs"]:
+    """Of each spell of a mask the first step at which the mask holds and a quantity is at its extreme."""
+    from mining.kernels import decisive as steps
+
+    assert mask.shape == value.shape
+    mask = np.ascontiguousarray(mask)
+    value = np.ascontiguousarray(value, dtype=np.float64)
+    return steps(mask, value, found.row, found.begin, found.end, 1.0 if greatest else -1.0)
+
+
+def middles(
+    found: Runs, mask: Bool[Array, "rows steps"], value: Float[Array, "rows steps"]
+) -> Int[Array, " runs"]:
+    """Of each spell of a mask the step at which a quantity has its median over the steps of the mask."""
+    from mining.kernels import middles as steps
+
+    assert mask.shape == value.shape
+    mask = np.ascontiguousarray(mask)
+    value = np.ascontiguousarray(value, dtype=np.float64)
+    return steps(mask, value, found.row, found.begin, found.end)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from geometry.arrays import Array
+from mining.intervals import runs
 from mining.smoothing import STANDS_OUT, noise
 
 JUMP_M = 1.0
@@ -56,3 +57,22 @@ def jumps(
     bad[:, :-2] |= far & gone_before
     bad[:, 2:] |= far & gone_after
     return bad & seen
+
+
+def over(
+    mask: Bool[Array, "rows steps"], jumped: Bool[Array, "rows steps"]
+) -> Bool[Array, "rows steps"]:
+    """The mask, also at jumps between two steps at which it holds.
+
+    A box that is off for a step hides three. What holds on both sides of them went on meanwhile, as far as
+    anybody can tell, and is not two things.
+    """
+    rows = np.flatnonzero((jumped & ~mask).any(axis=1) & mask.any(axis=1))
+    if not len(rows):
+        return mask
+    filled = mask.copy()
+    for row, begin, end in runs(~mask[rows]):
+        inner = begin > 0 and end < mask.shape[1] - 1
+        if inner and jumped[rows[row], begin : end + 1].all():
+            filled[rows[row], begin : end + 1] = True
+    return filled

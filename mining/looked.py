@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake import Lake
+from lake.literals import literal
 from schemas.errors import MissingData
 
 MARKED = {"marks": True}
@@ -51,10 +52,12 @@ class Looked:
         lake: The lake.
         where: Of each name a condition, SQL, on the ``scene_id`` of scenes that were looked through
             for it; ``false`` where nobody did who meant the same.
+        by_events: Whether these ask of rows of ``events`` of any name, since a run left no marks.
     """
 
     lake: Lake
     where: Mapping[str, str]
+    by_events: bool = False
 
     @property
     def never(self) -> list[str]:
@@ -106,6 +109,15 @@ class Looked:
         return " AND ".join(dict.fromkeys(self.where.values())) or "true"
 
     @property
+    def rows(self) -> str:
+        """Of ``events`` those that rules left of the names and that say what is meant now, SQL."""
+        alike: dict[str, list[str]] = {}
+        for name, condition in self.where.items():
+            alike.setdefault(condition, []).append(literal(name))
+        each = [f"(name IN ({', '.join(names)}) AND {where})" for where, names in alike.items()]
+        return f"(source = 'rule' AND ({' OR '.join(each) or 'false'}))"
+
+    @property
     def untagged(self) -> frozenset[int]:
         """The scenes that were not."""
         return self.everywhere - self.whole
@@ -121,7 +133,7 @@ def looked(lake: Lake, meant: Mapping[str, int]) -> Looked:
     runs = _runs(lake)
     marks = _marks(runs)
     where = {name: _condition(runs, name, meaning, marks) for name, meaning in meant.items()}
-    return Looked(lake=lake, where=where)
+    return Looked(lake=lake, where=where, by_events=any(not run.marks for run in runs))
 
 
 def missing(

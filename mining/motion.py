@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -35,8 +35,6 @@ CLEARANCE_M = 15.0
 """[m] Where circles round the boxes are farther apart, clearance is that of the circles."""
 OTHERS_M = 15.0
 """[m] Two agents beside the ego form a pair if they come this near to each other."""
-PAIRS_AT_ONCE = 4096
-"""Pairs whose steps are in memory at once while those are sought that come near each other."""
 LEAD_M = 80.0
 """[m] Farthest leader."""
 ACCELERATION_ERROR = 0.2
@@ -205,12 +203,15 @@ class Motion:
 
     def __init__(self, scene: Scene) -> None:
         """Smooth the tracks; all else waits until it is asked for."""
+        self.kept: dict[tuple[Any, ...], Any] = {}
+        """See :func:`mining.kept.kept`."""
         self.scene = scene
         tracks = scene.tracks
         self.agents, self.steps = tracks.valid.shape
         # Where a scene was made up, boxes are where they are said to be, even in a crash.
         made_up = scene.source == "generated"
-        self.seen = tracks.valid if made_up else tracks.valid & ~jumps(tracks.xy, tracks.valid)
+        jumped = np.zeros_like(tracks.valid) if made_up else jumps(tracks.xy, tracks.valid)
+        self.seen, self.jumped = tracks.valid & ~jumped, jumped
         self.cls = tracks.cls.astype(np.int64)
         self.size = np.where(np.isfinite(tracks.size), tracks.size, 1.0).astype(np.float64)
         self.length, self.width = self.size[:, 0], self.size[:, 1]
@@ -227,11 +228,19 @@ class Motion:
     def _differentiate(self) -> None:
         seen = self.seen
         velocity = np.where(seen[..., None], self.scene.tracks.velocity, 0.0).astype(np.float64)
-        sigma = np.maximum(noise(velocity[..., 0], seen), noise(velocity[..., 1], seen))
-        vx, vy = median3(velocity[..., 0], seen), median3(velocity[..., 1], seen)
-        half = half_windows(sigma, slope_error=ACCELERATION_ERROR)
-        fit_x, fit_y = _fit_each(vx, vy, valid=seen, half=half)
-        vx, vy, ax, ay = fit_x.level, fit_y.level, fit_x.slope, fit_y.slope
+        # Along and across the box as first seen: what is certain must not hang on where the map has north.
+        first = self.yaw[np.arange(self.agents), seen.argmax(axis=1)][:, None]
+        north, east = np.sin(first), np.cos(first)
+        along = east * velocity[..., 0] + north * velocity[..., 1]
+        across = east * velocity[..., 1] - north * velocity[..., 0]
+        half = half_windows(
+            np.maximum(noise(along, seen), noise(across, seen)), slope_error=ACCELERATION_ERROR
+        )
+        fit_x, fit_y = _fit_each(
+            median3(along, seen), median3(across, seen), valid=seen, half=half
+        )
+        vx, vy = _turned(fit_x.level, fit_y.level, east, north)
+        ax, ay = _turned(fit_x.slope, fit_y.slope, east, north)
         self.velocity = np.stack([vx, vy], axis=-1)
         self.speed = np.hypot(vx, vy)
         raw_yaw = self.yaw
@@ -253,7 +262,7 @@ class Motion:
         self.turn_known = turn.certain(YAW_RATE_DOUBT) & (np.abs(self.forward) > 0.5)
         known = self.acceleration_known
         change, change_x, change_y = _fit_each(
-            self.acceleration, ax, ay, valid=known, half=half + 3
+            self.acceleration, fit_x.slope, fit_y.slope, valid=known, half=half + 3
         )
         self.jerk = change.slope
         self.jerk_known = change.certain(JERK_DOUBT)
@@ -337,6 +346,16 @@ class Motion:
         return gone
 
     @cached_property
+    def facing(self) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+        """Cosine and sine of each box's heading."""
+        return np.cos(self.yaw), np.sin(self.yaw)
+
+    @cached_property
+    def going(self) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+        """Cosine and sine of each course."""
+        return np.cos(self.course), np.sin(self.course)
+
+    @cached_property
     def boxes(self) -> Float[Array, "agents steps 5"]:
         """Oriented boxes, see :mod:`geometry.boxes`."""
         extent = np.repeat(self.size[:, None, :2], self.steps, axis=1)
@@ -352,11 +371,18 @@ class Motion:
         """Where each agent got, all in all."""
         rows, first, last = np.arange(self.agents), self.first_seen, self.last_seen
         x, y = (self.xy[rows, last] - self.xy[rows, first]).T
-        yaw = self._going(first, np.minimum(first + SETTLING, last), at=first)
+        # Of the steps within which a track settles those at which it was seen: elsewhere it is nowhere.
+        steps = np.arange(self.steps)
+        latest = np.maximum.accumulate(np.where(self.seen, steps, 0), axis=1)
+        later = np.where(self.seen, steps, self.steps - 1)[:, ::-1]
+        earliest = np.minimum.accumulate(later, axis=1)[:, ::-1]
+        settled = latest[rows, np.minimum(first + SETTLING, last)]
+        settling = earliest[rows, np.maximum(last - SETTLING, first)]
+        yaw = self._going(first, settled, at=first)
         return Courses(
             ahead=np.cos(yaw) * x + np.sin(yaw) * y,
             left=np.cos(yaw) * y - np.sin(yaw) * x,
-            turn=wrap(self._going(np.maximum(last - SETTLING, first), last, at=last) - yaw),
+            turn=wrap(self._going(settling, last, at=last) - yaw),
             speed=np.maximum(self.speed[rows, first], self.speed[rows, last]),
         )
 
@@ -385,6 +411,8 @@ class Motion:
 
         Pairs of which neither ever moves, or neither drives, are left out.
         """
+        from mining.kernels import come_near
+
         focus = np.flatnonzero(self.focus)
         i, j = np.triu_indices(len(focus), k=1)
         i, j = focus[i], focus[j]
@@ -394,11 +422,7 @@ class Motion:
         within = np.where(ego, FOCUS_M, OTHERS_M)
         keep = (ego | (moves & drives)) & self._may_meet(i, j, within)
         i, j, ego, within = i[keep], j[keep], ego[keep], within[keep]
-        keep = np.zeros(len(i), dtype=bool)
-        for begin in range(0, len(i), PAIRS_AT_ONCE):
-            block = slice(begin, begin + PAIRS_AT_ONCE)
-            _, _, distance = self._apart(i[block], j[block])
-            keep[block] = distance.min(axis=1) <= within[block]
+        keep = come_near(self.xy, self.seen, i, j, within)
         i, j, ego = i[keep], j[keep], ego[keep]
         seen, apart, distance = self._apart(i, j)
         reach = np.hypot(self.length, self.width) / 2
@@ -407,7 +431,7 @@ class Motion:
         gap[rows, steps] = clearance(self.boxes[i[rows], steps], self.boxes[j[rows], steps])
         a, b = np.concatenate([i, j]), np.concatenate([j, i])
         both = np.concatenate([apart, -apart])
-        cos, sin = np.cos(self.yaw[a]), np.sin(self.yaw[a])
+        cos, sin = (part[a] for part in self.facing)
         return Pairs(
             a=a,
             b=b,
@@ -429,6 +453,13 @@ class Motion:
         apart = self.xy[j] - self.xy[i]
         distance = np.where(seen, np.hypot(apart[..., 0], apart[..., 1]), np.inf)
         return seen, apart, distance
+
+    @cached_property
+    def headings_apart(self) -> Float[Array, "half steps"]:
+        """How far the headings of each pair differ, one order of each [°]."""
+        half = len(self.pairs.a) // 2
+        a, b = self.pairs.a[:half], self.pairs.b[:half]
+        return np.degrees(np.abs(difference(self.heading[a], self.heading[b])))
 
     @cached_property
     def closing(self) -> Float[Array, "half steps"]:
@@ -488,7 +519,7 @@ class Motion:
     def used(self) -> tuple[list[int], Int[Array, " lanes"], Float[Array, "used used"]]:
         """Lanes that anyone is on or a signal controls; where each stands; distances downstream."""
         lanes = set(np.unique(self.lane[self.on_lane]).tolist())
-        lanes |= {int(i) for i in self.graph.indices(self.scene.signals.lane.astype(np.int64))}
+        lanes |= set(self.controlled)
         chosen = sorted(lanes - {-1})
         place = np.full(len(self.graph) + 1, -1, dtype=np.int64)
         place[chosen] = np.arange(len(chosen))
@@ -520,39 +551,20 @@ class Motion:
                         way[i] |= away[before] + away[:, after] <= shortest + ON_THE_WAY_M
         return way
 
-    def ahead(self, i: int) -> Float[Array, "agents steps"]:
-        """How far ahead of agent i, along its way, the centre of each other is; ∞ if not [m]."""
-        away = self.used[2]
-        if not away.size:
-            return np.full((self.agents, self.steps), np.inf)
-        own, theirs = self.place[i], self.place
-        both = (own >= 0) & (theirs >= 0)
-        distance = away[np.maximum(own, 0), np.maximum(theirs, 0)]
-        distance = distance + self.lane_s - self.lane_s[i]
-        usable = both & self.on_way[i][np.maximum(theirs, 0)]
-        return np.where(usable & (distance >= 0.0), distance, np.inf)
-
     @cached_property
     def leads(self) -> Leads:
         """Every follower with each of its leaders."""
-        size = (self.agents, self.steps)
-        leader, gap = np.full(size, -1), np.full(size, np.inf)
-        eligible = ~self.is_pedestrian[:, None] & self.on_lane
+        from mining.kernels import leaders
+
         along = np.abs(self.heading_error) < np.pi / 2
-        for i in np.flatnonzero(self.focus & self.drives & ~self.parked).tolist():
-            distance = self.ahead(i)
-            side = np.abs(self.lane_d - self.lane_d[i])
-            blocks = side < (self.width + self.width[i])[:, None] / 2 + 0.2
-            # Things and standing vehicles block whichever way they point; oncoming ones do not lead.
-            faces = along | self.is_thing[:, None] | (self.speed < 0.3)
-            ok = eligible & blocks & faces & along[i]
-            ok[i] = False
-            distance = np.where(ok, distance, np.inf)
-            nearest = distance.argmin(axis=0)
-            room = distance[nearest, np.arange(self.steps)]
-            bumper = room - (self.length[nearest] + self.length[i]) / 2
-            found = bumper <= LEAD_M
-            leader[i], gap[i] = np.where(found, nearest, -1), np.where(found, bumper, np.inf)
+        # Things and standing vehicles block whichever way they point; oncoming ones do not lead.
+        faces = along | self.is_thing[:, None] | (self.speed < 0.3)
+        leads = ~self.is_pedestrian[:, None] & self.on_lane & faces
+        follows = (self.focus & self.drives & ~self.parked)[:, None] & along
+        leader, gap = leaders(
+            follows & (self.place >= 0), leads & (self.place >= 0), self.place, self.on_way,
+            self.used[2], self.lane_s, self.lane_d, self.length, self.width, LEAD_M,
+        )  # fmt: skip
         a, b = [], []
         for i in np.flatnonzero((leader >= 0).any(axis=1)).tolist():
             for j in np.unique(leader[i][leader[i] >= 0]).tolist():
@@ -688,6 +700,12 @@ class Motion:
     # -- signals -------------------------------------------------------------------------------
 
     @cached_property
+    def controlled(self) -> list[int]:
+        """Of each signal the index of the lane that it controls; −1 if that is none."""
+        lanes = self.graph.indices(self.scene.signals.lane.astype(np.int64))
+        return [int(lane) for lane in lanes]
+
+    @cached_property
     def signal(self) -> SignalView:
         """The signal ahead of each driving agent, along the way that it takes."""
         size = (self.agents, self.steps)
@@ -695,11 +713,10 @@ class Motion:
         state = np.full(size, int(LightState.UNKNOWN))
         controlled = np.full(size, -1)
         signals = self.scene.signals
-        lanes = self.graph.indices(signals.lane.astype(np.int64))
         _, place, away = self.used
         usable = self.focus[:, None] & self.drives[:, None] & (self.place >= 0)
         own = np.maximum(self.place, 0)
-        for row, lane in enumerate(lanes.tolist()):
+        for row, lane in enumerate(self.controlled):
             if lane < 0:
                 continue
             here = int(place[lane])
@@ -887,6 +904,16 @@ class Motion:
         spread = np.abs(np.where(used, wrap(self.course - mean[:, None]), 0.0)).max(axis=1)
         aside = np.abs((mean[a] - mean[b] + np.pi / 2) % np.pi - np.pi / 2)
         return np.asarray(aside + spread[a] + spread[b] >= CROSSING_ANGLE)
+
+
+def _turned(
+    along: Float[Array, "agents steps"],
+    across: Float[Array, "agents steps"],
+    east: Float[Array, "agents 1"],
+    north: Float[Array, "agents 1"],
+) -> tuple[Float[Array, "agents steps"], Float[Array, "agents steps"]]:
+    """East and north of vectors told along and across a direction, given by its cosine and sine."""
+    return east * along - north * across, north * along + east * across
 
 
 def _fit_each(

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import corners
+from mining.kept import kept
 from mining.motion import Motion
 
 COARSE = 3
@@ -61,6 +62,7 @@ class Sight:
     cut: Bool[Array, "pairs steps"]
 
 
+@kept
 def angles(motion: Motion) -> Angles:
     """What each agent fills of the ego's view."""
     shape = (motion.agents, motion.steps)
@@ -81,6 +83,7 @@ def angles(motion: Motion) -> Angles:
     return Angles(bearing, low, high, distance, seen)
 
 
+@kept
 def lines_of_sight(motion: Motion, *, within: float) -> Sight:
     """Who of the road users within that many metres of the ego stands before whom."""
     view = angles(motion)

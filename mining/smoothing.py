@@ -98,29 +98,14 @@ def fit_lines(
     half: Int[Array, " rows"],
 ) -> Fit:
     """The least-squares line through the valid steps round each step."""
-    rows, steps = value.shape
-    level, slope = np.zeros((rows, steps)), np.zeros((rows, steps))
-    error = np.full((rows, steps), np.inf)
-    for width in np.unique(half).tolist():
-        chosen = half == width
-        w = valid[chosen].astype(np.float64)
-        t = np.arange(steps, dtype=np.float64)
-        # Sums over windows are differences of running sums, of values near 0 so that none is lost.
-        mean = (w * value[chosen]).sum(axis=1, keepdims=True) / np.maximum(
-            w.sum(axis=1, keepdims=True), 1.0
-        )
-        v = w * (np.where(valid[chosen], value[chosen], 0.0) - mean)
-        s0, m1, m2, y0, n1, y2 = _windows(np.stack([w, w * t, w * t * t, v, v * t, v * v]), width)
-        s1, y1 = m1 - t * s0, n1 - t * y0
-        s2 = m2 - 2.0 * t * m1 + t * t * s0
-        spread = s0 * s2 - s1 * s1
-        enough = (s0 >= LEAST_POINTS) & (spread > 0.5)  # a whole number, but for rounding
-        b = np.where(enough, (s0 * y1 - s1 * y0) / np.where(enough, spread, 1.0), 0.0)
-        a = np.where(s0 > 0, (y0 - b * s1) / np.maximum(s0, 1.0), 0.0)
-        level[chosen], slope[chosen] = a + mean, b / DT
-        left_over = np.maximum(y2 - a * y0 - b * y1, 0.0) / np.maximum(s0 - 2.0, 1.0)
-        doubt = np.sqrt(left_over * s0 / np.where(enough, spread, 1.0)) / DT
-        error[chosen] = np.where(enough & valid[chosen], doubt, np.inf)
+    from mining.kernels import lines
+
+    count = np.maximum(valid.sum(axis=1), 1.0)
+    mean = np.where(valid, value, 0.0).sum(axis=1) / count
+    level, slope, error = lines(
+        np.ascontiguousarray(value, dtype=np.float64), np.ascontiguousarray(valid), half, mean,
+        LEAST_POINTS, DT,
+    )  # fmt: skip
     # The first and last step of a track see too few points; their neighbour's line runs on.
     for here, beside, way in (
         (slice(None, -1), slice(1, None), -DT),
@@ -133,14 +118,3 @@ def fit_lines(
         error[:, here] = np.where(lend, error[:, beside], error[:, here])
     known = np.isfinite(error)
     return Fit(np.where(valid, level, 0.0), np.where(known, slope, 0.0), error)
-
-
-def _windows(
-    value: Float[Array, "quantities rows steps"], half: int
-) -> Float[Array, "quantities rows steps"]:
-    """Sum over the window of ``2 half + 1`` steps round each step, cut off at the ends."""
-    steps = value.shape[-1]
-    total = np.zeros((*value.shape[:-1], steps + 2 * half + 1))
-    np.cumsum(value, axis=-1, out=total[..., half + 1 : half + 1 + steps])
-    total[..., half + 1 + steps :] = total[..., half + steps : half + steps + 1]
-    return np.asarray(total[..., 2 * half + 1 :] - total[..., :steps])

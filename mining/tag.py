@@ -17,23 +17,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import Lake
-from lake.convert import as_json
-from lake.ids import stable_id
+from lake.ids import stable_ids
+from lake.json_text import as_json
 from mining.criticality.table import criticality_table
 from mining.looked import MARKED, adopt, mark, missing, tidy
 from mining.motion import Motion
 from mining.predicates import PREDICATES, Interval, chosen, tag_scene
 from schemas.labels import Truth
 from schemas.scene import DT, Scene
+from schemas.tables import TABLES
 
 SCENES_A_BATCH = 32
 BATCHES_A_COMMIT = 16
 ROWS_A_COMMIT = 50_000  # a scene of hundreds who all pass each other has that many
 STEP_NS = round(DT * 1e9)
-
+SCHEMA = pa.schema([f for f in TABLES["events"].schema if f.name != "run_id"])
+"""Of rows of ``events`` before they are told which run they are of."""
+TRUTHS = Truth.words()
 
 CRITICALITY, CRITICALITY_VERSION = "criticality", 1
 """Measured beside the predicates of risk, and looked for like one; its version says what it means."""
@@ -72,12 +77,16 @@ class Found:
     scenes_by_name: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, rows: pa.Table) -> None:
         """Count rows of ``events`` that are all there are of their scenes and names."""
-        sure = [row for row in rows if row["truth"] == "true"]
-        self.by_name.update(row["name"] for row in sure)
-        self.scenes_by_name.update(name for _, name in {(r["scene_id"], r["name"]) for r in sure})
-        self.unknown += len(rows) - len(sure)
+        sure = rows.filter(pc.equal(rows["truth"], "true"))
+        of_scenes = sure.group_by(["scene_id", "name"]).aggregate([([], "count_all")])
+        for scene_name, count in zip(
+            of_scenes["name"].to_pylist(), of_scenes["count_all"].to_pylist(), strict=True
+        ):
+            self.by_name[scene_name] += count
+            self.scenes_by_name[scene_name] += 1
+        self.unknown += rows.num_rows - sure.num_rows
 
     def summary(self, scenes: int) -> dict[str, int]:
         """As a run tells it."""
@@ -159,37 +168,48 @@ def tag(
 
 def _tagged(
     lake: Lake, names: Sequence[str], ids: Sequence[int], jobs: int, run_id: int
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Iterator[tuple[int, pa.Table]]:
     """Tag scenes; yields how many are done, and the rows of the latest, which may not be stored yet.
 
     What is found in a scene that another process removes or replaces meanwhile is not kept.
     """
     made = _made_by(lake)
+    ids = _by_map(lake, ids)
     batches = [ids[k : k + SCENES_A_BATCH] for k in range(0, len(ids), SCENES_A_BATCH)]
-    pending: list[dict[str, Any]] = []
+    pending: list[pa.Table] = []
     measured: list[pa.Table] = []
     tagged: list[int] = []
     done = 0
     for batch, work in _worked(lake, names, batches, jobs):
-        pending += [{**row, "run_id": run_id} for row in work.events]
+        pending.append(work.events)
         measured += work.criticality
         tagged += batch
         done += len(batch)
         enough = len(tagged) >= BATCHES_A_COMMIT * SCENES_A_BATCH
-        if enough or len(pending) >= ROWS_A_COMMIT or done == len(ids):
+        enough |= sum(rows.num_rows for rows in pending) >= ROWS_A_COMMIT
+        if enough or done == len(ids):
             with lake.store.writing():
                 now = _made_by(lake, f"scene_id in ({', '.join(map(str, tagged))})")
                 gone = {i for i in tagged if now.get(i) != made.get(i)}
-                if gone:
-                    tagged = [i for i in tagged if i not in gone]
-                    pending = [row for row in pending if row["scene_id"] not in gone]
-                    measured = [t for t in measured if t["scene_id"][0].as_py() not in gone]
-                lake.replace("events", pending, where=_of(names, tagged))
+                tagged = [i for i in tagged if i not in gone]
+                lake.replace("events", _kept(pending, gone, run_id), where=_of(names, tagged))
                 if measured:
-                    _replace_criticality(lake, measured, tagged, run_id)
+                    told = _kept(measured, gone, run_id)
+                    numbers = ", ".join(map(str, tagged)) or "null"
+                    lake.replace("criticality", told, where=f"scene_id in ({numbers})")
                 mark(lake, tagged, run_id)
             pending, measured, tagged = [], [], []
         yield done, work.events
+
+
+def _by_map(lake: Lake, ids: Sequence[int]) -> list[int]:
+    """Scenes of one map, and of one log, one after the other: lanes are joined once for all of them."""
+    logs = lake.read("logs", ["log_id", "map_id"])
+    map_of = dict(zip(logs["log_id"].to_pylist(), logs["map_id"].to_pylist(), strict=True))
+    scenes = lake.read("scenes", ["scene_id", "log_id"])
+    log_of = dict(zip(scenes["scene_id"].to_pylist(), scenes["log_id"].to_pylist(), strict=True))
+    place = {i: (map_of.get(log) or 0, log) for i, log in log_of.items()}
+    return sorted(ids, key=lambda i: place.get(i, (0, 0)))
 
 
 def _made_by(lake: Lake, where: str | None = None) -> dict[int, int]:
@@ -202,7 +222,7 @@ def _made_by(lake: Lake, where: str | None = None) -> dict[int, int]:
 class _Work:
     """What came of a batch: rows of ``events`` and tables of ``criticality``, but for their run."""
 
-    events: list[dict[str, Any]]
+    events: pa.Table
     criticality: list[pa.Table]
 
 
@@ -224,72 +244,108 @@ def _work(uri: str, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
 
 
 def _work_on(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
-    work = _Work(events=[], criticality=[])
+    events, criticality = [SCHEMA.empty_table()], []
     predicates = [name for name in names if name != CRITICALITY]
     for scene in lake.scenes(scene_ids):
         if scene.steps == 0 or not len(scene.tracks.track_id):
             continue
-        motion = Motion(scene)
-        work.events.extend(event_rows(scene, tag_scene(scene, predicates, motion=motion)))
-        if CRITICALITY in names:
-            work.criticality.append(criticality_table(motion))
-    return work
+        rows, measures = _found_in(scene, predicates, measured=CRITICALITY in names)
+        events.append(rows)
+        criticality += measures
+    return _Work(events=pa.concat_tables(events), criticality=criticality)
 
 
-def _replace_criticality(
-    lake: Lake, measured: Sequence[pa.Table], scene_ids: Sequence[int], run_id: int
-) -> None:
-    rows = pa.concat_tables(measured)
-    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run_id, pa.int64()), rows.num_rows))
-    numbers = ", ".join(map(str, scene_ids))
-    lake.replace("criticality", rows, where=f"scene_id in ({numbers})")
+def _found_in(
+    scene: Scene, predicates: Sequence[str], *, measured: bool
+) -> tuple[pa.Table, list[pa.Table]]:
+    """Events of a scene, and its criticality if that is asked for; all else is gone with the call."""
+    motion = Motion(scene)
+    found = tag_scene(scene, predicates, motion=motion)
+    criticality = [criticality_table(motion)] if measured else []
+    # Of a crowd it is as large as the rows that are made of it; what is kept with it knows it in turn, so
+    # that both would stay until garbage is next looked for.
+    motion.kept.clear()
+    del motion
+    return event_table(scene, found), criticality
 
 
-def event_rows(scene: Scene, intervals: Iterable[Interval]) -> list[dict[str, Any]]:
+def _kept(found: Sequence[pa.Table], gone: Iterable[int], run_id: int) -> pa.Table:
+    """What was found in scenes that are still there, with the run that found it."""
+    rows = pa.concat_tables(found)
+    there = pc.invert(pc.is_in(rows["scene_id"], pa.array(gone, type=pa.int64())))
+    rows = rows.filter(there)
+    return rows.append_column("run_id", pa.repeat(pa.scalar(run_id, pa.int64()), rows.num_rows))
+
+
+def event_table(scene: Scene, intervals: Iterable[Interval]) -> pa.Table:
     """Rows of ``events`` for the intervals of a scene, but for their run."""
-    rows = []
-    told = Counter[tuple[Any, ...]]()
-    params: dict[str, tuple[Mapping[str, Any], str]] = {}  # the same for all of a predicate
-    for interval in intervals:
-        if params.get(interval.name, (None,))[0] is not interval.params:
-            params[interval.name] = interval.params, as_json(dict(interval.params))
-        t0_ns = scene.t0_ns + interval.begin_step * STEP_NS
-        t1_ns = scene.t0_ns + interval.end_step * STEP_NS
-        truth = Truth(interval.truth).word
-        key = (scene.scene_id, interval.name, t0_ns, t1_ns, interval.actor, interval.other, truth)
-        told[key] += 1
-        number = interval.value
-        rows.append(
-            {
-                "event_id": stable_id("rule", *key, told[key]),
-                "log_id": scene.log_id,
-                "scene_id": scene.scene_id,
-                "name": interval.name,
-                "t0_ns": t0_ns,
-                "t1_ns": t1_ns,
-                "actor_id": interval.actor,
-                "other_id": interval.other,
-                "lane_id": interval.lane,
-                "truth": truth,
-                "value": number if number is not None and math.isfinite(number) else None,
-                "evidence": as_json(_finite(interval.evidence)),
-                "params": params[interval.name][1],
-                "source": "rule",
-                "rule_version": PREDICATES[interval.name].version,
-            }
-        )
-    return rows
+    told = list(intervals)
+    names = [i.name for i in told]
+    t0_ns, t1_ns = (
+        (scene.t0_ns + STEP_NS * np.array(steps, dtype=np.int64)).tolist()
+        for steps in ([i.begin_step for i in told], [i.end_step for i in told])
+    )
+    actors, others = [i.actor for i in told], [i.other for i in told]
+    truths = [TRUTHS[i.truth] for i in told]
+    key = (names, t0_ns, t1_ns, actors, others, truths)
+    columns = {
+        "event_id": stable_ids("rule", scene.scene_id, columns=(*key, _repeats(*key))),
+        "log_id": np.full(len(told), scene.log_id),
+        "scene_id": np.full(len(told), scene.scene_id),
+        "name": names,
+        "t0_ns": t0_ns,
+        "t1_ns": t1_ns,
+        "actor_id": actors,
+        "other_id": others,
+        "lane_id": [i.lane for i in told],
+        "truth": truths,
+        "value": [
+            i.value if i.value is not None and math.isfinite(i.value) else None for i in told
+        ],
+        "evidence": [evidence_text(i.evidence) for i in told],
+        "params": _params(told),
+        "source": ["rule"] * len(told),
+        "rule_version": [PREDICATES[name].version for name in names],
+    }
+    return pa.table({f.name: pa.array(columns[f.name], type=f.type) for f in SCHEMA}, SCHEMA)
 
 
-def _finite(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity; three decimals are more than any of the numbers is worth."""
-    told = {}
-    for name, value in evidence.items():
-        if isinstance(value, float):
-            told[name] = round(value, 3) if math.isfinite(value) else None
-        else:
-            told[name] = value
+def _repeats(*columns: Sequence[object]) -> list[int]:
+    """How often each row has come up by then, itself included."""
+    count: dict[tuple[object, ...], int] = {}
+    told = []
+    for row in zip(*columns, strict=True):
+        count[row] = n = count.get(row, 0) + 1
+        told.append(n)
     return told
+
+
+def _params(intervals: Iterable[Interval]) -> list[str]:
+    """Their parameters as JSON: the same for all of a predicate."""
+    known: dict[str, tuple[Mapping[str, Any], str]] = {}
+    told = []
+    for interval in intervals:
+        if known.get(interval.name, (None,))[0] is not interval.params:
+            known[interval.name] = interval.params, as_json(dict(interval.params))
+        told.append(known[interval.name][1])
+    return told
+
+
+def evidence_text(evidence: Mapping[str, Any]) -> str:
+    """Evidence as JSON, which knows no infinity; three decimals are more than a number is worth."""
+    if not evidence:
+        return "{}"
+    told = {name: _finite(value) for name, value in evidence.items()}
+    if all(type(value) is float for value in told.values()):
+        # Nearly all of it is so, and an encoder takes five times as long.
+        return "{" + ", ".join(f'"{name}": {told[name]!r}' for name in sorted(told)) + "}"
+    return as_json(told)
+
+
+def _finite(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return round(value, 3) if math.isfinite(value) else None
 
 
 def _of(names: Sequence[str], scene_ids: Sequence[int]) -> str:

@@ -85,7 +85,7 @@ LOGS = _table("logs", "A continuous recording.", "log_id", """
     location str? City or place
     map_id i64? Of `map_features`; null where there is no map
     t0_unix_ns i64? When it began; null where the source hides it
-    dur_ns i64 From first to last observation [ns]
+    dur_ns i64 From the first to the last state, signal, capture or reading [ns]
     rate_hz f32 Nominal rate of the tracks [Hz]
     origin_x f64 Source x of the log frame's origin: source = origin + table value [m]
     origin_y f64 Likewise for y
@@ -148,7 +148,7 @@ EGO = _table("ego", "The recording vehicle at one time.", "log_id t_ns", """
     width f32? Likewise [m]
     height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
-    lane_s f32? Distance along that lane [m]
+    lane_s f32? Distance along that lane of its nearest place [m]
     lane_d f32? Offset to the left of its centre line [m]
 """)  # fmt: skip
 
@@ -163,7 +163,7 @@ AGENTS = _table("agents", "Another road user at one time.", "log_id track_id t_n
     width f32? Likewise [m]
     height f32? Likewise [m]
     lane_id i64? Lane that it is on (`map_features.feature_id`)
-    lane_s f32? Distance along that lane [m]
+    lane_s f32? Distance along that lane of its nearest place [m]
     lane_d f32? Offset to the left of its centre line [m]
 """)  # fmt: skip
 

@@ -10,26 +10,12 @@ Paths are flat: points 1 m apart (chords never longer), ``first`` and ``count`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 
 from geometry.arrays import Array
+from geometry.compiled import compiled as compiled
 from simulation.idm import GAP_FLOOR_M
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """The function, compiled when it is first called, and kept for the next process.
-
-    What is kept is renewed when the function's own file changes, not when one changes that it calls into:
-    after changing a kernel that other files call, touch these.
-    """
-    made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return cast(F, made)
 
 
 @compiled

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from geometry.arrays import Array
+from geometry.compiled import F, compiled
 from schemas.labels import AgentClass, LightState
 from simulation.drivers import (
     DRIFT_PERIOD_S,
@@ -23,7 +24,6 @@ from simulation.drivers import (
     WAVES,
 )
 from simulation.idm import BRAKE_MAX, EXPONENT, GAP_FLOOR_M
-from simulation.kernels import F, compiled
 from simulation.signals import red_for
 
 FAR = 1e6

@@ -12,7 +12,6 @@ planner could have ignored it (as in RDAR, which learns that; here it is one fix
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.arrays import Array
 from geometry.polylines import project, without_repeats
 from mining.criticality.crossing import sweep_time
+from mining.kept import kept
 from mining.motion import FOCUS_M, Motion
 from schemas.labels import LightState
 from schemas.scene import DT
@@ -76,7 +76,7 @@ class Relevance:
     presence_known: Bool[Array, " agents"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def relevance(motion: Motion) -> Relevance:
     """How much each road user mattered to the ego; nothing is known where there is no ego."""
     now, agents = motion.scene.anchor, motion.agents
@@ -209,37 +209,17 @@ def _roll_out(
     Returns:
         Where it is along the way [m]; its hardest braking [m/s²].
     """
-    begin, tick = int(steps[0]), STRIDE * DT
-    runs = len(rows) + 1
-    there = np.ones((runs, len(rows)), dtype=bool)
-    there[np.arange(1, runs), np.arange(len(rows))] = False
+    from mining.kernels import driven
+
+    begin = int(steps[0])
     lane = int(motion.lane[0, begin])
     limit = float(motion.graph.limit[lane]) if lane >= 0 else np.nan
     fastest = float(motion.speed[0][motion.seen[0]].max())
     free = max(limit if np.isfinite(limit) else FREE_SPEED, fastest, 1.0)
     half = (motion.length[rows] + motion.length[0]) / 2
-    stop = _red_ahead(motion, steps)
-    at, v = np.zeros(runs), np.full(runs, float(motion.speed[0, begin]))
-    reached, braking = np.zeros((runs, len(steps))), np.zeros(runs)
-    for k in range(len(steps)):
-        reached[:, k] = at
-        ahead = there & on[None, :, k] & (s[None, :, k] > at[:, None])
-        gap = np.where(ahead, s[None, :, k] - at[:, None] - half, np.inf)
-        nearest = gap.argmin(axis=1)
-        room = gap[np.arange(runs), nearest]
-        lead = speed[nearest, k]
-        light = stop[k] - at - motion.length[0] / 2
-        holds = (light > -1.0) & (light < room)
-        room, lead = np.where(holds, light, room), np.where(holds, 0.0, lead)
-        wanted = STANDSTILL_M + np.maximum(
-            v * HEADWAY_S + v * (v - lead) / (2 * np.sqrt(ACCELERATES * BRAKES)), 0.0
-        )
-        change = ACCELERATES * (1.0 - (v / free) ** 4 - (wanted / np.maximum(room, 0.1)) ** 2)
-        change = np.clip(change, -BRAKES_MOST, ACCELERATES)
-        after = np.maximum(v + change * tick, 0.0)
-        braking = np.maximum(braking, (v - after) / tick)
-        at, v = at + (v + after) / 2 * tick, after
-    return reached, braking
+    stop = _red_ahead(motion, steps) - motion.length[0] / 2
+    model = (free, HEADWAY_S, STANDSTILL_M, ACCELERATES, BRAKES, BRAKES_MOST)
+    return driven(s, speed, on, half, stop, float(motion.speed[0, begin]), STRIDE * DT, model)
 
 
 def _red_ahead(motion: Motion, steps: Int[Array, " steps"]) -> Float[Array, " steps"]:

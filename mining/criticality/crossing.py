@@ -6,10 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from geometry.boxes import Box, clearance, corners, overlap
+from geometry.boxes import Box, in_rows, overlap
 from schemas.scene import DT
 
 SAME_LINE_M = 1.5  # [m] centres so near, at different times, are on one line
+ALIKE_M = 1e-3
+"""[m] Where two pass parallel to each other the first moment counts, not one of rounding."""
 STANDING = 0.1  # [m/s] whoever is slower than this reaches nothing
 
 
@@ -24,34 +26,11 @@ def sweep_time(
     Exact: on each axis of the separating axis theorem the projections overlap during one stretch
     of time; the boxes overlap while all four stretches do.
     """
-    relative = velocity_b - velocity_a
-    apart = b[..., :2] - a[..., :2]
-    enter = np.full(apart.shape[:-1], -np.inf)
-    leave = np.full(apart.shape[:-1], np.inf)
-    for turner in (a, b):
-        for quarter in (0.0, np.pi / 2):
-            axis_yaw = turner[..., Box.YAW] + quarter
-            axis = np.stack([np.cos(axis_yaw), np.sin(axis_yaw)], axis=-1)
-            reach = _half_extent(a, axis_yaw) + _half_extent(b, axis_yaw)
-            c = np.einsum("...k,...k->...", apart, axis)
-            w = np.einsum("...k,...k->...", relative, axis)
-            moves = np.abs(w) > 1e-9
-            safe = np.where(moves, w, 1.0)
-            first, second = (-reach - c) / safe, (reach - c) / safe
-            always = np.abs(c) <= reach
-            low = np.where(moves, np.minimum(first, second), np.where(always, -np.inf, np.inf))
-            high = np.where(moves, np.maximum(first, second), np.where(always, np.inf, -np.inf))
-            enter, leave = np.maximum(enter, low), np.minimum(leave, high)
-    meets = (enter <= leave) & (leave >= 0.0)
-    return np.where(meets, np.maximum(enter, 0.0), np.inf)
+    from geometry.box_loops import meetings
 
-
-def _half_extent(box: Array, axis_yaw: Array) -> Array:
-    turn = axis_yaw - box[..., Box.YAW]
-    return np.asarray(
-        np.abs(np.cos(turn)) * box[..., Box.LENGTH] / 2
-        + np.abs(np.sin(turn)) * box[..., Box.WIDTH] / 2
-    )
+    shape, rows = in_rows(a, b)
+    moves = np.broadcast_to(velocity_b - velocity_a, (*shape, 2)).reshape(-1, 2)
+    return meetings(*rows, np.ascontiguousarray(moves)).reshape(shape)
 
 
 def shared_ground(
@@ -188,28 +167,15 @@ def closest_encounter(
     Returns:
         Least distance of the outlines, 0 if they touch [m]; when that is, 0 if it is now [s].
     """
-    relative = velocity_b - velocity_a
-    between = (corners(b)[..., None, :, :] - corners(a)[..., :, None, :]).reshape(
-        (*relative.shape[:-1], 16, 2)
+    from geometry.box_loops import encounters
+
+    shape, rows = in_rows(a, b)
+    moves_a, moves_b = (
+        np.ascontiguousarray(np.broadcast_to(v, (*shape, 2)).reshape(-1, 2))
+        for v in (velocity_a, velocity_b)
     )
-    square = np.maximum((relative**2).sum(axis=-1), 1e-12)[..., None]
-    when = np.clip(-(between * relative[..., None, :]).sum(axis=-1) / square, 0.0, within_s)
-    apart = between + relative[..., None, :] * when[..., None]
-    corner = np.hypot(apart[..., 0], apart[..., 1])
-    last_a, last_b = a.copy(), b.copy()
-    last_a[..., :2] += velocity_a * within_s
-    last_b[..., :2] += velocity_b * within_s
-    distance = np.concatenate(
-        [clearance(a, b)[..., None], corner, clearance(last_a, last_b)[..., None]], axis=-1
-    )
-    ends = np.zeros((*relative.shape[:-1], 1))
-    when = np.concatenate([ends, when, ends + within_s], axis=-1)
-    # Where they pass parallel to each other the first moment counts, not one of rounding.
-    nearest = distance.min(axis=-1, keepdims=True)
-    first = np.where(distance <= nearest + 1e-3, when, np.inf).min(axis=-1)
-    touch = sweep_time(a, b, velocity_a, velocity_b)
-    meets = touch <= within_s
-    return np.where(meets, 0.0, nearest[..., 0]), np.where(meets, touch, first)
+    least, first = encounters(*rows, moves_a, moves_b, within_s, ALIKE_M)
+    return least.reshape(shape), first.reshape(shape)
 
 
 def meet_turning(

@@ -96,13 +96,13 @@ def danger(
         ``LATERAL``, ``LONGITUDINAL``, or ``BOTH`` if both became unsafe at once or before sight.
     """
     both = unsafe_along & unsafe_aside
-    steps = np.arange(both.shape[1])
+    steps = np.arange(both.shape[1], dtype=np.int32)
     before = np.pad(both, ((0, 0), (1, 0)))[:, :-1]
     onset = both & ~before
     began = np.maximum.accumulate(np.where(onset, steps, -1), axis=1)
     along_before = np.pad(unsafe_along, ((0, 0), (1, 0)))[:, :-1]
     aside_before = np.pad(unsafe_aside, ((0, 0), (1, 0)))[:, :-1]
-    last = along_before.astype(np.int64) - aside_before.astype(np.int64)
+    last = along_before.astype(np.int8) - aside_before.astype(np.int8)
     at = np.maximum(began, 0)
     way = np.take_along_axis(np.where(onset, last, BOTH), at, axis=1)
     return both, np.where(both, began, -1), np.where(both, way, BOTH)

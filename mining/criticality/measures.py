@@ -7,7 +7,7 @@ first half of `Motion.pairs`. Where ways cross: `Motion.conflicts`. Beside each 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -23,6 +23,7 @@ from mining.criticality.longitudinal import (
     rss_safe_gap,
     time_to_collision,
 )
+from mining.kept import kept
 from mining.motion import Motion
 from schemas.scene import DT
 
@@ -95,8 +96,9 @@ class Measures:
     def speed_front(self) -> Float[Array, "leads steps"]:
         """Of the leader, along the follower's heading [m/s]."""
         motion, leads = self.motion, self.motion.leads
-        yaw, velocity = motion.yaw[leads.a], motion.velocity[leads.b]
-        return np.asarray(np.cos(yaw) * velocity[..., 0] + np.sin(yaw) * velocity[..., 1])
+        cos, sin = (part[leads.a] for part in motion.facing)
+        velocity = motion.velocity[leads.b]
+        return np.asarray(cos * velocity[..., 0] + sin * velocity[..., 1])
 
     @cached_property
     def ttc(self) -> Float[Array, "leads steps"]:
@@ -164,19 +166,10 @@ class Measures:
 
     # -- in the plane: (half the pairs, steps) ---------------------------------------------------
 
-    @cached_property
-    def _relative(self) -> tuple[Float[Array, "half steps 2"], Float[Array, "half steps 2"]]:
-        """Place and velocity of the second of each unordered pair, seen from the first [m], [m/s]."""
-        motion = self.motion
-        a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
-        return motion.xy[b] - motion.xy[a], motion.velocity[b] - motion.velocity[a]
-
-    @cached_property
+    @property
     def closing(self) -> Float[Array, "half steps"]:
         """Rate at which the centres approach each other [m/s]."""
-        apart, relative = self._relative
-        distance = np.maximum(np.hypot(apart[..., 0], apart[..., 1]), 0.1)
-        return np.asarray(-(apart * relative).sum(axis=-1) / distance)
+        return self.motion.closing
 
     @cached_property
     def course_known(self) -> Bool[Array, "half steps"]:
@@ -198,10 +191,11 @@ class Measures:
         """
         motion = self.motion
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
-        apart, relative = self._relative
         near = self.course_known & (self.closing > CLOSING)
         rows, steps = np.nonzero(near)
-        p, w = apart[rows, steps], relative[rows, steps]
+        first, second = (a[rows], steps), (b[rows], steps)
+        p = motion.xy[second] - motion.xy[first]
+        w = motion.velocity[second] - motion.velocity[first]
         when = np.clip(-(p * w).sum(axis=-1) / (w * w).sum(axis=-1), 0.0, HORIZON_S)
         reach = np.hypot(motion.length, motion.width) / 2
         rings = np.hypot(*(p + w * when[:, None]).T) - (reach[a] + reach[b])[rows]
@@ -234,10 +228,10 @@ class Measures:
         motion = self.motion
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
         mass = mass_of(motion.cls)
-        relative = self._relative[1]
-        speed = np.where(
-            np.isfinite(self.ttc_2d), np.hypot(relative[..., 0], relative[..., 1]), 0.0
-        )
+        rows, steps = np.nonzero(np.isfinite(self.ttc_2d))
+        relative = motion.velocity[b[rows], steps] - motion.velocity[a[rows], steps]
+        speed = np.zeros(self.ttc_2d.shape)
+        speed[rows, steps] = np.hypot(relative[:, 0], relative[:, 1])
         first, second = mass[a][:, None], mass[b][:, None]
         return delta_v(speed, first, second), delta_v(speed, second, first)
 
@@ -284,7 +278,7 @@ class Side:
     way: Int[Array, "pairs steps"]
 
 
-@lru_cache(maxsize=1)
+@kept
 def side_of(motion: Motion, rss: Responsibility = RSS) -> Side:
     """Room beside each other, for each of `Motion.pairs`.
 
@@ -354,7 +348,7 @@ def _to_go(
     return np.take_along_axis(driven, at[:, None], axis=1) - driven
 
 
-@lru_cache(maxsize=1)
+@kept
 def measures_of(motion: Motion) -> Measures:
     """The measures of a scene; kept for the scene that was asked about last."""
     return Measures(motion)

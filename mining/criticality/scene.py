@@ -7,7 +7,7 @@ relevance without an ego or without a future.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,11 +143,11 @@ def criticality(scene: Scene) -> Criticality:
     measures = measures_of(motion)
     lanes = scene.has_map and len(motion.graph) > 0
     valid = motion.seen[places.a] & motion.seen[places.b]
-    over_time, known = {}, {}
-    for name, (where, value, sure) in _over_time(motion, measures, places).items():
-        full = np.full(valid.shape, METRICS[name].none)
+    over_time: dict[str, Float[Array, "pairs steps"]] = {}
+    known: dict[str, Bool[Array, "pairs steps"]] = {}
+    for name, (where, value, sure) in _over_time(motion, measures, places):
+        full = over_time.setdefault(name, np.full(valid.shape, METRICS[name].none))
         full[where] = np.where(sure, value, METRICS[name].none)
-        over_time[name] = full
         if name in ALONG_LANES:
             told = valid & lanes
             told[where] &= sure | ~measures.motion.leads.on
@@ -162,7 +162,7 @@ def worst_of(motion: Motion) -> Worst:
     measures, places = measures_of(motion), _Places(motion)
     count = len(places.a)
     values = {name: np.full(count, metric.none) for name, metric in METRICS.items()}
-    for name, (where, value, sure) in _over_time(motion, measures, places).items():
+    for name, (where, value, sure) in _over_time(motion, measures, places):
         metric = METRICS[name]
         told = np.where(sure, value, metric.none)
         extreme = (
@@ -205,40 +205,34 @@ class _Places:
 Told = tuple[Int[Array, " rows"], Float[Array, "rows steps"], Bool[Array, "rows steps"]]
 
 
-def _over_time(motion: Motion, m: Measures, at: _Places) -> dict[str, Told]:
-    """Of each measure over time: rows among all pairs, values, and where they are known."""
+def _over_time(motion: Motion, m: Measures, at: _Places) -> Iterator[tuple[str, Told]]:
+    """Of each measure over time: rows among all pairs, values, and where they are known.
+
+    One after the other, some in two parts: in a crowd each takes ten megabytes and more.
+    """
     on = motion.leads.on
+    yield "ttc", (at.leads, m.ttc, on)
+    yield "thw", (at.leads, m.thw, on)
+    yield "drac", (at.leads, m.drac, on)
+    yield "a_req", (at.leads, m.needed, m.needed_known)
+    yield "a_lat_req", (at.leads, m.swerve, on)
+    btn = brake_threat_number(m.needed, available=BRAKING_AVAILABLE)
+    yield "btn", (at.leads, btn, m.needed_known)
+    yield "stn", (at.leads, steer_threat_number(m.swerve, available=STEERING_AVAILABLE), on)
+    yield "rss_gap", (at.leads, np.maximum(m.lacks_gap, 0.0), on)
     side = side_of(motion, RSS)
+    lacks = np.where(side.unsafe_along, np.maximum(side.lacks, 0.0), 0.0)
+    yield "rss_side", (at.pairs, lacks, side.known)
+    since = (np.arange(motion.steps) - side.began + 1) * DT
+    yield "rss_danger", (at.pairs, np.where(side.dangerous, since, 0.0), side.known)
     dce, ttce = m.encounter
-    first, second = m.impact
-    meets = m.course_known
-    both = np.concatenate([meets, meets])
-    in_danger = np.where(side.dangerous, (np.arange(motion.steps) - side.began + 1) * DT, 0.0)
-    return {
-        "ttc": (at.leads, m.ttc, on),
-        "thw": (at.leads, m.thw, on),
-        "drac": (at.leads, m.drac, on),
-        "a_req": (at.leads, m.needed, m.needed_known),
-        "a_lat_req": (at.leads, m.swerve, on),
-        "btn": (
-            at.leads,
-            brake_threat_number(m.needed, available=BRAKING_AVAILABLE),
-            m.needed_known,
-        ),
-        "stn": (at.leads, steer_threat_number(m.swerve, available=STEERING_AVAILABLE), on),
-        "rss_gap": (at.leads, np.maximum(m.lacks_gap, 0.0), on),
-        "rss_side": (at.pairs, np.where(side.unsafe_along, np.maximum(side.lacks, 0.0), 0.0), side.known),
-        "rss_danger": (at.pairs, in_danger, side.known),
-        "ttc_2d": (at.pairs, np.concatenate([m.ttc_2d, m.ttc_2d]), both),
-        "dce": (at.pairs, np.concatenate([dce, dce]), both),
-        "ttce": (at.pairs, np.concatenate([ttce, ttce]), both),
-        "delta_v": (at.pairs, np.concatenate([first, second]), both),
-        "mttcp": (
-            np.concatenate([at.first, at.second]),
-            np.concatenate([m.at_crossing, m.at_crossing]),
-            np.ones((2 * len(m.at_crossing), motion.steps), dtype=bool),
-        ),
-    }  # fmt: skip
+    for which, pairs in enumerate((at.pairs[: m.half], at.pairs[m.half :])):
+        yield "ttc_2d", (pairs, m.ttc_2d, m.course_known)
+        yield "dce", (pairs, dce, m.course_known)
+        yield "ttce", (pairs, ttce, m.course_known)
+        yield "delta_v", (pairs, m.impact[which], m.course_known)
+    for conflicts in (at.first, at.second):
+        yield "mttcp", (conflicts, m.at_crossing, np.ones(m.at_crossing.shape, dtype=bool))
 
 
 def _once_a_pair(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lake.ids import stable_id
+from lake.ids import stable_id, stable_ids
 from mining.criticality.scene import METRICS, worst_of
 from mining.motion import Motion
 from schemas.tables import TABLES
@@ -25,7 +25,7 @@ def criticality_table(motion: Motion) -> pa.Table:
     ids = np.array(motion.track_id, dtype=np.int64)
     scene_id = motion.scene.scene_id
     actors, others = ids[worst.a[chosen]].tolist(), ids[worst.b[chosen]].tolist()
-    pairs = [stable_id("pair", scene_id, *pair) for pair in zip(actors, others, strict=True)]
+    pairs = stable_ids("pair", scene_id, columns=(actors, others))
     columns = {
         "pair_id": pa.array([stable_id("pair", scene_id), *pairs], type=pa.int64()),
         "log_id": pa.array(np.full(count, motion.scene.log_id, dtype=np.int64)),

@@ -12,7 +12,9 @@ sight for half a second or more. What has no interval is false.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -248,7 +250,7 @@ def tag_scene(
     if scene.steps == 0 or scene.tracks.valid.shape[0] == 0:
         return []
     motion = motion or Motion(scene)
-    lacking, lost = _lacking(scene), list(_lost(motion))
+    lacking, lost = _lacking(scene), _Doubt.of(_lost(motion), motion)
     found: list[Interval] = []
     for predicate in predicates:
         found += _ask(predicate, motion, lacking, lost)
@@ -256,7 +258,7 @@ def tag_scene(
 
 
 def _ask(
-    predicate: Predicate, motion: Motion, lacking: frozenset[str], lost: Sequence[Span]
+    predicate: Predicate, motion: Motion, lacking: frozenset[str], lost: _Doubt | None
 ) -> list[Interval]:
     params = {
         p.name: {"value": p.value, "unit": p.unit, "source": p.source}
@@ -276,7 +278,7 @@ def _ask(
             )
         ]
     told: list[Interval] = []
-    doubts: list[Span] = list(lost) if predicate.roles else []
+    doubts: list[Span] = []
     for span in predicate.find(motion, predicate.limits):
         if span.truth == Truth.UNKNOWN:
             doubts.append(span)
@@ -295,26 +297,54 @@ def _ask(
             )
         )
     told.sort(key=lambda i: (i.begin_step, _order(i.actor), _order(i.other), i.end_step))
-    if doubts:
-        told.append(_doubt(predicate.name, doubts, motion, params))
+    doubt = _Doubt.of(doubts, motion, besides=lost if predicate.roles else None)
+    if doubt is not None:
+        told.append(
+            Interval(
+                name=predicate.name,
+                begin_step=doubt.begin,
+                end_step=doubt.end,
+                actor=doubt.actors[0] if len(doubt.actors) == 1 else None,
+                truth=Truth.UNKNOWN,
+                evidence=doubt.evidence,
+                params=params,
+            )
+        )
     return told
 
 
-def _doubt(
-    name: str, doubts: Sequence[Span], motion: Motion, params: dict[str, dict[str, object]]
-) -> Interval:
-    """One interval for all that could not be known."""
-    actors = sorted({motion.track_id[d.actor] for d in doubts if d.actor is not None})
-    reasons = sorted({str(d.evidence["reason"]) for d in doubts})
-    return Interval(
-        name=name,
-        begin_step=min(d.begin for d in doubts),
-        end_step=max(d.end for d in doubts),
-        actor=actors[0] if len(actors) == 1 else None,
-        truth=Truth.UNKNOWN,
-        evidence={"reason": "; ".join(reasons), "actors": actors},
-        params=params,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubt:
+    """All that could not be known, in one: from when to when, of whom (track ids, sorted), and why."""
+
+    begin: int
+    end: int
+    actors: tuple[int, ...]
+    evidence: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, spans: Iterable[Span], motion: Motion, *, besides: _Doubt | None = None
+    ) -> _Doubt | None:
+        """Of spans that are unknown, and of another; None if there is nothing."""
+        spans = list(spans)
+        if not spans:
+            return besides
+        begins, ends = [s.begin for s in spans], [s.end for s in spans]
+        actors = {motion.track_id[s.actor] for s in spans if s.actor is not None}
+        reasons = {str(s.evidence["reason"]) for s in spans}
+        if besides is not None:
+            begins.append(besides.begin)
+            ends.append(besides.end)
+            actors.update(besides.actors)
+            reasons.add(besides.evidence["reason"])
+        listed = sorted(actors)
+        return cls(
+            begin=min(begins),
+            end=max(ends),
+            actors=tuple(listed),
+            evidence={"reason": "; ".join(sorted(reasons)), "actors": listed},
+        )
 
 
 def _lost(motion: Motion) -> Iterator[Span]:

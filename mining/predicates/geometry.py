@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.angles import difference, wrap
+from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, below
 from mining.motion import Motion
@@ -22,6 +22,7 @@ from mining.predicates.predicate import (
     states,
 )
 from mining.sight import angles, lines_of_sight
+from schemas.labels import VEHICLES
 
 GROUP = "geometry"
 ROUNDING = 1e-6
@@ -111,7 +112,7 @@ def _heading_between(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs, once = motion.pairs, motion.pairs.once
     once = once[~motion.is_thing[pairs.a[once]] & ~motion.is_thing[pairs.b[once]]]
     a, b = pairs.a[once], pairs.b[once]
-    angle = np.degrees(np.abs(difference(motion.heading[a], motion.heading[b])))
+    angle = motion.headings_apart[once]
     mask = pairs.seen[once] & (pairs.clearance[once] <= limits["distance"])
     mask &= (angle >= limits["from"] - ROUNDING) & (angle <= limits["to"] + ROUNDING)
     return relations(a, b, mask, angle, pick=middle)
@@ -407,6 +408,7 @@ VIEW_BLOCKING = Predicate(
         Parameter("ahead", 60.0, "°", "own: from the ego's heading to the vehicle's centre"),
     ),
     needs=("ego",),
+    only=(VEHICLES,),
 )
 BETWEEN = Predicate(
     name="between",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 from mining.criticality import headway
@@ -13,13 +13,15 @@ from mining.intervals import spells, steps_of
 from mining.motion import Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
-from schemas.labels import ON_FOOT, VEHICLES, AgentClass, LightState
+from schemas.labels import DRIVING, ON_FOOT, VEHICLES, AgentClass, LightState
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
 UN_R157_HEADWAYS = np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6])
 """[s] Least following time gap at each of the speeds above [m/s] (UN R157, 5.2.3.3)."""
 UN_R157_GAP_M = 2.0
+PAIRS_AT_ONCE = 1024
+"""Pairs whose steps are in memory at once."""
 
 
 def _following(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -72,7 +74,8 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
     x = pairs.x[rows] - motion.length[a][:, None] / 2
     y, seen = pairs.y[rows], pairs.seen[rows]
     velocity = motion.velocity[b]
-    sideways = np.cos(motion.yaw[a]) * velocity[..., 1] - np.sin(motion.yaw[a]) * velocity[..., 0]
+    cos, sin = motion.facing
+    sideways = cos[a] * velocity[..., 1] - sin[a] * velocity[..., 0]
     front = seen & (x > 0.0) & (x <= limits["ahead"])
     moves = np.abs(sideways) > limits["speed"]
     swaps = front[:, 1:] & front[:, :-1] & moves[:, 1:]
@@ -103,24 +106,37 @@ def _crossed_by(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _crosses_in_front(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
-    a, b = pairs.a, pairs.b  # a crosses in front of b
+    moves = motion.seen & (motion.speed > limits["speed"])
+    moving = moves[pairs.a] & moves[pairs.b] & motion.drives[pairs.b][:, None]
+    rows = np.flatnonzero(moving.any(axis=1))
+    for begin in range(0, len(rows), PAIRS_AT_ONCE):
+        some = rows[begin : begin + PAIRS_AT_ONCE]
+        yield from _crossing(motion, limits, pairs.a[some], pairs.b[some], moving[some])
+
+
+def _crossing(
+    motion: Motion,
+    limits: Limits,
+    a: Int[Array, " pairs"],
+    b: Int[Array, " pairs"],
+    moving: Bool[Array, "pairs steps"],
+) -> Iterable[Span]:
+    """Where a crosses in front of b."""
     course_a, course_b = motion.course[a], motion.course[b]
     sine = np.sin(course_b - course_a)
     angle = np.degrees(np.abs((course_b - course_a + np.pi) % (2 * np.pi) - np.pi))
     apart = motion.xy[b] - motion.xy[a]
     safe = np.where(np.abs(sine) > 1e-3, sine, 1.0)
-    along_a = (apart[..., 0] * np.sin(course_b) - apart[..., 1] * np.cos(course_b)) / safe
-    along_b = (apart[..., 0] * np.sin(course_a) - apart[..., 1] * np.cos(course_a)) / safe
-    speed_a, speed_b = motion.speed[a], motion.speed[b]
-    moves = (speed_a > limits["speed"]) & (speed_b > limits["speed"])
-    eta_a = along_a / np.maximum(speed_a, 0.1)
-    eta_b = along_b / np.maximum(speed_b, 0.1)
+    cos, sin = motion.going
+    along_a = (apart[..., 0] * sin[b] - apart[..., 1] * cos[b]) / safe
+    along_b = (apart[..., 0] * sin[a] - apart[..., 1] * cos[a]) / safe
+    eta_a = along_a / np.maximum(motion.speed[a], 0.1)
+    eta_b = along_b / np.maximum(motion.speed[b], 0.1)
     later = eta_b - eta_a
-    mask = pairs.seen & moves & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
+    mask = moving & (angle >= limits["angle_least"]) & (angle <= limits["angle_most"])
     mask &= (along_a >= 0.0) & (along_b >= 0.0)
     mask &= (along_a <= limits["distance"]) & (along_b <= limits["distance"])
     mask &= (later >= limits["eta_least"]) & (later <= limits["eta_most"])
-    mask &= motion.drives[b][:, None]
     return relations(a, b, mask, later, pick=np.argmin, evidence={"angle": angle})
 
 
@@ -333,6 +349,7 @@ FOLLOWING = Predicate(
         Parameter("speed", 0.3, "m/s", "nuPlan-KG follows"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 SLOW_LEAD = Predicate(
     name="slow_lead",
@@ -347,6 +364,7 @@ SLOW_LEAD = Predicate(
         Parameter("gap", 50.0, "m", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 QUEUING = Predicate(
     name="queuing",
@@ -363,6 +381,7 @@ QUEUING = Predicate(
         Parameter("gap", 12.0, "m", "nuPlan-KG queuesBehind"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 TAILGATING = Predicate(
     name="tailgating",
@@ -378,6 +397,7 @@ TAILGATING = Predicate(
         Parameter("speed", 5.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 CROSSED_BY = Predicate(
     name="crossed_by",
@@ -395,6 +415,7 @@ CROSSED_BY = Predicate(
     ),
     of_ego=True,
     version=3,
+    only=(DRIVING,),
 )
 CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
@@ -450,6 +471,7 @@ YIELDS_TO = Predicate(
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
     version=3,
+    only=(DRIVING,),
 )
 BLOCKED_BY = Predicate(
     name="blocked_by",
@@ -519,6 +541,7 @@ LANE_SPLITTING = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
         Parameter("angle", 30.0, "°", "own: all three point one way"),
     ),
+    only=(frozenset({AgentClass.MOTORCYCLE, AgentClass.CYCLIST}),),
 )
 PLATOON = Predicate(
     name="platoon",
@@ -536,4 +559,5 @@ PLATOON = Predicate(
         Parameter("duration", 2.0, "s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )

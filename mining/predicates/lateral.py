@@ -14,7 +14,7 @@ from mining.intervals import above, spells, steps_of
 from mining.motion import DRIFT, IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
-from schemas.labels import DRIVING
+from schemas.labels import DRIVING, VEHICLES
 from schemas.scene import DT
 
 GROUP = "lateral"
@@ -380,18 +380,21 @@ def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _passed(
     motion: Motion, rows: Bool[Array, " pairs"], begin: int, end: int, side: float
 ) -> int | None:
-    """Who, slower than half the speed, is passed on the side that one moves away from."""
+    """Who, slower than half the speed, is passed on the side that one moves away from: the nearest."""
     pairs = motion.pairs
+    passed: list[tuple[float, int, int]] = []
     for row in np.flatnonzero(rows).tolist():
         window = slice(begin, end + 1)
         beside = pairs.seen[row, window] & (side * pairs.y[row, window] < 0)
         beside &= np.abs(pairs.y[row, window]) < 5.0
         slower = motion.speed[pairs.b[row], window] < 0.5 * motion.speed[pairs.a[row], window]
-        x = np.where(beside & slower, pairs.x[row, window], np.nan)
-        x = x[np.isfinite(x)]
+        told = beside & slower
+        x = pairs.x[row, window][told]
         if len(x) and x[0] > 0 > x[-1] - 2.0 and x.min() < 3.0:
-            return int(pairs.b[row])
-    return None
+            other = int(pairs.b[row])
+            aside = float(np.abs(pairs.y[row, window][told]).min())
+            passed.append((aside, motion.track_id[other], other))
+    return min(passed)[2] if passed else None
 
 
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -488,6 +491,7 @@ def _trajectory_type(kind: str, what: str) -> Predicate:
         unit="°",
         parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
+        version=3,
     )
 
 
@@ -528,6 +532,7 @@ TURNING_LEFT = Predicate(
         Parameter("angle_cut", 15.0, "°", "RefAV turning, at a log's edge"),
         Parameter("rate", 5.0, "°/s", "RefAV turning, at a log's edge"),
     ),
+    only=(DRIVING,),
 )
 TURNING_RIGHT = Predicate(
     name="turning_right",
@@ -538,6 +543,7 @@ TURNING_RIGHT = Predicate(
     find=_turning_right,
     unit="°",
     parameters=TURNING_LEFT.parameters,
+    only=(DRIVING,),
 )
 U_TURN = Predicate(
     name="u_turn",
@@ -550,6 +556,7 @@ U_TURN = Predicate(
         Parameter("angle", 150.0, "°", "own"),
         Parameter("radius", 12.0, "m", "own: a way round a roundabout is wider"),
     ),
+    only=(DRIVING,),
 )
 HIGH_SPEED_TURN = Predicate(
     name="high_speed_turn",
@@ -563,6 +570,7 @@ HIGH_SPEED_TURN = Predicate(
         Parameter("from", 8.0, "m/s", "own: nuPlan names the tag, but no speed"),
         Parameter("to", 100.0, "m/s", "own: no bound"),
     ),
+    only=(DRIVING,),
 )
 LOW_SPEED_TURN = Predicate(
     name="low_speed_turn",
@@ -576,6 +584,7 @@ LOW_SPEED_TURN = Predicate(
         Parameter("from", 0.0, "m/s", "own: no bound"),
         Parameter("to", 4.0, "m/s", "own: nuPlan names the tag, but no speed"),
     ),
+    only=(DRIVING,),
 )
 THREE_POINT_TURN = Predicate(
     name="three_point_turn",
@@ -592,6 +601,7 @@ THREE_POINT_TURN = Predicate(
         Parameter("speed", 0.3, "m/s", "nuPlan-KG, as reversing"),
         Parameter("within", 8.0, "s", "own: of the backward stretch, before and after"),
     ),
+    only=(VEHICLES,),
 )
 LAT_ACCEL_HIGH = Predicate(
     name="lat_accel_high",
@@ -601,6 +611,7 @@ LAT_ACCEL_HIGH = Predicate(
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
+    only=(DRIVING,),
 )
 LAT_ACCEL_UNCOMFORTABLE = Predicate(
     name="lat_accel_uncomfortable",
@@ -610,6 +621,7 @@ LAT_ACCEL_UNCOMFORTABLE = Predicate(
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 4.89, "m/s²", "nuPlan comfort bound"),),
+    only=(DRIVING,),
 )
 YAW_RATE_HIGH = Predicate(
     name="yaw_rate_high",
@@ -619,6 +631,7 @@ YAW_RATE_HIGH = Predicate(
     find=_yaw_rate_high,
     unit="rad/s",
     parameters=(Parameter("rate", 0.95, "rad/s", "nuPlan comfort bound"),),
+    only=(VEHICLES,),
 )
 LANE_CHANGE_LEFT = Predicate(
     name="lane_change_left",
@@ -663,6 +676,7 @@ LANE_KEEPING = Predicate(
     ),
     needs=("map",),
     ordinary=True,
+    only=(DRIVING,),
 )
 MERGE = Predicate(
     name="merge",
@@ -696,6 +710,7 @@ PULL_OVER = Predicate(
         Parameter("angle", 45.0, "°", "own: who turns more has turned off"),
     ),
     needs=("map",),
+    only=(VEHICLES,),
 )
 PULL_OUT = Predicate(
     name="pull_out",
@@ -707,6 +722,7 @@ PULL_OUT = Predicate(
     unit="m",
     parameters=PULL_OVER.parameters,
     needs=("map",),
+    only=(VEHICLES,),
 )
 CUT_IN = Predicate(
     name="cut_in",
@@ -780,6 +796,8 @@ NUDGE = Predicate(
         Parameter("within", 8.0, "s", "nuPlan-KG changesLane"),
     ),
     needs=("map",),
+    version=3,
+    only=(DRIVING,),
 )
 SWERVE = Predicate(
     name="swerve",
@@ -802,6 +820,7 @@ SWERVE = Predicate(
     ),
     needs=("map",),
     version=5,
+    only=(DRIVING,),
 )
 WRONG_WAY = Predicate(
     name="wrong_way",
@@ -815,4 +834,5 @@ WRONG_WAY = Predicate(
         Parameter("speed", 2.0, "m/s", "nuPlan driving-direction metric"),
     ),
     needs=("map",),
+    only=(VEHICLES,),
 )

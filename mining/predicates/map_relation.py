@@ -29,7 +29,7 @@ from mining.predicates.predicate import (
 )
 from mining.predicates.told import WORK_WORDS
 from mining.sight import lines_of_sight
-from schemas.labels import VEHICLES, AgentClass, LaneType, LightState, MapLayer, Truth
+from schemas.labels import DRIVING, VEHICLES, AgentClass, LaneType, LightState, MapLayer, Truth
 from schemas.scene import DT
 
 GROUP = "map_relation"
@@ -220,7 +220,7 @@ def _at_stop_sign(motion: Motion, limits: Limits) -> Iterable[Span]:
     mask = np.zeros(motion.seen.shape, dtype=bool)
     least = np.full(motion.seen.shape, np.inf)
     rows = motion.seen & (motion.drives & motion.focus)[:, None] & ~motion.parked[:, None]
-    cos, sin = np.cos(motion.yaw), np.sin(motion.yaw)
+    cos, sin = motion.facing
     for sign in motion.scene.map.of_layer(MapLayer.STOP_SIGN):
         dx, dy = np.moveaxis(sign.points[0, :2] - motion.xy, -1, 0)
         x, y = cos * dx + sin * dy - motion.length[:, None] / 2, cos * dy - sin * dx
@@ -525,6 +525,7 @@ OFF_DRIVABLE = Predicate(
     ),
     needs=("map", "surface"),
     version=3,
+    only=(VEHICLES,),
 )
 IN_INTERSECTION = Predicate(
     name="in_intersection",
@@ -533,6 +534,7 @@ IN_INTERSECTION = Predicate(
     formula="lane ∈ intersection ∨ xy ∈ intersection's area",
     find=_in_intersection,
     needs=("map",),
+    only=(DRIVING,),
 )
 NEAR_INTERSECTION = Predicate(
     name="near_intersection",
@@ -546,6 +548,7 @@ NEAR_INTERSECTION = Predicate(
         Parameter("half_lane", 1.75, "m", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 AT_CROSSWALK = Predicate(
     name="at_crosswalk",
@@ -580,6 +583,7 @@ AT_STOP_SIGN = Predicate(
     ),
     needs=("map", "stop_signs"),
     version=3,
+    only=(DRIVING,),
 )
 ON_STOP_LINE = Predicate(
     name="on_stop_line",
@@ -588,6 +592,7 @@ ON_STOP_LINE = Predicate(
     formula="outline ∩ stop line ≠ ∅ ∨ xy ∈ stop area",
     find=_on_stop_line,
     needs=("map", "stop_lines"),
+    only=(DRIVING,),
 )
 ALL_WAY_STOP = Predicate(
     name="all_way_stop",
@@ -597,6 +602,7 @@ ALL_WAY_STOP = Predicate(
     find=_all_way_stop,
     parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
     needs=("map", "stop_signs"),
+    only=(DRIVING,),
 )
 IN_CARPARK = Predicate(
     name="in_carpark",
@@ -678,6 +684,7 @@ ROUNDABOUT = Predicate(
     formula="lane ∈ ring",
     find=_roundabout,
     needs=("map",),
+    only=(DRIVING,),
 )
 MERGE_ZONE = Predicate(
     name="merge_zone",
@@ -688,6 +695,7 @@ MERGE_ZONE = Predicate(
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "own"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 LANE_STRADDLING = Predicate(
     name="lane_straddling",
@@ -698,6 +706,7 @@ LANE_STRADDLING = Predicate(
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
     needs=("map", "bounds"),
+    only=(VEHICLES,),
 )
 NARROW_LANE = Predicate(
     name="narrow_lane",
@@ -711,6 +720,7 @@ NARROW_LANE = Predicate(
         Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
     ),
     needs=("map", "bounds"),
+    only=(VEHICLES,),
 )
 SAME_SIDE = Predicate(
     name="same_side_of_road",

@@ -10,15 +10,16 @@ nuPlan_Predicates_KG), WOMD (motion_metrics_utils.cc), CriMe (CommonRoad-CriMe),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from mining.intervals import BRIDGE_S, LEAST_S, spells
+from mining.intervals import BRIDGE_S, LEAST_S, NOTHING, Runs, decisive, middles, spells
+from mining.jumps import over
 from mining.motion import Motion
 from schemas.labels import AgentClass, Truth
 
@@ -33,8 +34,7 @@ class Parameter:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """Where a predicate holds (or is unknown), by indices of agents and lanes.
 
     Attributes:
@@ -54,7 +54,7 @@ class Span:
     other: int | None = None
     lane: int = -1
     value: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = NOTHING
     truth: Truth = Truth.TRUE
 
 
@@ -154,23 +154,24 @@ def states(
         motion: The scene; agents out of focus are left out.
         mask: Where the predicate holds.
         value: What decides it.
-        pick: Which step of the span is the decisive one, by its values.
+        pick: Which step of the span is the decisive one, by its values: ``np.argmax``,
+            ``np.argmin`` or :func:`middle`.
         evidence: More arrays, told at the decisive step.
         least_s: Least duration [s].
         bridge_s: Shorter gaps are bridged [s].
     """
-    found = []
-    tell = _teller(mask, value, pick, evidence)
-    has_map = len(motion.scene.map.features) > 0
-    for row, begin, end in spells(
-        mask & motion.focus[:, None], least_s=least_s, bridge_s=bridge_s
-    ):
-        number, facts = tell(row, begin, end)
-        lane = int(motion.lane[row, begin]) if has_map else -1
-        found.append(
-            Span(begin=begin, end=end, actor=row, lane=lane, value=number, evidence=facts)
+    mask = mask & motion.focus[:, None]
+    found = spells(over(mask, motion.jumped), least_s=least_s, bridge_s=bridge_s)
+    lanes = np.full(len(found), -1)
+    if len(motion.scene.map.features):
+        lanes = motion.lane[found.row, found.begin]
+    told = _told(found, mask, value, pick, evidence or {})
+    return [
+        Span(begin=begin, end=end, actor=row, lane=lane, value=number, evidence=facts)
+        for (row, begin, end), lane, (number, facts) in zip(
+            found, lanes.tolist(), told, strict=True
         )
-    return found
+    ]
 
 
 def relations(
@@ -185,21 +186,14 @@ def relations(
     bridge_s: float = BRIDGE_S,
 ) -> list[Span]:
     """Spans of a mask over pairs of agents; see :func:`states`."""
-    found = []
-    tell = _teller(mask, value, pick, evidence)
-    for row, begin, end in spells(mask, least_s=least_s, bridge_s=bridge_s):
-        number, facts = tell(row, begin, end)
-        found.append(
-            Span(
-                begin=begin,
-                end=end,
-                actor=int(a[row]),
-                other=int(b[row]),
-                value=number,
-                evidence=facts,
-            )
+    found = spells(mask, least_s=least_s, bridge_s=bridge_s)
+    told = _told(found, mask, value, pick, evidence or {})
+    return [
+        Span(begin=begin, end=end, actor=actor, other=other, value=number, evidence=facts)
+        for (_, begin, end), actor, other, (number, facts) in zip(
+            found, a[found.row].tolist(), b[found.row].tolist(), told, strict=True
         )
-    return found
+    ]
 
 
 def unknown(
@@ -229,36 +223,27 @@ def middle(values: Float[Array, " steps"]) -> int:
     return int(np.argsort(values, kind="stable")[len(values) // 2])
 
 
-def _teller(
+def _told(
+    found: Runs,
     mask: Bool[Array, "rows steps"],
     value: Float[Array, "rows steps"] | None,
     pick: Extreme,
-    evidence: Mapping[str, Array] | None,
-) -> Callable[[int, int, int], tuple[float | None, dict[str, Any]]]:
-    """Value and evidence of a span, at its decisive step: one at which the mask itself holds."""
-    facts = evidence or {}
+    evidence: Mapping[str, Array],
+) -> Iterator[tuple[float | None, dict[str, float]]]:
+    """Value and evidence of each span, at its decisive step: one at which the mask itself holds."""
     if value is None:
-
-        def first(row: int, begin: int, end: int) -> tuple[None, dict[str, Any]]:
-            step = begin + int(mask[row, begin : end + 1].argmax())
-            return None, {name: float(array[row, step]) for name, array in facts.items()}
-
-        return first
-    outside = -np.inf if pick is np.argmax else np.inf if pick is np.argmin else None
-    if outside is None:
-
-        def some(row: int, begin: int, end: int) -> tuple[float, dict[str, Any]]:
-            inside = np.flatnonzero(mask[row, begin : end + 1]) + begin
-            step = int(inside[pick(value[row, inside])])
-            told = {name: float(array[row, step]) for name, array in facts.items()}
-            return float(value[row, step]), told
-
-        return some
-    filled = np.where(mask, value, outside)
-
-    def extreme(row: int, begin: int, end: int) -> tuple[float, dict[str, Any]]:
-        step = begin + int(pick(filled[row, begin : end + 1]))
-        told = {name: float(array[row, step]) for name, array in facts.items()}
-        return float(value[row, step]), told
-
-    return extreme
+        step = found.begin
+    elif pick is middle:
+        step = middles(found, mask, value)
+    else:
+        step = decisive(found, mask, value, greatest=pick is np.argmax)
+    facts = [array[found.row, step].astype(np.float64).tolist() for array in evidence.values()]
+    numbers = (
+        [None] * len(found)
+        if value is None
+        else value[found.row, step].astype(np.float64).tolist()
+    )
+    names = tuple(evidence)
+    told = zip(*facts, strict=True) if facts else ((),) * len(found)
+    for number, told_here in zip(numbers, told, strict=True):
+        yield number, dict(zip(names, told_here, strict=True))

@@ -41,7 +41,7 @@ from mining.intervals import above, below, runs, steps_of
 from mining.kalman import forecast_error
 from mining.motion import Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
-from schemas.labels import Truth
+from schemas.labels import DRIVING, Truth
 from schemas.scene import DT
 
 GROUP = "risk"
@@ -385,7 +385,15 @@ def _near_miss(motion: Motion, limits: Limits) -> Iterable[Span]:
         within_s=limits["ttc"] * 1.1,
     )
     facts = {"gap": gap, "closing_speed": m.closing}
-    yield from relations(a, b, near, m.ttc_2d, pick=np.argmin, least_s=0.2, evidence=facts)
+    brief = motion.seen.sum(axis=1) < steps_of(limits["seen"])
+    for span in relations(a, b, near, m.ttc_2d, pick=np.argmin, least_s=0.2, evidence=facts):
+        assert span.actor is not None
+        assert span.other is not None
+        ghost = span.actor if brief[span.actor] else span.other if brief[span.other] else None
+        if ghost is None:
+            yield span
+        else:
+            yield _doubt(span.begin, span.end, ghost, None, "seen too briefly to be believed")
     for span in _pet(motion, {"pet": limits["pet"]}):
         fast = max(span.evidence["speed_first"], span.evidence["speed_second"])
         if fast >= limits["closing"]:
@@ -445,6 +453,7 @@ TTC = Predicate(
     unit="s",
     parameters=(Parameter("ttc", 2.0, "s", "CriMe"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 TTC_2D = Predicate(
     name="ttc_2d",
@@ -476,6 +485,7 @@ THW = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 PET = Predicate(
     name="pet",
@@ -497,6 +507,7 @@ DRAC = Predicate(
     unit="m/s²",
     parameters=(Parameter("drac", 3.0, "m/s²", "SafeShift"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 A_REQ = Predicate(
     name="a_req",
@@ -509,6 +520,7 @@ A_REQ = Predicate(
     unit="m/s²",
     parameters=(Parameter("a_req", 5.0, "m/s²", "UN R157 collision risk"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 ALONG = (
     Parameter("response", RSS.response_s, "s", "RSS, with a value of our own"),
@@ -535,6 +547,7 @@ RSS_VIOLATION = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 BTN = Predicate(
     name="btn",
@@ -549,6 +562,7 @@ BTN = Predicate(
         Parameter("available", BRAKING_AVAILABLE, "m/s²", "RSS brakes_most"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 STN = Predicate(
     name="stn",
@@ -566,6 +580,7 @@ STN = Predicate(
         Parameter("closing", 3.0, "m/s", "own: less is mended by easing off"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 MTTCP = Predicate(
     name="mttcp",
@@ -671,6 +686,7 @@ TET = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 TIT = Predicate(
     name="tit",
@@ -685,6 +701,7 @@ TIT = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 CPI = Predicate(
     name="cpi",
@@ -703,6 +720,7 @@ CPI = Predicate(
         Parameter("most", MADR_MOST, "m/s²", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 KALMAN_DIFFICULTY = Predicate(
     name="kalman_difficulty",
@@ -754,10 +772,11 @@ NEAR_MISS = Predicate(
     name="near_miss",
     group=GROUP,
     doc="No contact, but under 0.95 s from one at the speeds and turn rates of the moment, with "
-    "hard braking needed; or over the other's way under 1 s after it left.",
+    "hard braking needed; or over the other's way under 1 s after it left. Unknown of one who is seen for less "
+    "than 0.5 s in all: a slip of the tracker, most likely.",
     formula="TTC_2D ≲ {ttc} ∧ −dr/dt ≥ {closing} ∧ −dr/dt / (2 TTC_2D) ≥ {braking} ∧ "
     "overlap within 1.1 {ttc} at constant v and ω, T ≥ 0.2 s; or PET ≤ {pet} ∧ "
-    "max(v, v_other) ≥ {closing}; boxes drawn in by {slack} never overlap",
+    "max(v, v_other) ≥ {closing}; boxes drawn in by {slack} never overlap; unknown if either is seen for < {seen}",
     find=_near_miss,
     roles=("actor", "other"),
     unit="s",
@@ -767,7 +786,8 @@ NEAR_MISS = Predicate(
         Parameter("braking", 4.05, "m/s²", "nuPlan comfort bound of deceleration"),
         Parameter("pet", 1.0, "s", "own"),
         Parameter("slack", 0.1, "m", "own: annotation noise"),
+        Parameter("seen", 0.5, "s", "own: shorter events are dropped, too"),
     ),
     symmetric=True,
-    version=3,
+    version=4,
 )

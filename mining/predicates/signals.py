@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -138,10 +137,11 @@ def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[_Crossi
             if earlier >= 0:
                 lane = _entered(motion, i, first)
                 yield _Crossing(before=earlier, by=first, seen=first, lanes=(lane,))
-    for before, after in pairwise(known.tolist()):
-        same = int(view.lane[i, after]) in _same_stop(motion, int(view.lane[i, before]))
-        passes = view.distance[i, before] > 0.0 >= view.distance[i, after]
-        if same and passes and after - before <= steps_of(longest_gap_s):
+    ahead = view.distance[i, known] > 0.0
+    passes = ahead[:-1] & ~ahead[1:] & (np.diff(known) <= steps_of(longest_gap_s))
+    for k in np.flatnonzero(passes).tolist():
+        before, after = int(known[k]), int(known[k + 1])
+        if int(view.lane[i, after]) in _same_stop(motion, int(view.lane[i, before])):
             lane = _entered(motion, i, after)
             yield _Crossing(before=before, by=after, seen=after, lanes=(lane,))
 
@@ -158,9 +158,11 @@ def _unseen(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
     D is at least the straight line between the two places.
     """
     view, hardest, eagerest = motion.signal, limits["brakes"], limits["accelerates"]
-    for before, again in pairwise(np.flatnonzero(motion.seen[i]).tolist()):
+    seen = np.flatnonzero(motion.seen[i])
+    for k in np.flatnonzero(np.diff(seen) > steps_of(limits["gap"])).tolist():
+        before, again = int(seen[k]), int(seen[k + 1])
         to_go, speed = float(view.distance[i, before]), float(motion.speed[i, before])
-        if again - before <= steps_of(limits["gap"]) or not 0.0 < to_go < np.inf:
+        if not 0.0 < to_go < np.inf:
             continue
         rest = float(np.hypot(*(motion.xy[i, again] - motion.xy[i, before]))) - to_go
         if rest < 0.0:
@@ -188,9 +190,8 @@ def _time_to_go(way: float, speed: float, acceleration: float) -> float:
 def _same_stop(motion: Motion, lane: int) -> list[int]:
     """A controlled lane and those that fan out with it from the same place, controlled as well."""
     graph = motion.graph
-    controlled = graph.indices(motion.scene.signals.lane.astype(np.int64))
     beside = {k for before in graph.predecessors[lane] for k in graph.successors[before]}
-    return [lane, *sorted((beside & set(controlled.tolist())) - {lane})]
+    return [lane, *sorted(beside.intersection(motion.controlled) - {lane})]
 
 
 def _entered(motion: Motion, i: int, t: int) -> int:
@@ -233,7 +234,7 @@ def _shown(
     motion: Motion, lanes: Sequence[int], begin: int, end: int
 ) -> Int[Array, "signals steps"]:
     signals = motion.scene.signals
-    rows = np.isin(motion.graph.indices(signals.lane.astype(np.int64)), lanes)
+    rows = np.isin(motion.controlled, lanes)
     return signals.state[rows, begin : end + 1].astype(np.int64)
 
 
@@ -274,10 +275,7 @@ def _turns_at_light(motion: Motion, limits: Limits, *, protected: bool) -> Itera
     bend = np.abs(np.degrees(graph.turn[lane]))
     turning = _drivers(motion) & motion.on_lane & graph.in_intersection[lane]
     turning &= (bend >= limits["angle"]) & (np.abs(motion.heading_error) < np.pi / 3)
-    signals = motion.scene.signals
-    rows: dict[int, int] = {
-        k: row for row, k in enumerate(graph.indices(signals.lane.astype(np.int64)).tolist())
-    }
+    rows = {lane: row for row, lane in enumerate(motion.controlled)}
     for i, begin, end in spells(turning):
         own = int(motion.lane[i, begin : end + 1][turning[i, begin : end + 1]][0])
         state = _state_of(motion, own, rows, begin)
@@ -341,6 +339,7 @@ def _relevant_signal(state: LightState) -> Predicate:
         unit="m",
         parameters=(Parameter("distance", SIGNAL_M, "m", "own"),),
         needs=("map", "signals"),
+        only=(DRIVING,),
     )
 
 
@@ -360,6 +359,7 @@ APPROACHING_RED = Predicate(
         Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
     ),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 RED_LIGHT_RUNNING = Predicate(
     name="red_light_running",
@@ -393,6 +393,7 @@ STATIONARY_AT_LIGHT = Predicate(
     unit="m",
     parameters=(Parameter("distance", 30.0, "m", "own"),),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 DILEMMA_YELLOW = Predicate(
     name="dilemma_yellow",
@@ -406,6 +407,7 @@ DILEMMA_YELLOW = Predicate(
         Parameter("to", 5.5, "s", "Zegeer and Deen 1978"),
     ),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 PROTECTED_TURN = Predicate(
     name="protected_turn",

@@ -25,4 +25,5 @@ def told_of(scene: Scene, words: tuple[str, ...], sources: tuple[str, ...]) -> b
     """Whether a scene's source speaks of something, by its name or by what it said."""
     if any(part in scene.dataset for part in sources):
         return bool(scene.source_cls)
-    return any(part in word.lower() for word in scene.source_cls.values() for part in words)
+    spoken = {word.lower() for word in set(scene.source_cls.values())}
+    return any(part in word for word in spoken for part in words)

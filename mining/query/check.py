@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import NoReturn
@@ -19,6 +19,8 @@ from mining.predicates import PREDICATES
 from mining.query.classes import ALIASES, CLASSES, word_of
 from mining.query.facts import FACTS, FactKind
 from mining.query.mistakes import BadExpression
+from mining.query.parse import WORDS
+from mining.query.possible import contradiction
 from mining.query.rule import Rule
 from mining.query.tree import (
     EGO,
@@ -41,16 +43,12 @@ from mining.query.tree import (
     Similar,
 )
 from mining.query.units import SI, WRITTEN, alike
+from mining.query.values import bounds, never, outside
 from schemas.labels import AgentClass
+from schemas.scene import DT
 
-APART: tuple[frozenset[str], ...] = (
-    frozenset({"stopped", "low_speed", "medium_speed", "high_speed"}),
-    frozenset({"braking", "accelerating"}), frozenset({"hard_brake", "harsh_accel"}),
-    frozenset({"hard_brake", "accelerating"}), frozenset({"braking", "harsh_accel"}),
-    frozenset({"stopped", "reversing"}), frozenset({"turning_left", "turning_right"}),
-    frozenset({"protected_turn", "unprotected_turn"}),
-)  # fmt: skip
-"""Predicates that cannot hold of one actor at one time."""
+LONGEST_S, MOST = 1e6, 1e6
+"""No drive lasts so long [s], and nothing in it happens so often."""
 
 
 def checked(query: Query, rules: Mapping[str, Rule] | None = None) -> Query:
@@ -66,8 +64,10 @@ def checked(query: Query, rules: Mapping[str, Rule] | None = None) -> Query:
     check = _Check(query.text, rules or {})
     node = check.node(query.node)
     check.scopes(node)
+    node = check.with_classes(node)
+    check.no_class_stands_alone(node)
     check.possible(node)
-    return replace(query, node=check.with_classes(node))
+    return replace(query, node=node)
 
 
 def bound(node: Node) -> frozenset[str]:
@@ -132,9 +132,7 @@ class _Check:
             case Fact():
                 return self.fact(node)
             case Similar():
-                return replace(
-                    node, compare=self.number(node.compare, "", f"similar to {node.scene}")
-                )
+                return self.similar(node)
             case Not(part=part):
                 return replace(node, part=self.node(part))
             case And(parts=parts):
@@ -144,8 +142,16 @@ class _Check:
             case Sequence():
                 return self.sequence(node)
             case Lasting(part=part):
-                if not 0.0 < node.seconds < math.inf:
-                    self.wrong(node.place, f"Nothing lasts {node.seconds:g} s")
+                if not 0.0 < node.seconds <= LONGEST_S:
+                    self.wrong(
+                        node.place, f"Nothing lasts {node.seconds:g} s",
+                        hint="A time above zero, such as `for at least 2 s`.",
+                    )  # fmt: skip
+                if node.op == "<=" and node.seconds < DT:
+                    self.wrong(
+                        node.place, f"Nothing lasts under {DT:g} s: that is a step",
+                        hint=f"Write `for at most {DT:g} s` or more.",
+                    )  # fmt: skip
                 return replace(node, part=self.node(part))
             case Count():
                 return self.count(node)
@@ -197,7 +203,13 @@ class _Check:
                 node.compare.place, f"`{node.name}` has no value to compare", hint="Leave it out."
             )
         unit = "" if known.unit == "1" else known.unit
-        return replace(node, compare=self.number(node.compare, unit, node.name))
+        compare = self.number(node.compare, unit, node.name)
+        if never(node.name, compare):
+            self.wrong(
+                node.compare.place, f"`{node.name}` is never {replace(compare, place=NOWHERE)}",
+                hint=f"It is told {_told_where(*bounds(node.name), WRITTEN.get(unit, unit))}.",
+            )  # fmt: skip
+        return replace(node, compare=compare)
 
     def saved(self, node: Call, rule: Rule) -> Saved:
         """A rule's expression, about the actors of the call."""
@@ -213,7 +225,10 @@ class _Check:
                 hint=f"Such as `{node.name}({', '.join(('ego', 'a')[: len(rule.actors)])})`.",
             )  # fmt: skip
         if node.compare is not None:
-            self.wrong(node.compare.place, f"`{node.name}` is a rule and has no value to compare")
+            self.wrong(
+                node.compare.place, f"`{node.name}` is a rule and has no value to compare",
+                hint="Leave it out, or compare within the rule.",
+            )  # fmt: skip
         self.calls += 1
         own: list[str] = []
         named_now = dict(zip(rule.actors, node.actors, strict=False))
@@ -235,7 +250,10 @@ class _Check:
             self.actor(actor)
         for name in (a.name for n in part.walk() if isinstance(n, Call) for a in n.actors):
             if name != SOMEONE and sum(a.name == name for a in node.actors) > 1:
-                self.wrong(node.place, f"`{node.name}` is of two actors, and `{name}` is one")
+                self.wrong(
+                    node.place, f"`{node.name}` is of two actors, and `{name}` is one",
+                    hint="Different names are different actors; `_` is anyone.",
+                )  # fmt: skip
         return Saved(node, part, tuple(dict.fromkeys(own)), place=node.place)
 
     def unknown_predicate(self, node: Call) -> NoReturn:
@@ -255,11 +273,21 @@ class _Check:
         )  # fmt: skip
 
     def actor(self, actor: Actor) -> None:
+        if actor.name.lower() == EGO and actor.name != EGO:
+            self.wrong(
+                actor.place, f"`{actor.name}` is a name here, and not the ego", hint="Write `ego`."
+            )
+        if actor.name in WORDS:
+            self.wrong(
+                actor.place, f"`{actor.name}` is a word of the language, and names nobody",
+                hint="Such as `a`, or `car c`.",
+            )  # fmt: skip
         if actor.cls is None:
             return
         if actor.cls not in CLASSES:
-            right = ALIASES.get(actor.cls) or next(
-                iter(difflib.get_close_matches(actor.cls, CLASSES, n=1)), None
+            said = actor.cls.lower()
+            right = ALIASES.get(said) or next(
+                iter(difflib.get_close_matches(said, CLASSES, n=1)), None
             )
             self.wrong(
                 actor.place, f"No class of road users is called `{actor.cls}`",
@@ -308,30 +336,50 @@ class _Check:
                     )  # fmt: skip
         if node.compare is None:
             return node
-        return replace(node, compare=self.number(node.compare, known.unit or "", node.name))
+        compare = self.number(node.compare, known.unit or "", node.name, share=known.most == 1.0)
+        if outside(compare, known.least, known.most):
+            self.wrong(
+                node.compare.place, f"`{node.name}` is never {compare}",
+                hint=f"It is told {_told_where(known.least, known.most, compare.unit)}.",
+            )  # fmt: skip
+        if known.whole and compare.op == "=" and not compare.number.is_integer():
+            self.wrong(node.compare.place, "One counts in whole numbers", hint="Such as `>= 3`.")
+        return replace(node, compare=compare)
 
-    def number(self, compare: Compare, unit: str, what: str) -> Compare:
-        """The comparison in the unit that values are stored in."""
+    def similar(self, node: Similar) -> Similar:
+        compare = self.number(node.compare, "", f"similar to {node.scene}")
+        if outside(compare, -1.0, 1.0):
+            self.wrong(
+                node.compare.place, f"A likeness is never {compare}",
+                hint="It is -1 or more, and 1 or less; 0.8 is like.",
+            )  # fmt: skip
+        return replace(node, compare=compare)
+
+    def number(self, compare: Compare, unit: str, what: str, *, share: bool = True) -> Compare:
+        """The comparison in the unit that values are stored in; shares may be told in percent."""
         if not math.isfinite(compare.number):
-            self.wrong(compare.place, f"{compare.number} is no number to compare with")
+            self.wrong(
+                compare.place, f"{compare.number} is no number to compare with",
+                hint="Write a smaller one.",
+            )  # fmt: skip
         if not compare.unit:
             if unit and compare.place != NOWHERE:
-                others = [u for u in alike(unit) if u not in (unit, WRITTEN.get(unit))][:3]
+                first, *others = alike(unit)
                 self.wrong(
                     compare.place, f"{compare.number:g} of what? `{what}` is in {unit}",
-                    hint=f"Write {compare.number:g} {WRITTEN.get(unit, unit)}"
-                    + (f", or in {', '.join(others)}." if others else "."),
+                    hint=f"Write {compare.number:g} {first}"
+                    + (f", or in {_either(others)}." if others else "."),
                 )  # fmt: skip
             return replace(compare, unit=WRITTEN.get(unit, unit))
         si, factor = SI.get(compare.unit, ("", 0.0))
-        if factor == 0.0 or (si != unit and not (si == "1" and unit == "")):
+        if factor == 0.0 or (si != unit and not (si == "1" and unit == "" and share)):
             told = f"is in {unit}" if unit else "is a number without a unit"
-            near = f"Write {compare.number:g}{' ' + WRITTEN.get(unit, unit) if unit else ''}."
+            near = f"Write it in {_either(alike(unit))}." if unit else f"Write {compare.number:g}."
             self.wrong(compare.place, f"`{compare.unit}` does not fit: `{what}` {told}", hint=near)
         return replace(compare, number=compare.number * factor, unit=WRITTEN.get(unit, unit))
 
     def sequence(self, node: Sequence) -> Sequence:
-        if node.within_s is not None and not 0.0 < node.within_s < math.inf:
+        if node.within_s is not None and not 0.0 < node.within_s <= LONGEST_S:
             self.wrong(
                 node.place, f"Nothing can follow within {node.within_s:g} s",
                 hint="A time above zero, such as `within 3 s`.",
@@ -349,6 +397,12 @@ class _Check:
         number, op = node.compare.number, node.compare.op
         if node.compare.unit or not float(number).is_integer():
             self.wrong(node.compare.place, "One counts in whole numbers", hint="Such as `>= 3`.")
+        if number > MOST:
+            self.wrong(
+                node.compare.place,
+                f"Nothing happens {number:g} times in a scene",
+                hint="Such as `>= 3`.",
+            )
         least = {">=": number, ">": number + 1, "=": number}.get(op, 0.0)
         if number < 0 or (op == "<" and number == 0) or (op == ">=" and number == 0):
             always = op in (">", ">=", "!=")
@@ -362,8 +416,11 @@ class _Check:
                 node.compare.place, f"A count {how} is asked with `>=` or `>`",
                 hint=f"`not count(…) >= {number + 1:g} …` says that it stays below.",
             )  # fmt: skip
-        if node.within_s is not None and not 0.0 < node.within_s < math.inf:
-            self.wrong(node.place, f"Nothing happens within {node.within_s:g} s")
+        if node.within_s is not None and not 0.0 < node.within_s <= LONGEST_S:
+            self.wrong(
+                node.place, f"Nothing happens within {node.within_s:g} s",
+                hint="A time above zero, such as `within 10 s`.",
+            )  # fmt: skip
         part = self.node(node.part)
         if node.of is not None:
             self.actor(node.of)
@@ -373,7 +430,10 @@ class _Check:
                     hint="Count a variable of it: `count(v where near(v, ego)) >= 3`.",
                 )  # fmt: skip
         if is_throughout(part) and least > 1:
-            self.wrong(part.place, "This holds once in a scene or not at all")
+            self.wrong(
+                part.place, "This holds once in a scene or not at all",
+                hint="Leave the count out, or ask `>= 1`.",
+            )  # fmt: skip
         return replace(node, part=part)
 
     def scopes(self, node: Node, outside: frozenset[str] = frozenset()) -> None:
@@ -405,6 +465,16 @@ class _Check:
                         self.scopes(part, outside.union(*others))
             case Or(parts=parts):
                 everywhere = bound(node)
+                for one, other in combinations(parts, 2):
+                    for name in sorted((named(one) & named(other)) - outside):
+                        if (name in bound(one)) != (name in bound(other)):
+                            self.wrong(
+                                self.where(other, name),
+                                f"`{name}` is somebody on one side of `or` only; where it is denied or "
+                                "counted, it is anyone",
+                                hint="Take two names, or name it on both sides: `moving("
+                                f"{name}) and not …`.",
+                            )
                 for part in parts:
                     for name in sorted((bound(part) - everywhere) & outside):
                         self.wrong(
@@ -433,31 +503,28 @@ class _Check:
 
     def possible(self, node: Node) -> None:
         """Whether anything can be so."""
+        told = contradiction(node)
+        if told is not None:
+            self.wrong(told.place, told.reason, hint=told.hint)
+        names_ego = any(actor.name == EGO for actor in _actors(node))
         for part in node.walk():
-            together: Iterable[Node] = ()
-            if isinstance(part, And):
-                together = part.parts
-            elif isinstance(part, Sequence) and part.order in ("during", "overlaps"):
-                together = part.children()
-            calls = [p for p in together if isinstance(p, Call) and p.actors]
-            for one, other in combinations(calls, 2):
-                same = one.actors[0].name == other.actors[0].name != SOMEONE
-                pair = {one.name, other.name}
-                if same and len(pair) == 2 and any(pair <= group for group in APART):
-                    who = one.actors[0].name
-                    self.wrong(
-                        other.place, f"`{one.name}` and `{other.name}` of `{who}` are never true at once",
-                        hint=f"One after the other: `{one} then {other}`.",
-                    )  # fmt: skip
-            facts: dict[str, Fact] = {}
-            for told in together:
-                if isinstance(told, Fact) and told.words:
-                    before = facts.setdefault(told.name, told)
-                    if not set(before.words) & set(told.words):
+            if isinstance(part, Call) and part.name == "is_ego" and names_ego:
+                for actor in part.actors:
+                    if actor.is_variable:
                         self.wrong(
-                            told.place, f"`{told.name}` is one word, and cannot be both",
-                            hint=f"Write `{told.name} in ({', '.join((*before.words, *told.words))})`.",
+                            actor.place, f"`{actor.name}` is never the ego, who is named here too",
+                            hint="Different names are different actors: write `ego`.",
                         )  # fmt: skip
+
+    def no_class_stands_alone(self, node: Node) -> None:
+        """Whether a class is meant where a name stands, as in ``near(ego, pedestrian)``."""
+        for actor in _actors(node):
+            cls = actor.name if actor.name in CLASSES else ALIASES.get(actor.name)
+            if cls is not None and actor.cls is None:
+                self.wrong(
+                    actor.place, f"`{actor.name}` is a name here, and means anybody",
+                    hint=f"Write `{cls} {actor.name[0]}`, a class and a name, or `{cls} _` for any.",
+                )  # fmt: skip
 
     def with_classes(self, node: Node) -> Node:
         """Every actor with the class that the query gives them anywhere."""
@@ -475,6 +542,13 @@ class _Check:
                     if actor.name == name:
                         return actor.place
         return node.place
+
+
+def _actors(node: Node) -> Iterator[Actor]:
+    """Everybody who is named within, wherever."""
+    for part in node.walk():
+        if isinstance(part, Call):
+            yield from part.actors
 
 
 def _with_actors(node: Node, told: Callable[[Actor], Actor]) -> Node:
@@ -511,6 +585,21 @@ def _many(number: int, what: str) -> str:
 
 def _sentence(text: str) -> str:
     return text.split(". ")[0].rstrip(".") + "."
+
+
+def _either(words: list[str]) -> str:
+    *some, last = words
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def _told_where(least: float, most: float, unit: str) -> str:
+    """``where it is 9 m/s or more``."""
+    said = [
+        f"{bound:g}{' ' + unit if unit else ''} or {way}"
+        for bound, way in ((least, "more"), (most, "less"))
+        if math.isfinite(bound)
+    ]
+    return f"where it is {' and '.join(said)}"
 
 
 def _example(name: str, kind: FactKind) -> str:

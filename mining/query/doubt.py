@@ -16,7 +16,7 @@ from lake.literals import literal
 from mining.predicates import PREDICATES
 from mining.query.compile import plan_of
 from mining.query.facts import FACTS
-from mining.query.narrow import rows_of
+from mining.query.narrow import only, rows_of
 from mining.query.tree import EGO, Call, Fact, Query
 from schemas.labels import AgentClass
 
@@ -53,7 +53,8 @@ def doubt_of(
     matched: Collection[int],
     vectors: Mapping[str, tuple[int, str]],
     seen: str,
-    among: pa.Table | None = None,
+    among: Int[Array, " scenes"] | None = None,
+    instead: Mapping[str, pa.Table] | None = None,
     exact: bool = False,
 ) -> Doubt:
     """In how many scenes a query cannot be judged, and why.
@@ -69,20 +70,22 @@ def doubt_of(
         vectors: See :func:`mining.query.compile.plan_of`.
         seen: Condition on the scenes that were looked through for it.
         among: From :func:`mining.query.narrow.may_hold_in`, if it was asked.
+        instead: From :func:`mining.query.narrow.rows_of`, of these.
         exact: Judge them all.
     """
     reasons = _reasons(query)
     names = list(dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)))
-    open_ = _not_known(lake, query, names, reasons, vectors, seen)
+    open_ = _not_known(lake, query, names, reasons, vectors, seen, instead)
     if among is not None:
-        open_ = np.intersect1d(open_, among["scene_id"].to_numpy())
+        open_ = np.intersect1d(open_, among)
     open_ = np.setdiff1d(open_, np.fromiter(matched, np.int64, len(matched)))
     if not len(open_):
         return Doubt(scenes=0, why={})
     judged = open_
     if not exact and len(open_) > DRAWN:
         judged = np.random.default_rng(len(open_)).choice(open_, DRAWN, replace=False)
-    counted = _judged(lake, query, names, reasons, vectors, judged)
+    rows = rows_of(lake, query, judged) if instead is None else only(instead, judged)
+    counted = _judged(lake, query, names, reasons, vectors, judged, rows or {})
     weight = len(open_) / len(judged)
     scenes = counted.pop("")
     return Doubt(
@@ -103,6 +106,7 @@ def _not_known(
     reasons: Mapping[str, str],
     vectors: Mapping[str, tuple[int, str]],
     seen: str,
+    instead: Mapping[str, pa.Table] | None,
 ) -> Int[Array, " scenes"]:
     """The scenes that were looked through, of which something is not known that a query asks for."""
     of = [
@@ -110,11 +114,10 @@ def _not_known(
         for where in reasons.values()
     ]
     if names:
-        # A value that is not known leaves open whether it is great enough.
-        of.append(
-            f"SELECT scene_id FROM events WHERE name IN ({_listed(names)}) AND source = 'rule'"
-            " AND (truth = 'unknown' OR value IS NULL)"
-        )
+        of.append(_of_events(names, "truth = 'unknown'"))
+    compared = [n.name for n in query.node.walk() if isinstance(n, Call) and n.compare is not None]
+    if compared:  # a value that is not known may be great enough
+        of.append(_of_events(compared, "value IS NULL"))
     if any(a.cls is not None for n in query.node.walk() if isinstance(n, Call) for a in n.actors):
         of.append(
             "SELECT scene_id FROM scenes WHERE log_id IN (SELECT log_id FROM tracks"
@@ -128,8 +131,9 @@ def _not_known(
     if not of:
         return np.zeros(0, np.int64)
     rows = lake.sql(
-        f"SELECT DISTINCT scene_id FROM ({' UNION '.join(of)}) WHERE {seen}", by_index=False
-    )
+        f"SELECT DISTINCT scene_id FROM ({' UNION '.join(of)}) WHERE {seen}",
+        by_index=False, instead=instead,
+    )  # fmt: skip
     return rows["scene_id"].to_numpy()
 
 
@@ -140,6 +144,7 @@ def _judged(
     reasons: Mapping[str, str],
     vectors: Mapping[str, tuple[int, str]],
     scenes: Int[Array, " scenes"],
+    instead: Mapping[str, pa.Table],
 ) -> dict[str, int]:
     """In how many of some scenes a query may hold: by reason, all of them as ``""``."""
     possible = plan_of(replace(query, unknown_as_true=True), vectors=vectors)
@@ -163,9 +168,13 @@ UNION ALL SELECT * FROM (
 )
 SELECT '' AS why, count(*) AS n FROM open_{told}""",
         by_index=False,
-        instead={**(rows_of(lake, ids, names) or {}), JUDGED: ids},
+        instead={**instead, JUDGED: ids},
     ).to_pylist()
     return {row["why"]: int(row["n"]) for row in rows}
+
+
+def _of_events(names: Sequence[str], where: str) -> str:
+    return f"SELECT scene_id FROM events WHERE name IN ({_listed(names)}) AND source = 'rule' AND {where}"
 
 
 def _listed(names: Sequence[str]) -> str:

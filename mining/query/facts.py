@@ -6,6 +6,7 @@ unknown.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from schemas.labels import Daylight, RoadType, Weather
@@ -20,13 +21,18 @@ class FactKind:
         sql: Its value, of a row ``s`` of ``scenes`` and ``l`` of its log; ``c`` of ``clusters``.
         words: What it may be, where that is known beforehand; None for free text.
         unit: Of a number; None where it is a word.
-        spans: Word that covers several others, with these.
+        least: Of a number, it is never less.
+        most: Nor more.
+        whole: Whether it is a number of things.
     """
 
     doc: str
     sql: str
     words: tuple[str, ...] | None = None
     unit: str | None = None
+    least: float = 0.0
+    most: float = math.inf
+    whole: bool = False
 
 
 FACTS: dict[str, FactKind] = {
@@ -41,9 +47,11 @@ FACTS: dict[str, FactKind] = {
     "source": FactKind(
         doc="Whether it was recorded or made", sql="s.source", words=("log", "generated")
     ),
-    "agents": FactKind(doc="How many road users beside the ego", sql="s.n_agents", unit=""),
-    "vrus": FactKind(doc="How many vulnerable road users", sql="s.n_vru", unit=""),
-    "signals": FactKind(doc="How many signals", sql="s.n_lights", unit=""),
+    "agents": FactKind(
+        doc="How many road users beside the ego", sql="s.n_agents", unit="", whole=True
+    ),
+    "vrus": FactKind(doc="How many vulnerable road users", sql="s.n_vru", unit="", whole=True),
+    "signals": FactKind(doc="How many signals", sql="s.n_lights", unit="", whole=True),
     "ego_speed": FactKind(doc="Mean speed of the ego", sql="s.ego_v_mean", unit="m/s"),
     "ego_distance": FactKind(doc="How far the ego drives", sql="s.ego_distance_m", unit="m"),
     "duration": FactKind(
@@ -53,6 +61,7 @@ FACTS: dict[str, FactKind] = {
         doc="How unlike the others it is, a percentile: 1 is the rarest (`mine cluster`)",
         sql="c.rarity",
         unit="",
+        most=1.0,
     ),
 }
 """By name, in the order in which a person would list them."""

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
+from jaxtyping import Int
 
+from geometry.arrays import Array
 from lake import Lake
 from lake.convert import scenes_table
 from lake.literals import literal
@@ -20,6 +22,7 @@ from lake.sql import run_sql
 from mining.looked import Looked, looked
 from mining.predicates import PREDICATES, tag_scene
 from mining.query.check import checked
+from mining.query.classes import CLASSES
 from mining.query.compile import EGO_ID, Plan, plan_of
 from mining.query.doubt import Doubt, doubt_of, unheard_of
 from mining.query.mistakes import BadExpression
@@ -27,8 +30,8 @@ from mining.query.narrow import may_hold_in, rows_of
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
-from mining.query.tree import EGO, Call, Node, Query, Similar
-from mining.tag import event_rows
+from mining.query.tree import EGO, SOMEONE, Actor, Call, Compare, Node, Query, Similar
+from mining.tag import SCHEMA, event_table
 from mining.vectors import model_of
 from schemas.errors import MissingData, UnknownName
 from schemas.labels import AgentClass
@@ -159,16 +162,15 @@ def find(
         " (SELECT list(DISTINCT scene_id) FROM found) END AS in_scenes FROM numbered"
         f" ORDER BY place LIMIT {max(limit, 1)}"
     )
-    among = None if seen.partly else may_hold_in(lake, asked)
-    instead = None if among is None else rows_of(lake, among, names_of(asked))
+    among, instead = _needed(lake, asked, seen)
     rows = lake.sql(sql, by_index=False, instead=instead).to_pylist()
     matched = rows[0]["in_scenes"] if rows else []
-    matches = _matches(rows[:limit], plan, lambda where: _events(lake, where))
+    matches = _matches(rows[:limit], plan, lambda where: _events(lake, where, plan))
     doubt = Doubt(scenes=0, why={})
     if not asked.unknown_as_true:
         doubt = doubt_of(
             lake, asked, matched=matched, vectors=_vectors(lake, asked), seen=seen.condition,
-            among=among, exact=exact,
+            among=among, instead=instead, exact=exact,
         )  # fmt: skip
     return FindReport(
         query=str(asked),
@@ -190,11 +192,22 @@ def scenes_of(
     """Ids of the scenes in which a query holds, ascending; as :func:`find`, without the matches."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked, see_that_tagged(lake, asked).partly)
+    seen = see_that_tagged(lake, asked)
+    plan = planned(lake, asked, seen.partly)
     rows = lake.sql(
-        f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id", by_index=False
+        f"SELECT DISTINCT scene_id FROM ({plan.sql}) ORDER BY scene_id",
+        by_index=False,
+        instead=_needed(lake, asked, seen)[1],
     )
     return [int(i) for i in rows["scene_id"].to_pylist()]
+
+
+def _needed(
+    lake: Lake, query: Query, seen: Looked
+) -> tuple[Int[Array, " scenes"] | None, dict[str, pa.Table] | None]:
+    """The scenes in which alone a query can hold, and the rows that its statement needs; None: all."""
+    among = None if seen.partly else may_hold_in(lake, query)
+    return among, None if seen.by_events else rows_of(lake, query, among)
 
 
 def untagged_for(
@@ -265,11 +278,8 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
     names = dict.fromkeys(name for query in queries for name in names_of(query))
     tables = tables_of_scenes(scenes, only=names)
     begins = {scene.scene_id: scene.t0_ns for scene in scenes}
-    events = [
-        {**event, "scene_t0_ns": begins[event["scene_id"]]}
-        for event in tables["events"].to_pylist()
-        if event["truth"] == "true"
-    ]
+    held = (event for event in tables["events"].to_pylist() if event["truth"] == "true")
+    events = _in_order(held, begins, tables["tracks"])
     told = []
     for query in queries:
         plan = plan_of(query)
@@ -352,11 +362,9 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
         only: Predicates to look for.
     """
     names = list(only)
-    events = [
-        {**row, "run_id": 0}
-        for scene in scenes
-        for row in event_rows(scene, tag_scene(scene, names))
-    ]
+    found = [event_table(scene, tag_scene(scene, names)) for scene in scenes]
+    events = pa.concat_tables([SCHEMA.empty_table(), *found])
+    events = events.append_column("run_id", pa.repeat(pa.scalar(0, pa.int64()), events.num_rows))
     tracks = {
         (scene.log_id, int(track)): AgentClass(cls).word
         for scene in scenes
@@ -370,7 +378,7 @@ def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[st
     return {
         "scenes": scenes_table(scenes, 0, split_group=""),
         "logs": pa.Table.from_pylist(logs, schema=TABLES["logs"].schema),
-        "events": pa.Table.from_pylist(events, schema=TABLES["events"].schema),
+        "events": events.cast(TABLES["events"].schema),
         "tracks": pa.Table.from_pylist(kinds, schema=TABLES["tracks"].schema),
     }
 
@@ -414,30 +422,86 @@ def _evidence(
     """Of each predicate the event that lies in the match, or reaches into it, for its actors."""
     told: dict[str, Any] = {}
     for call in plan.calls:
+        if any(actors.get(a.name, EGO_ID) is None for a in call.actors):
+            continue  # somebody, nobody knows who: no event is known to be theirs
         wanted = [EGO_ID if a.name == EGO else actors.get(a.name) for a in call.actors]
+        ways = [("actor_id", "other_id")]
+        if PREDICATES[call.name].symmetric:
+            ways.append(("other_id", "actor_id"))
         for event in events:
             begin = event["t0_ns"] - event["scene_t0_ns"]
             fits = event["name"] == call.name and begin <= row["t1_ns"]
             fits &= event["t1_ns"] - event["scene_t0_ns"] >= row["t0_ns"]
-            for who, role in zip(wanted, ("actor_id", "other_id"), strict=False):
-                fits &= who is None or event[role] == who
+            fits &= call.compare is None or _compares(event["value"], call.compare)
+            fits = fits and any(
+                all(
+                    (who is None or event[role] == who)
+                    and _may_be(event.get(f"{role}_cls"), actor)
+                    for who, role, actor in zip(wanted, way, call.actors, strict=False)
+                )
+                for way in ways
+            )
             if fits:
                 facts = json.loads(event["evidence"]) if event["evidence"] else {}
                 told.setdefault(call.name, {"value": event["value"], **facts})
     return told
 
 
-def _events(lake: Lake, where: str) -> list[dict[str, Any]]:
-    columns = ["scene_id", "name", "t0_ns", "t1_ns", "actor_id", "other_id", "value", "evidence"]
+def _compares(value: float | None, compare: Compare) -> bool:
+    """Whether a value compares as a query asks."""
+    if value is None:
+        return False
+    number = compare.number
+    return {
+        "<": value < number, "<=": value <= number, ">": value > number, ">=": value >= number,
+        "=": value == number, "!=": value != number,
+    }[compare.op]  # fmt: skip
+
+
+def _may_be(cls: str | None, actor: Actor) -> bool:
+    """Whether anybody's class is one that a query asks for; of all others it is seen to before."""
+    if actor.name != SOMEONE or actor.cls is None:
+        return True
+    return cls in {known.word for known in CLASSES[actor.cls]}
+
+
+def _in_order(
+    events: Iterable[Mapping[str, Any]], begins: Mapping[int, int], tracks: pa.Table | None
+) -> list[dict[str, Any]]:
+    """Events by time, with the begin of their scene and, from tracks, the classes of who takes part."""
+    cls: dict[tuple[int, int], str] = {}
+    if tracks is not None:
+        columns = (tracks[name].to_pylist() for name in ("log_id", "track_id", "cls"))
+        cls = {(log, track): word for log, track, word in zip(*columns, strict=True)}
+    made = [
+        {
+            **event, "scene_t0_ns": begins[event["scene_id"]],
+            "actor_id_cls": cls.get((event["log_id"], event["actor_id"])),
+            "other_id_cls": cls.get((event["log_id"], event["other_id"])),
+        }
+        for event in events
+    ]  # fmt: skip
+    return sorted(
+        made, key=lambda e: (e["t0_ns"], e["t1_ns"], e["actor_id"] or 0, e["other_id"] or 0)
+    )
+
+
+def _events(lake: Lake, where: str, plan: Plan) -> list[dict[str, Any]]:
+    """The events of some scenes, with who takes part if a query asks for anybody of a class."""
+    classed = any(a.name == SOMEONE and a.cls for call in plan.calls for a in call.actors)
+    columns = [
+        "scene_id", "log_id", "name", "t0_ns", "t1_ns", "actor_id", "other_id", "value", "evidence",
+    ]  # fmt: skip
     # By Lance's own filter, which finds the few scenes by their index.
     rows = lake.read("events", columns, f"truth = 'true' AND source = 'rule' AND {where}")
     ids = ", ".join(map(str, rows["scene_id"].unique().to_pylist())) or "0"
     scenes = lake.read("scenes", ["scene_id", "t0_ns"], f"scene_id IN ({ids})")
     begins = dict(zip(*(scenes[name].to_pylist() for name in scenes.column_names), strict=True))
-    return [
-        {**row, "scene_t0_ns": begins[row["scene_id"]]}
-        for row in rows.sort_by("t0_ns").to_pylist()
-    ]
+    tracks = None
+    if classed:
+        logs = ", ".join(map(str, rows["log_id"].unique().to_pylist())) or "0"
+        tracks = lake.read("tracks", ["log_id", "track_id", "cls"], f"log_id IN ({logs})")
+    return _in_order(rows.to_pylist(), begins, tracks)
 
 
 def _vectors(lake: Lake, query: Query) -> dict[str, tuple[int, str]]:

@@ -1,9 +1,10 @@
-"""A first, coarse look: in which scenes of a lake can a query hold at all?
+"""A first, coarse look: in which scenes of a lake can a query hold at all, and what is told of them.
 
 ``a then b`` needs both somewhere in the scene, ``a and not b`` needs ``a``, and so on; who did what when
-is left to the statement of the query. One pass over the events of the names that are needed tells the
-scenes that have them all. Mostly those are few, and the statement, or two of them, one for what is sure and one
-for what is possible, then runs on their events alone: rare queries of large lakes cost little more than that pass.
+is left to the statement of the query. Facts are asked first, then the predicates that are needed, the rarest
+first, each of which leaves fewer scenes; once few are left, their events are looked up by the scenes' ids. The
+statement, or two of them, one for what is sure and one for what is possible, then runs on rows in memory: rare
+queries of large lakes cost little more than a pass over the rarest of their events.
 
 What may be so counts as there: unknown events, scenes without an ego where one is named, facts that nobody told.
 So nothing is lost, whichever side is asked for.
@@ -11,101 +12,118 @@ So nothing is lost, whichever side is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int
 
+from geometry.arrays import Array
 from lake import Lake
 from lake.literals import literal
 from mining.predicates import PREDICATES
 from mining.query.compile import DOUBTED, EGO_ID, condition
 from mining.query.facts import FACTS
-from mining.query.tree import EGO, And, Call, Count, Fact, Lasting, Node, Query, Saved
-from mining.query.tree import Sequence as InSequence
+from mining.query.tree import EGO, And, Call, Count, Fact, Lasting, Node, Query, Saved, Sequence
+from schemas.tables import TABLES
 
-FEW = 0.2
-"""Up to such a share of a lake's scenes it pays to fetch their events."""
+A_SCENE = 120
+"""So many events of one name are read in the time in which those of one scene are looked up."""
 
-LISTED = 1000
-"""The events of so many scenes are looked up one by one."""
+MOST_EVENTS = 6_000_000
+"""Events that are held in memory at most, some 100 bytes each."""
 
 _READ = (
-    "scene_id", "log_id", "name", "source", "actor_id", "other_id", "t0_ns", "t1_ns", "truth", "value",
+    "scene_id", "log_id", "name", "source", "actor_id", "other_id", "t0_ns", "t1_ns", "truth",
 )  # fmt: skip
 
-CHOSEN = "chosen_"
-"""What the table of chosen scenes is called beside those of the lake."""
 
+def may_hold_in(lake: Lake, query: Query) -> Int[Array, " scenes"] | None:
+    """The scenes, ascending, that have all that a query needs: it holds in no other.
 
-def may_hold_in(lake: Lake, query: Query) -> pa.Table | None:
-    """The scenes, in the column ``scene_id``, that have all that a query needs: it holds in no other.
-
-    None: it needs nothing that a pass over the events could tell.
+    None: it needs nothing that a look at facts and names could tell.
 
     Args:
         lake: Which lake.
         query: A checked query; all scenes were looked through for all that it asks.
     """
     needed = list(dict.fromkeys(_needed(query.node)))
-    calls = [node for node in needed if isinstance(node, Call)]
-    if not calls:
+    if not needed:
         return None
-    of_calls = ", ".join(literal(name) for name in dict.fromkeys(call.name for call in calls))
-    sides = " UNION ALL ".join(
-        f"SELECT scene_id, {', '.join(f'{_of(call, truth)} AS n{k}' for k, call in enumerate(calls))}"
-        f" FROM events WHERE source = 'rule' AND truth = '{truth}' AND name IN ({of_calls})"
-        for truth in ("true", "unknown")
-    )
-    flags = ", ".join(f"bool_or(n{k}) AS n{k}" for k in range(len(calls)))
-    where = [
-        f"(n{k} OR s.has_ego IS NOT TRUE)" if _names_ego(call) else f"n{k}"
-        for k, call in enumerate(calls)
-    ]
-    where += [f"({condition(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
-    return lake.sql(
-        f"""WITH told AS (SELECT scene_id, {flags} FROM ({sides}) GROUP BY scene_id)
-SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) LEFT JOIN told USING (scene_id)
-WHERE {" AND ".join(where)}""",
+    facts = [f"({condition(node)}) IS NOT FALSE" for node in needed if isinstance(node, Fact)]
+    rows = lake.sql(
+        "SELECT s.scene_id, s.has_ego IS TRUE AS has_ego FROM scenes s JOIN logs l USING (log_id)"
+        f" WHERE {' AND '.join(facts) or 'TRUE'} ORDER BY scene_id",
         by_index=False,
     )
+    left, has_ego = rows["scene_id"].to_numpy(), rows["has_ego"].to_numpy()
+    calls = [node for node in needed if isinstance(node, Call)]
+    counted = events_of(lake, [call.name for call in calls])
+    calls.sort(key=lambda call: counted[call.name])
+    looks = [(call, _told_of) for call in calls]
+    # By whose doubt it is, which takes longer to read.
+    looks += [(call, _may_be_of_ego) for call in calls if _of_ego_alone(call)]
+    for call, look in looks:
+        if len(left) * A_SCENE > counted[call.name]:
+            kept = np.isin(left, look(lake, call))
+            if _names_ego(call):
+                kept |= ~has_ego
+            left, has_ego = left[kept], has_ego[kept]
+    return left
 
 
-def rows_of(lake: Lake, scenes: pa.Table, names: Sequence[str]) -> dict[str, pa.Table] | None:
-    """Rows of ``scenes``, and of ``events`` of some names, of the scenes in the column ``scene_id``.
+def events_of(lake: Lake, names: Iterable[str]) -> Mapping[str, int]:
+    """How many events there are of each of some names."""
+    return {name: lake.count("events", f"name = {literal(name)}") for name in dict.fromkeys(names)}
 
-    They are to be taken for all rows there are. Of events only what statements read: evidence, which is most
-    of their bytes, of what is unknown alone.
 
-    None: the scenes are more than `FEW` of all, and all may as well be gone through.
+def rows_of(
+    lake: Lake, query: Query, scenes: Int[Array, " scenes"] | None
+) -> dict[str, pa.Table] | None:
+    """The rows that the statement of a query needs, to be taken for all there are.
+
+    Those of ``events`` of its names, of some scenes, and the rows of ``scenes`` of these. Of events only what
+    the statement reads, since most of their bytes are values and evidence: values if it compares any, evidence
+    of what is unknown.
+
+    None: they are too many for the memory.
 
     Args:
         lake: Which lake.
-        scenes: Which scenes.
-        names: The predicates whose events a statement reads.
+        query: A checked query.
+        scenes: Which scenes; all if None.
     """
-    if scenes.num_rows > FEW * lake.sql("SELECT count(*) AS n FROM scenes")["n"][0].as_py():
+    calls = [node for node in query.node.walk() if isinstance(node, Call)]
+    names = list(dict.fromkeys(call.name for call in calls))
+    read = [*_READ, "value"] if any(call.compare for call in calls) else list(_READ)
+    columns = [*read, "evidence"]
+    in_all = sum(events_of(lake, names).values())
+    by_id = None  # how the scenes are looked up, if they are few
+    if scenes is not None and len(scenes) * A_SCENE <= in_all:
+        by_id = f"scene_id IN ({', '.join(map(str, scenes))})" if len(scenes) else "false"
+    elif in_all > MOST_EVENTS:
         return None
-    asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})" if names else "false"
-    if scenes.num_rows <= LISTED:  # by the index over their ids
-        ids = scenes["scene_id"].to_pylist()
-        chosen = f"scene_id IN ({', '.join(map(str, ids))})" if ids else "false"
-        return {
-            "scenes": lake.read("scenes", None, chosen),
-            "events": lake.read("events", [*_READ, "evidence"], f"{chosen} AND {asked}"),
-        }
-    chosen = f"scene_id IN (SELECT scene_id FROM {CHOSEN})"
-    read = ", ".join(_READ)
-    statements = {
-        "scenes": f"SELECT * FROM scenes WHERE {chosen}",
-        "events": f"SELECT {read}, NULL::VARCHAR AS evidence FROM events"
-        f" WHERE {asked} AND truth <> 'unknown' AND {chosen}"
-        f" UNION ALL SELECT {read}, evidence FROM events"
-        f" WHERE {asked} AND truth = 'unknown' AND {chosen}",
-    }
-    return {
-        table: lake.sql(statement, by_index=False, instead={CHOSEN: scenes})
-        for table, statement in statements.items()
-    }
+    asked = f"source = 'rule' AND name IN ({', '.join(map(literal, names))})"
+    if not in_all or (scenes is not None and not len(scenes)):
+        events = pa.schema([TABLES["events"].schema.field(name) for name in columns]).empty_table()
+    elif by_id is not None:
+        events = lake.read("events", columns, f"{by_id} AND {asked}")
+    else:
+        sure = lake.read("events", read, f"{asked} AND truth <> 'unknown'")
+        nothing = pa.nulls(sure.num_rows, pa.string())
+        doubt = lake.read("events", columns, f"{asked} AND truth = 'unknown'")
+        events = pa.concat_tables([sure.append_column("evidence", nothing), doubt])
+    tables = {"events": events}
+    if scenes is not None:
+        tables["scenes"] = lake.read("scenes", None, by_id)
+    return tables if scenes is None else only(tables, scenes)
+
+
+def only(tables: Mapping[str, pa.Table], scenes: Int[Array, " scenes"]) -> dict[str, pa.Table]:
+    """The rows of some scenes."""
+    ids = pa.array(scenes, pa.int64())
+    return {name: table.filter(pc.is_in(table["scene_id"], ids)) for name, table in tables.items()}
 
 
 def _needed(node: Node) -> Iterator[Node]:
@@ -114,7 +132,7 @@ def _needed(node: Node) -> Iterator[Node]:
         case And(parts=parts):
             for part in parts:
                 yield from _needed(part)
-        case InSequence(first=first, second=second):
+        case Sequence(first=first, second=second):
             yield from _needed(first)
             yield from _needed(second)
         case Lasting(part=part) | Saved(part=part):
@@ -135,12 +153,31 @@ def _names_ego(call: Call) -> bool:
     return any(actor.name == EGO for actor in call.actors)
 
 
-def _of(call: Call, truth: str) -> str:
-    """Which events of a truth may be what is called for: SQL, as :mod:`mining.query.compile` reads them."""
-    told = f"name = {literal(call.name)}"
-    if len(PREDICATES[call.name].roles) == 1 and _names_ego(call):
-        mine = f"actor_id = {EGO_ID}"
-        if truth == "unknown":
-            mine = f"list_contains({DOUBTED}, {EGO_ID}) OR ({DOUBTED})[1] IS NULL"
-        told += f" AND ({mine})"
-    return f"({told})"
+def _of_ego_alone(call: Call) -> bool:
+    return len(PREDICATES[call.name].roles) == 1 and _names_ego(call)
+
+
+def _told_of(lake: Lake, call: Call) -> Int[Array, " rows"]:
+    """Scenes with an event of that name: if it is of the ego alone, of it, or of it is not told whom."""
+    name = f"name = {literal(call.name)}"
+    if not _of_ego_alone(call):
+        return lake.read("events", ["scene_id"], name)["scene_id"].to_numpy()
+    rows = lake.read("events", ["scene_id", "actor_id"], name)
+    of_ego = pc.equal(rows["actor_id"], EGO_ID).fill_null(True)
+    return rows["scene_id"].filter(of_ego).to_numpy()
+
+
+def _may_be_of_ego(lake: Lake, call: Call) -> Int[Array, " rows"]:
+    """Scenes in which an event of that name is of the ego, or it is among those of whom it may be."""
+    name = f"name = {literal(call.name)}"
+    of_ego = lake.read("events", ["scene_id"], f"{name} AND actor_id = {EGO_ID}")
+    doubt = lake.sql(
+        f"SELECT scene_id FROM doubts_ WHERE list_contains({DOUBTED}, {EGO_ID})"
+        f" OR ({DOUBTED})[1] IS NULL",
+        instead={
+            "doubts_": lake.read(
+                "events", ["scene_id", "actor_id", "evidence"], f"{name} AND actor_id IS NULL"
+            )
+        },
+    )
+    return pa.concat_tables([of_ego, doubt])["scene_id"].to_numpy()

@@ -24,6 +24,7 @@ at all. Comments run from ``#`` to the end of the line. Mistakes are told with t
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -49,6 +50,13 @@ from mining.query.tree import (
     Similar,
 )
 from mining.query.units import SI
+
+WORDS = frozenset({
+    "and", "or", "not", "never", "always", "then", "before", "during", "overlaps", "within", "for",
+    "at", "least", "most", "count", "where", "once", "similar", "to", "is", "in", "unknown", "as",
+    "true", "false",
+})  # fmt: skip
+"""Words of the language, which name nobody."""
 
 DEFAULT_COSINE = 0.8
 """How near a scene's vector must be to count as similar, where the query does not say."""
@@ -103,7 +111,7 @@ INTEGER.2: /\d+(?![\d.]|[eE][-+]?\d)/
 DECIMAL.2: /\d*\.\d+([eE][-+]?\d+)?|\d+\.?([eE][-+]?\d+)?/
 UNIT: /(m\/s\^?[23]|m\/s[²³]|m\/s|km\/h|rad\/s|deg\/s|°\/s|°|%|s\^?2|s²|[a-zA-Z]+)(?![\w])/
 NAME: /[A-Za-z_]\w*/
-STRING: /"[^"\n]*"/
+STRING: /"[^"\x00-\x1f]*"/
 COMMENT: /#[^\n]*/
 %import common.WS
 %ignore WS
@@ -119,12 +127,15 @@ def parse(text: str) -> Query:
     """
     if len(text) > LONGEST:
         raise BadExpression(
-            text[:80], (0, 80), f"This text of {len(text):,} characters is no query"
-        )
+            text[:80], (0, 80), f"This text of {len(text):,} characters is no query",
+            hint=f"A query has at most {LONGEST:,}: save parts of it as rules.",
+        )  # fmt: skip
     try:
         return _Tree(text).transform(_parser().parse(text))
     except RecursionError:
-        raise BadExpression(text, (0, 1), "This is nested too deeply") from None
+        raise BadExpression(
+            text, (0, 1), "This is nested too deeply", hint="Save parts of it as rules."
+        ) from None
     except VisitError as error:
         if isinstance(error.orig_exc, BadExpression):
             raise error.orig_exc from None
@@ -280,13 +291,20 @@ _SAID: dict[str, str] = {
     "NAME": "a name", "UNIT": "a unit", "INTEGER": "a number", "DECIMAL": "a number",
     "SIGN": "a number", "OPERATOR": "a comparison (<, <=, >, >=, =)", "STRING": "a text in quotes",
     "LPAR": "`(`", "RPAR": "`)`", "COMMA": "`,`", "$END": "the end",
+    "<END-OF-FILE>": "the end",
 }  # fmt: skip
 _ALIAS = {
     "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "~": "not", "->": "then",
-    "followed": "then", "after": "before", "while": "during", "contains": "during",
-    "AND": "and", "OR": "or", "NOT": "not", "THEN": "then", "less": "<", "more": ">",
+    "∧": "and", "∨": "or", "¬": "not", "≤": "<=", "≥": ">=", "≠": "!=", "−": "-", "=<": "<=", "<>": "!=",
+    "followed": "then", "while": "overlaps", "when": "overlaps", "less": "<", "more": ">",
 }  # fmt: skip
 """What people write who think of another language, and what it is here."""
+_TURNED = {"after": "before", "contains": "during"}
+"""What is said the other way round here: `b after a` is `a before b`."""
+
+
+_COMMENT = re.compile(r"#[^\n]*")
+_WORD = re.compile(r'\w+|"[^"\n]{1,40}"?|&&|\|\||->|--|/\*')
 
 
 def _misread(text: str, error: UnexpectedInput) -> NoReturn:
@@ -302,7 +320,7 @@ def _misread(text: str, error: UnexpectedInput) -> NoReturn:
         raise BadExpression(
             text, (extra, extra + 1), "This bracket closes nothing", hint="Leave it out."
         )
-    if not text.strip():
+    if not _COMMENT.sub("", text).strip():
         raise BadExpression(text, (0, 0), "The query is empty", hint="Such as: hard_brake(ego)")
     rest = text[at:]
     word = _first_word(rest)
@@ -315,15 +333,30 @@ def _misread(text: str, error: UnexpectedInput) -> NoReturn:
             text, (at, at), "The query breaks off here", hint=_could(expected, opened)
         )
     place = (at, at + len(word))
-    if word in _ALIAS:
-        raise BadExpression(
-            text, place, f"`{word}` is not understood", hint=f"Write `{_ALIAS[word]}`."
-        )
+    meant = _instead(text, at, word)
+    if meant:
+        raise BadExpression(text, place, f"`{word}` is not understood", hint=meant)
     if isinstance(error, UnexpectedCharacters) and not word.strip("_").isalnum():
         raise BadExpression(
             text, place, f"`{word}` is not understood", hint=_could(expected, opened)
         )
     raise BadExpression(text, place, f"`{word}` cannot stand here", hint=_could(expected, opened))
+
+
+def _instead(text: str, at: int, word: str) -> str:
+    """What to write instead of a word of some other language; empty if nobody knows."""
+    if word == "," and text[:at][-1:].isdigit() and text[at + 1 : at + 2].isdigit():
+        return "Decimals begin with a point: `1.5`."
+    if word in ("<", ">") and text[:at][-1:] + word in _ALIAS:
+        word = text[:at][-1:] + word
+    if word == "unknown":
+        return "`unknown as true` stands once, at the end of the query."
+    if word in _TURNED:
+        return f"Write `{_TURNED[word]}`, and the two the other way round."
+    if word.isupper() and word.lower() in WORDS:
+        return f"Write `{word.lower()}`."
+    right = _ALIAS.get(word) or _ALIAS.get(word[:1] if not word[:1].isalnum() else word)
+    return f"Write `{right}`." if right else ""
 
 
 def _could(expected: Iterable[str], opened: int | None) -> str:
@@ -351,9 +384,6 @@ def _brackets(text: str) -> tuple[int | None, int | None]:
 
 
 def _first_word(text: str) -> str:
-    for end, letter in enumerate(text):
-        if letter.isspace() or (end and letter in "(),"):
-            return text[:end]
-        if not (letter.isalnum() or letter == "_") and end and text[0].isalnum():
-            return text[:end]
-    return text
+    """The word that a text begins with: letters and digits, or else one sign."""
+    found = _WORD.match(text)
+    return found[0] if found else text[:1]

@@ -74,13 +74,21 @@ def shipped_rules() -> dict[str, Rule]:
 
 
 def rules_of(lake: Lake) -> dict[str, Rule]:
-    """The rules that ship and, over them, those that the lake was tagged with, the latest of each."""
+    """The rules that ship and, over them, those that the lake was tagged with, the latest of each.
+
+    A rule that can no longer be asked is left out, such as one of a predicate that was renamed: it must not
+    keep all others from being found.
+    """
     made = dict(shipped_rules())
     runs = lake.read("runs", ["params", "started_unix_ns"], "command = 'mine tag'").to_pylist()
     for row in sorted(runs, key=lambda row: row["started_unix_ns"]):
         told = json.loads(row["params"]).get("rules") or []
-        texts = {rule.pop("name"): rule for rule in told}
-        made |= _rules(texts, made, where="a run of `mine tag`")
+        for rule in told:
+            name = rule.pop("name")
+            try:
+                made |= _rules({name: rule}, made, where="a run of `mine tag`")
+            except BadSetting:
+                continue
     return made
 
 

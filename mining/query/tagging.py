@@ -13,6 +13,7 @@ from lake import Lake
 from lake.ids import stable_id
 from lake.json_text import as_json
 from lake.literals import literal
+from lake.store import conform
 from mining.looked import MARKED, Looked, adopt, looked, mark, tidy
 from mining.query.find import names_of, planned, understood
 from mining.query.rule import Rule
@@ -72,14 +73,15 @@ def tag_rules(lake: Lake, rules: Iterable[Rule], *, again: bool = False) -> TagR
             with lake.run("mine tag", params=params) as run:
                 run_ids.append(run.id)
                 rows = [row for rule in some for row in _rows(now, rule, known, scene_ids)]
+                events = conform("events", [{**row, "run_id": run.id} for row in rows])
                 with lake.store.writing():
                     for rule in some:
                         _give_way(lake, rule, done[rule.name])
-                    lake.append("events", [{**row, "run_id": run.id} for row in rows])
+                    lake.append("events", events)
                     mark(lake, sorted(scene_ids), run.id)
-                found.add(rows)
+                found.add(events)
                 mine = Found()
-                mine.add(rows)
+                mine.add(events)
                 run.summary.update(mine.summary(len(scene_ids)))
     if run_ids:
         tidy(lake, run_ids)

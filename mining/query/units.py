@@ -24,6 +24,9 @@ WRITTEN: dict[str, str] = {"m/s²": "m/s2", "m/s³": "m/s3", "s²": "s2", "°": 
 
 
 def alike(unit: str) -> list[str]:
-    """Units that measure the same as one that predicates tell, the plainest first."""
-    same = [written for written, (si, _) in SI.items() if si == unit]
-    return sorted(same, key=lambda written: (SI[written][1] != 1.0, not written.isascii()))
+    """Units that measure the same as one that predicates tell, that one first; each in one writing."""
+    same = {WRITTEN.get(unit, unit): SI.get(unit, (unit, 1.0))[1]}
+    for written, (si, factor) in SI.items():
+        if si == unit and written.isascii() and factor not in same.values():
+            same[written] = factor
+    return list(same)

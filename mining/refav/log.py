@@ -330,7 +330,9 @@ class Log:
         xy = np.where(self.grid.seen[..., None], self.grid.xyz[..., :2], np.nan)
         some = self.grid.seen.any(axis=1)
         span = np.full(len(self.uuids), np.inf)
-        span[some] = np.hypot(*(np.nanmax(xy[some], axis=1) - np.nanmin(xy[some], axis=1)).T)
+        if some.any():  # a log may have no tracks at all
+            xy = xy[some]
+            span[some] = np.hypot(*(np.nanmax(xy, axis=1) - np.nanmin(xy, axis=1)).T)
         return span < 2.0
 
     # The map

@@ -107,7 +107,7 @@ class Program:
             ) from error
         if sum(1 for _ in ast.walk(tree)) > MOST_PARTS:
             raise BadQuery(f"{name} has more than {MOST_PARTS:,} parts.")
-        program = cls(source, name, tree.body)
+        program = cls(source, name, [part for part in tree.body if not _brings_in_refav(part)])
         program._check()
         return program
 
@@ -353,3 +353,10 @@ def _refused(log: Log, error: ScenelakeError) -> Refused:
 
 def _called(node: ast.Call) -> str:
     return ast.unparse(node.func)
+
+
+def _brings_in_refav(statement: ast.stmt) -> bool:
+    """Whether it makes RefAV's own functions known, as its files begin; here they are."""
+    return (
+        isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == "refAV"
+    )

@@ -91,13 +91,11 @@ def _with_tags(lake: Lake, tags: Sequence[str]) -> tuple[str, frozenset[int]]:
     for tag in tags:
         if tag not in known:
             raise UnknownName("tag of these scenes", tag, sorted(known))
-    has = "scene_id in (select scene_id from events where truth = 'true' and"
     names = ", ".join(map(literal, tags))
     # What the source says of a scene, it says whoever looked.
-    either = [f"{has} source <> 'rule' and name in ({names}))"]
-    for tag, condition in seen.where.items():
-        either.append(f"({has} source = 'rule' and name = {literal(tag)}) and {condition})")
-    return f"({' or '.join(either)})", seen.untagged
+    held = f"(source <> 'rule' and name in ({names})) or {seen.rows}"
+    has = f"scene_id in (select scene_id from events where truth = 'true' and ({held}))"
+    return has, seen.untagged
 
 
 def strata_of(lake: Lake, ids: Sequence[int], by: str | None) -> dict[int, str]:
@@ -125,13 +123,18 @@ def strata_of(lake: Lake, ids: Sequence[int], by: str | None) -> dict[int, str]:
 
 
 def tags_of(lake: Lake, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """Names of the predicates that hold in each scene, but for those that hold in nearly every."""
-    ordinary = {predicate.name for predicate in PREDICATES.values() if predicate.ordinary}
-    wanted = set(ids)
+    """What holds in each scene as it is meant now, but for what holds in nearly every."""
+    rules = rules_of(lake)
+    unusual = [name for name, predicate in PREDICATES.items() if not predicate.ordinary]
+    seen = looked(lake, meanings([*unusual, *(n for n in rules if n not in PREDICATES)], rules))
+    listed = ", ".join(map(str, ids)) or "null"
+    held = lake.sql(
+        "select distinct scene_id, name from events"
+        f" where truth = 'true' and scene_id in ({listed}) and (source <> 'rule' or {seen.rows})"
+    )
     found: dict[int, set[str]] = {}
-    for row in lake.read("events", ["scene_id", "name"], "truth = 'true'").to_pylist():
-        if row["scene_id"] in wanted and row["name"] not in ordinary:
-            found.setdefault(int(row["scene_id"]), set()).add(row["name"])
+    for row in held.to_pylist():
+        found.setdefault(int(row["scene_id"]), set()).add(row["name"])
     return {scene: tuple(sorted(names)) for scene, names in found.items()}
 
 

@@ -556,6 +556,7 @@ class TestSettings:
                 "'C'",
             ),
             ("[vehicle]\ncentre_m = [1.0]", "three"),
+            ("[vehicle]\ncentre_m = [1.0, nan, 0.0]", "three"),
         ],
     )
     def test_settings_that_are_not_understood(self, tmp_path: Path, text: str, word: str) -> None:
@@ -637,6 +638,36 @@ class TestClocks:
         np.testing.assert_array_equal(
             np.concatenate([v for v in told if v is not None]), np.arange(200)
         )
+
+    def test_crowded_recordings_come_in_short_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of ten seconds, or some of them; whoever is recorded late still finds the part open."""
+        bag = Bag(tmp_path / "crowd.mcap")
+        order = [k + (9 if k % 10 == 0 else 0) for k in range(1000)]  # every tenth 0.9 s late
+        for k, late in sorted(enumerate(order), key=lambda pair: pair[1]):
+            t, seen = START_NS + k * STEP_NS, START_NS + late * STEP_NS
+            bag.write("/odom", "nav_msgs/msg/Odometry", seen, odometry(t, float(k), 0.0, 0.0))
+            cars = {
+                "header": header(t, "map"),
+                "objects": [tracked(n, 5.0 * n, 0.0) for n in (1, 2)],
+            }
+            bag.write("/tracks", "autoware_perception_msgs/msg/TrackedObjects", seen, cars)
+        path = bag.close()
+        usual = logs(path)
+        assert [log.more for log in usual] == [True, False]
+        monkeypatch.setattr(mcap, "PART_ROWS", 300)
+        short = logs(path)
+        assert len(short) > 6
+        assert all(log.part == n for n, log in enumerate(short))
+        begins = [int(log.agents.t_ns.min()) for log in short]
+        assert all(begin % 10**10 == 0 for begin in begins)
+        assert max(len(log.agents.t_ns) for log in short) < 600
+        for name in ("t_ns", "xyz", "yaw"):
+            one, other = ([getattr(log.agents, name) for log in told] for told in (usual, short))
+            np.testing.assert_array_equal(
+                np.sort(np.concatenate(one), axis=0), np.sort(np.concatenate(other), axis=0)
+            )
 
 
 class TestBadInput:

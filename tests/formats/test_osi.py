@@ -416,6 +416,21 @@ def test_long_traces_come_in_parts(tmp_path: Path) -> None:
     assert logs[0].map is logs[2].map
 
 
+def test_crowded_traces_come_in_short_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [
+        message("GroundTruth", timestamp=stamp(k * 10**9), moving_object=[mover(8, float(k), 0.0)])
+        for k in range(45)
+    ]
+    path = write_osi(tmp_path / "trace.osi", told)
+    monkeypatch.setattr(osi, "PART_ROWS", 12)
+    logs = [part for part in osi.read(path) if isinstance(part, Log)]
+    assert [log.agents.t_ns[0] // 10**9 for log in logs] == [0, 20, 40]
+    assert [len(log.agents.t_ns) for log in logs] == [20, 20, 5]
+    assert [log.more for log in logs] == [True, True, False]
+
+
 @pytest.mark.skipif(REAL is None, reason="SCENELAKE_REAL_DATA is not set")
 class TestRealTraces:
     def test_every_state_of_every_trace(self) -> None:

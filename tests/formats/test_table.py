@@ -268,6 +268,63 @@ def test_large_tables_in_any_order_come_in_parts(
         np.testing.assert_array_equal(np.concatenate([a.t_ns for a in mine]), log.agents.t_ns)
 
 
+def test_tables_beside_the_tracks_are_taken_part_by_part_where_they_are_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that names logs, one that does not; rows before, after and of logs that are not there."""
+    steps = 1500
+    rng = np.random.default_rng(5)
+    runs = {
+        name: straight(steps, t=1e5 * n + np.arange(steps) / 10)
+        for n, name in enumerate(("r1", "r3"))
+    }
+    tracks = {key: np.concatenate([told[key] for told in runs.values()]) for key in runs["r1"]}
+    write(tmp_path / "tracks.csv", tracks | {"run": np.repeat(list(runs), steps)})
+    when = rng.permutation(np.concatenate([1e5 * n + np.arange(-50, 1700) / 10 for n in (0, 1)]))
+    write(tmp_path / "imu.parquet", {
+        "run": rng.choice(["r0", "r1", "r2", "r3", "r9"], len(when)), "t": when,
+        "a": rng.normal(size=len(when)),
+    })  # fmt: skip
+    write(tmp_path / "lights.csv", {"lane": ["l"] * len(when), "t": when, "s": ["R"] * len(when)})
+    source = mapping(tmp_path, SIMPLE + """log = "run"
+        [lights]
+        data = "lights.csv"
+        lane = "lane"
+        time = "t"
+        state = "s"
+        [lights.states]
+        R = "red"
+        [[readings]]
+        data = "imu.parquet"
+        channel = "imu"
+        log = "run"
+        time = "t"
+        signals = { ax = "a" }
+    """)  # fmt: skip
+    whole = {log.source_log_id: log for log in logs_of(source)}
+    monkeypatch.setattr(stretches, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(stretches, "FLOW_ROWS", 300)
+    parts = logs_of(source)
+    told = [(part.source_log_id, part.part, part.more) for part in parts]
+    assert told == [(n, k, k < 2) for n in ("r1", "r3") for k in range(3)]
+    for name, log in whole.items():
+        mine = [part for part in parts if part.source_log_id == name]
+        (one,) = log.readings
+        some = [part.readings[0] for part in mine]
+        np.testing.assert_array_equal(np.concatenate([r.t_ns for r in some]), one.t_ns)
+        np.testing.assert_array_equal(
+            np.concatenate([np.asarray(r.value) for r in some]), np.asarray(one.value)
+        )
+        lights = np.concatenate([part.lights.t_ns for part in mine])
+        np.testing.assert_array_equal(lights, log.lights.t_ns)
+        assert [(part.lights.t_ns // 60_000_000_000).max() for part in mine[:2]] == [0, 1]
+        dropped = [
+            {n.reason: n.count for n in told.notes if "begins" in n.reason}
+            for told in (log, mine[0])
+        ]
+        assert dropped[0] == dropped[1]
+
+
 def test_unknown_keys_are_refused_with_a_guess(tmp_path: Path) -> None:
     write(tmp_path / "tracks.csv", straight())
     source = mapping(tmp_path, SIMPLE.replace("[columns]", 'locatoin = "x"\n[columns]'))
@@ -287,6 +344,17 @@ def test_unknown_keys_are_refused_with_a_guess(tmp_path: Path) -> None:
         (('["tracks.csv"]', '"tracks.csv"'), "must be a list"),
         (('time = "t"', 'time = "t"\nvx = "x"'), "belong together"),
         (("[columns]", "rate_hz = 0\n[columns]"), "rate_hz must be positive"),
+        (("[columns]", "rate_hz = nan\n[columns]"), "rate_hz must be positive"),
+        (("[columns]", "map_origin = [nan, 6.0]\n[columns]"), "map_origin must be two numbers"),
+        (("[columns]", "map_offset = [1.0, inf]\n[columns]"), "map_offset must be two numbers"),
+        (
+            ("[columns]", "[constants]\nlength = inf\n[columns]"),
+            "constants.length must be positive",
+        ),
+        (
+            ("[columns]", "[constants]\nwidth = -1.0\n[columns]"),
+            "constants.width must be positive",
+        ),
         (("[columns]", 'weather = "hail"\n[columns]'), "weather must be one of clear"),
         (("[columns]", '[types]\nkart = "racer"\n[columns]'), "types.kart must be one of"),
         (("[columns]", "[columns"), "is not TOML"),
@@ -411,3 +479,43 @@ def test_real_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(log.ego.xyz[:, 0], mine["x"].to_numpy())
     np.testing.assert_array_equal(log.ego.t_ns, mine["total_nanos"].to_numpy())
     assert {cls.word for cls in log.agents.cls} <= {"vehicle", "pedestrian"}
+
+
+@pytest.mark.parametrize("name", ["tracks.parquet", "tracks.csv"])
+def test_texts_that_are_no_ids_are_refused_before_they_fill_the_memory(
+    tmp_path: Path, name: str
+) -> None:
+    told = straight() | {"id": ["a" * 5000] * STEPS}
+    write(tmp_path / name, told)
+    with pytest.raises(UnreadableFile, match="text of 5,000 bytes in the column id"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", name)))
+
+
+def test_texts_that_are_no_ids_are_refused_before_any_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each another, so that Parquet keeps them all, in one page that is read as a whole."""
+    rng = np.random.default_rng(0)
+    told = straight() | {"id": [rng.bytes(50_000).hex() for _ in range(STEPS)]}
+    write(tmp_path / "tracks.parquet", told)
+    monkeypatch.setattr(
+        "formats.parquet_rows.batches", lambda *_, **__: pytest.fail("it was read")
+    )
+    with pytest.raises(UnreadableFile, match=r"text of 100,.* bytes in the column id"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", "tracks.parquet")))
+
+
+def test_texts_of_any_length_beside_those_that_are_read_do_not_matter(tmp_path: Path) -> None:
+    told = straight() | {"remark": [f"{n}" * 1_000_000 for n in range(STEPS)]}
+    write(tmp_path / "tracks.parquet", told)
+    (log,) = logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", "tracks.parquet")))
+    assert len(log.agents.t_ns) == STEPS
+
+
+def test_long_words_come_in_pieces_of_some_bytes(tmp_path: Path) -> None:
+    steps = 60_000
+    told = straight(steps) | {"id": [f"{n % 3}" * 4000 for n in range(steps)]}
+    path = write(tmp_path / "tracks.parquet", told)
+    assert path.stat().st_size < 3_000_000  # each of them once
+    largest = max(batch.nbytes for batch in table._parquet(path, ["id", "t", "x", "y"]))
+    assert largest < 1.1 * stretches.FLOW_BYTES

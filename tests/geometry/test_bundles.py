@@ -82,3 +82,45 @@ def test_no_lines_have_nothing():
 def test_a_line_of_nothing_is_refused():
     with pytest.raises(ValueError, match="Line 1 has no point"):
         Bundle.of([np.zeros((1, 2)), np.zeros((0, 2))])
+
+
+@given(lines.filter(lambda drawn: len(drawn[0]) > 1), st.integers(1, 60))
+def test_frenet_coordinates_are_those_of_the_nearest_place(drawn, tenths):
+    """From each place of a line to its left, before the line bends back to there."""
+    bundle = Bundle.of(drawn).without_standstill()
+    line = bundle.points[bundle.first[0] : bundle.last[0] + 1]
+    if len(line) < 2:
+        return
+    middle = (line[1:, :2] + line[:-1, :2]) / 2.0
+    step = np.diff(line[:, :2], axis=0)
+    left = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.hypot(*step.T)[:, None]
+    xy = middle + tenths / 10.0 * left
+    s, d, _ = polylines.project(xy, line)
+    along = (polylines.arc_length(line)[1:] + polylines.arc_length(line)[:-1]) / 2.0
+    own = np.abs(s - along) < 1e-9  # else another segment passes nearer
+    zero = np.zeros(len(middle), dtype=np.int64)
+    found_s, found_d = bundle.frenet(zero, along, xy)
+    np.testing.assert_allclose(found_s[own], s[own], atol=1e-9)
+    np.testing.assert_allclose(found_d[own], d[own], atol=1e-9)
+
+
+def test_frenet_coordinates_of_a_circle_from_a_guess_that_is_off():
+    angle = np.linspace(0.0, np.pi, 2001)
+    bundle = Bundle.of(
+        [np.array([[5.0, 5.0]]), 20.0 * np.stack([np.cos(angle), np.sin(angle)], 1)]
+    )
+    asked = np.array([0.3, 1.0, 2.5])
+    for off in (-3.0, 0.0, 3.0):
+        xy = (20.0 - 1.5) * np.stack([np.cos(asked), np.sin(asked)], 1)
+        s, d = bundle.frenet(np.ones(3, dtype=np.int64), 20.0 * asked + off, xy)
+        np.testing.assert_allclose(s, 20.0 * asked, atol=2e-3)  # the circle has facets
+        np.testing.assert_allclose(d, 1.5, atol=1e-4)
+
+
+def test_frenet_coordinates_go_straight_on_beyond_the_ends_and_round_a_corner():
+    bundle = Bundle.of([np.array([[0.0, 0.0], [0.0, 0.0], [10.0, 0.0], [10.0, 10.0]])])
+    bundle = bundle.without_standstill()
+    xy = np.array([[-2.0, 1.0], [11.0, 12.0], [13.0, -4.0], [9.0, 1.0]])
+    s, d = bundle.frenet(np.zeros(4, dtype=np.int64), np.array([0.0, 20.0, 9.0, 9.0]), xy)
+    np.testing.assert_allclose(s, [-2.0, 22.0, 10.0, 9.0])
+    np.testing.assert_allclose(d, [1.0, -1.0, -5.0, 1.0])

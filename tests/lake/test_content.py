@@ -6,16 +6,19 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lake import Lake
 from lake.content import content_of, stored_content
 from schemas.errors import DuplicateLog
-from schemas.records import Frame, Log, Readings, Sensor, SourceEvent
+from schemas.labels import Weather
+from schemas.records import Frame, Log, Readings, RoadMap, Sensor, SourceEvent, Window
 from schemas.tables import TABLES
 from tests.builders import crossing_map, make_straight_log, stamps, without
 
 T = stamps(91)
+EAST = np.array([7.0, 0.0, 0.0])
 
 
 def full_log() -> Log:
@@ -35,6 +38,7 @@ def full_log() -> Log:
             Readings(channel="can", signal="gear", t_ns=T[:2], text=["P", "D"]),
         ),
         events=(SourceEvent(name="starting", t0_ns=0, t1_ns=10**9),),
+        extra={"route": [11, 12]},
     )  # fmt: skip
 
 
@@ -54,6 +58,15 @@ CHANGES = {
     "another calibration": with_sensor,
     "another tag": lambda log: replace(log, events=(replace(log.events[0], name="stopping"),)),
     "no tag": lambda log: replace(log, events=()),
+    "another fact beside": lambda log: replace(log, extra={"route": [11, 13]}),
+    "a fact less": lambda log: replace(log, extra={}),
+    "another scene": lambda log: replace(log, windows=(Window(source_scene_id="b", t0_ns=0, t1_ns=10**9),)),
+    "another weather": lambda log: replace(log, weather=Weather.SNOW),
+    "another begin": lambda log: replace(log, t0_unix_ns=10**18),
+    "another place of all": lambda log: replace(
+        log, map=RoadMap.none(), ego=replace(log.ego, xyz=log.ego.xyz + EAST),
+        agents=replace(log.agents, xyz=log.agents.xyz + EAST)),
+    "another steering": lambda log: replace(log, ego=replace(log.ego, steering=T * 0.0)),
     "another map": lambda log: replace(log, map=crossing_map()),
 }  # fmt: skip
 
@@ -81,7 +94,10 @@ def test_where_bytes_lie_does_not_matter_nor_what_was_made_of_a_log(tmp_path):
         replace(frame, uri=f"there/{n}.tar", offset=512 * n, size=99)
         for n, frame in enumerate(log.frames)
     )
-    report = made.add_logs([replace(log, frames=frames)], run_id=2)
+    elsewhere = replace(
+        log, frames=frames, split="val", extra={**log.extra, "tables": "v1.0-mini"}
+    )
+    report = made.add_logs([elsewhere], run_id=2)
     assert (report["unchanged"], report["logs"]) == (1, [log_id])
 
 

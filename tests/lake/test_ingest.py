@@ -22,6 +22,7 @@ from lake.localise import localise
 from schemas.errors import BadInput, BadRecord, DuplicateLog, UnknownName, UnreadableFile
 from schemas.tables import TABLES
 from tests.builders import ego, make_crossing_log, make_straight_log
+from tests.formats.mcap_files import write_drive
 
 
 @pytest.fixture
@@ -628,3 +629,44 @@ def test_files_that_no_reader_takes_are_told_by_their_kind(lake, tmp_path):
     before = lake.versions()
     assert lake.ingest([tmp_path / "in"]).unchanged == 1
     assert lake.versions() == before
+
+
+def test_a_recording_that_was_cut_off_and_comes_again_whole_is_told_as_that(tmp_path):
+    """Under another path, and also where both come in one go."""
+    whole = write_drive(tmp_path / "mended" / "monday" / "drive.mcap", steps=40, chunk_size=4000)
+    cut = tmp_path / "first" / "monday" / "drive.mcap"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    lake = Lake.create(tmp_path / "lake")
+    assert lake.ingest([cut], on_error="skip").logs == 1
+    with pytest.raises(DuplicateLog, match=str(cut)) as told:
+        lake.ingest([whole])
+    assert f"Of {cut}, not all could be read (the file" in told.value.hint
+    assert "--replace" in told.value.hint
+    other = Lake.create(tmp_path / "other")
+    (_, *refused) = [r.reason for r in other.ingest([cut, whole], on_error="skip").rejected]
+    assert any("differs" in reason for reason in refused)
+    report = lake.ingest([whole], replace=True)
+    assert (report.logs, report.rejected) == (1, [])
+    assert lake.ingest([whole]).unchanged == 1
+
+
+def test_a_mapping_that_was_mended_no_longer_stands_refused(lake, tmp_path):
+    """What was wrong with it was told of the table that it names."""
+    rows = "".join(f"a,{k / 10},{k},0\n" for k in range(20))
+    (tmp_path / "rows.csv").write_text("id,t,x,y\n" + rows)
+    mapping = tmp_path / "mine.scenelake.toml"
+    text = 'data = ["rows.csv"]\n[columns]\ntrack = "id"\ntime = "t"\nx = "x"\ny = "north"\n'
+    mapping.write_text(text)
+    (refused,) = lake.ingest([mapping], on_error="skip").rejected
+    assert (refused.path, refused.reason) == (
+        str(tmp_path / "rows.csv"),
+        "lacks the columns north",
+    )
+    open_ = "SELECT uri, reason FROM {} WHERE kind = 'rejected'"
+    (row,) = lake.sql(open_.format("ledger_open")).to_pylist()
+    assert row == {"uri": str(mapping), "reason": "rows.csv: lacks the columns north"}
+    mapping.write_text(text.replace("north", "y"))
+    assert lake.ingest([mapping]).logs == 1
+    assert lake.sql(open_.format("ledger_open")).num_rows == 0
+    assert lake.sql(open_.format("ledger")).num_rows == 1

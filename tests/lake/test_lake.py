@@ -19,6 +19,7 @@ from schemas.errors import (
     StorageFull,
     UnknownName,
 )
+from schemas.records import Frame, Readings, Sensor
 from schemas.tables import SCHEMA_VERSION, TABLES
 from tests.builders import make_crossing_log, make_straight_log, without
 
@@ -173,6 +174,24 @@ def test_rows_say_what_the_source_says(lake):
     assert (event["name"], event["actor_id"], event["source"]) == ("following", 1, "dataset")
 
 
+def test_a_log_lasts_as_long_as_anything_was_recorded(lake):
+    """A camera that runs on after the last state, a bus that was read before the first."""
+    told = make_straight_log()
+    late = replace(
+        told, ego=replace(told.ego, t_ns=told.ego.t_ns + 10**9),
+        agents=replace(told.agents, t_ns=told.agents.t_ns + 10**9), events=(),
+        sensors=(Sensor(channel="front", kind="camera"), Sensor(channel="can", kind="can")),
+        frames=(Frame(channel="front", t_ns=12 * 10**9, uri="a.png", codec="png"),),
+        readings=(Readings(channel="can", signal="v", t_ns=np.array([0]), value=np.zeros(1)),),
+    )  # fmt: skip
+    add(lake, late)
+    alone = replace(without(late, "agents", "ego"), source_log_id="alone", readings=())
+    add(lake, alone)
+    lasts = {row["source_log_id"]: row["dur_ns"] for row in lake.read("logs").to_pylist()}
+    assert lasts == {"straight": 12 * 10**9, "alone": 0}
+    assert lake.info().hours == pytest.approx(12 / 3600)
+
+
 def test_map_rows(lake):
     add(lake, make_straight_log())
     import shapely
@@ -238,6 +257,22 @@ def test_a_scene_from_the_lake_is_the_scene_of_the_log(lake, log):
         same_records(mine.map, stored.map, but=("features",))
         for a, b in zip(mine.map.features, stored.map.features, strict=True):
             same_records(a, b)
+
+
+def test_long_scenes_are_read_few_at_a_time(lake, monkeypatch):
+    ids = add(lake, *(make_straight_log(name, steps=91) for name in "abcde"))["scenes"]
+    asked = []
+    load = Lake._load
+    monkeypatch.setattr(
+        Lake, "_load", lambda self, some: asked.append(len(some)) or load(self, some)
+    )
+    assert [scene.scene_id for scene in lake.scenes(ids)] == ids
+    assert asked == [5]
+    of_one = lake.read("dense")["n_agents"][0].as_py() * 91
+    monkeypatch.setattr("lake.lake.STATES_AT_ONCE", 2 * of_one)
+    asked.clear()
+    assert [scene.scene_id for scene in lake.scenes(ids)] == ids
+    assert asked == [2, 2, 1]
 
 
 def test_a_log_comes_in_once(lake):

@@ -132,6 +132,36 @@ def test_mistakes_are_told(lake):
     assert len(lake.scene_ids()) == 8
 
 
+def test_windows_are_cut_round_what_happened_and_counts(lake):
+    """What nobody knows has no moment, and what rules found in scenes that do not count has none either."""
+    log_ids = lake.read("logs", ["log_id"])["log_id"].to_pylist()
+    scene_id = lake.read("scenes", ["scene_id"], f"log_id = {log_ids[0]}")["scene_id"][0].as_py()
+    row = {
+        "log_id": log_ids[0],
+        "scene_id": scene_id,
+        "name": "stop",
+        "source": "rule",
+        "run_id": 1,
+    }
+    lake.append("events", [
+        {**row, "event_id": 7, "t0_ns": 2 * 10**9, "t1_ns": 3 * 10**9, "truth": "true"},
+        {**row, "event_id": 8, "t0_ns": 4 * 10**9, "t1_ns": 5 * 10**9, "truth": "unknown"},
+        {**row, "event_id": 9, "t0_ns": 0, "t1_ns": 10**9, "truth": "unknown", "name": "maybe"},
+    ])  # fmt: skip
+    with pytest.raises(UnknownName, match="maybe"):
+        lake.recut(Around(event="maybe"))
+    assert lake.recut(Around(event="stop", before_s=1, after_s=1, seen={scene_id})).scenes == 1
+
+
+def test_windows_are_not_cut_round_what_rules_found_elsewhere(lake):
+    """What the source says of its logs always counts."""
+    alone = lake.recut(Around(event="brakes")).scenes
+    (scene, *_) = lake.read("scenes", ["scene_id", "log_id"]).to_pylist()
+    row = {**scene, "name": "brakes", "source": "rule", "truth": "true", "run_id": 1}
+    lake.append("events", [{**row, "event_id": 7, "t0_ns": 10**9, "t1_ns": 10**9}])
+    assert lake.recut(Around(event="brakes", seen=())).scenes == alone > 0
+
+
 @pytest.fixture
 def leaping(tmp_path):
     """A lake whose one log jumps by three years after ten seconds."""
@@ -188,3 +218,28 @@ def test_a_filter_that_fits_no_log_is_told_and_nothing_changes(lake):
         lake.recut(Sliding(), where="source_log_id = 'lnog'")
     assert "long" in caught.value.hint
     assert lake.versions() == before
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 0.0, 1e300])
+def test_lengths_that_cannot_be_are_refused(lake, number):
+    before = lake.versions()
+    for cutting in (Sliding(length_s=number), Sliding(stride_s=number),
+                    Around(event="brakes", after_s=number)):  # fmt: skip
+        with pytest.raises(BadQuery, match="cannot be cut"):
+            lake.recut(cutting)
+    assert lake.versions() == before
+
+
+def test_scenes_too_large_for_memory_wait_on_disk(lake, monkeypatch):
+    """Each in a file of its own, and rows in steps of one: the same scenes come of it."""
+    lake.recut(Sliding(length_s=3.0, stride_s=1.0))
+    at_once = {name: lake.read(name).sort_by("scene_id") for name in ("scenes", "dense")}
+    kept = held(lake)
+    monkeypatch.setattr("lake.recut.BATCH_BYTES", 1)
+    lake.recut(AsSource())
+    report = lake.recut(Sliding(length_s=3.0, stride_s=1.0))
+    assert report.scenes == len(kept) > 20
+    for name, before in at_once.items():
+        after = lake.read(name).sort_by("scene_id")
+        assert after.drop_columns("run_id").equals(before.drop_columns("run_id"))
+    assert [found for found in lake.verify() if found.severity == "error"] == []

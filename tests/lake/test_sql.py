@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from lake import Lake
@@ -197,6 +198,20 @@ def test_an_answer_that_does_not_fit_is_refused_before_it_fills_the_memory(
     with pytest.raises(BadQuery, match="larger than") as told:
         lake.sql("select a.range, b.range from range(100000) a, range(100000) b")
     assert "LIMIT" in told.value.hint
+
+
+def test_batches_of_an_answer_are_bounded_by_rows_and_by_bytes(lake, monkeypatch):
+    numbers = list(lake.sql_batches("SELECT i FROM range(200000) t(i)", rows=50_000))
+    assert pa.Table.from_batches(numbers)["i"].to_pylist() == list(range(200_000))
+    assert [b.num_rows for b in numbers[:3]] == pytest.approx([50_000] * 3, abs=2048)
+    monkeypatch.setattr("lake.sql.BATCH_BYTES", 2_000_000)
+    asked = "SELECT repeat('x', 1000) AS word FROM range(20000)"
+    words = list(lake.sql_batches(asked))
+    assert sum(b.num_rows for b in words) == 20_000
+    assert max(b.nbytes for b in words) < 5_000_000
+    monkeypatch.setattr("lake.sql._most_bytes", lambda: 6_000_000)
+    with pytest.raises(BadQuery, match="larger than"):
+        lake.sql(asked)
 
 
 WITHIN_A_BATCH = """

@@ -120,9 +120,42 @@ def test_mistakes_are_told(lake, log_id):
                   {"clock": "front", "readings": ["rpm"]}, {"clock": 0.1, "method": "cubic"}):  # fmt: skip
         with pytest.raises(UnknownName):
             lake.sync(log_id, **wrong)
-    with pytest.raises(UnknownName):
-        lake.sync(3, clock=0.1)
+    for wrong in (3, "abc", 2**70, 1.5):
+        with pytest.raises(UnknownName, match="No log"):
+            lake.sync(wrong, clock=0.1)
     with pytest.raises(BadQuery):
         lake.sync(log_id, clock=-1.0)
     with pytest.raises(BadQuery):
         lake.sync(log_id, clock=[])
+
+
+NONE = (float("nan"), float("inf"), -float("inf"), -1.0, 0, 0.0, 1e-12, 1e300, 10**400, True, None)
+
+
+@pytest.mark.parametrize("clock", NONE, ids=lambda n: str(n)[:8])
+def test_a_period_that_is_none_is_refused_before_the_lake_is_read(
+    lake, log_id, clock, monkeypatch
+):
+    monkeypatch.setattr(lake, "read", lambda *_: pytest.fail("the lake was read"))
+    with pytest.raises(BadQuery, match="`clock` cannot be"):
+        lake.sync(log_id, clock=clock)
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -0.1, 1e300, "0.1"])
+def test_a_tolerance_that_is_none_is_refused(lake, log_id, tolerance, monkeypatch):
+    monkeypatch.setattr(lake, "read", lambda *_: pytest.fail("the lake was read"))
+    with pytest.raises(BadQuery, match="`tolerance_s` cannot be"):
+        lake.sync(log_id, clock=0.1, tolerance_s=tolerance)
+
+
+def test_a_period_of_billions_of_rows_is_refused(lake, log_id):
+    # 9 s at a nanosecond: nine billion rows.
+    with pytest.raises(BadQuery, match="9,000,000,001 moments"):
+        lake.sync(log_id, clock=1e-9)
+
+
+def test_moments_are_whole_nanoseconds(lake, log_id):
+    for wrong in ([0.1, 0.2], np.array([[1, 2]]), [float("nan")]):
+        with pytest.raises(BadQuery, match="tells no moments"):
+            lake.sync(log_id, clock=wrong)
+    assert lake.sync(log_id, clock=np.array([300 * MS, 0]))["t_ns"].to_pylist() == [0, 300 * MS]

@@ -274,3 +274,34 @@ def test_places_of_values():
     assert known.tolist() == [True, False, True]
     assert at[[0, 2]].tolist() == [2, 0]
     assert row_places(np.zeros(0), np.array([1]))[1].tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0}, {"steps": -1}, {"steps": 10.5}, {"steps": float("nan")}, {"history": -1},
+        {"agents": 10**7}, {"steps": 10**5, "agents": 10**5}, {"reach_m": float("nan")},
+        {"reach_m": float("inf")}, {"image_size": (0, 10)}, {"images": ("front",) * 9, "image_size": (2**13, 2**13)},
+        {"image_tolerance_s": -0.1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_shapes_that_cannot_be_are_refused_by_name(wrong):
+    with pytest.raises(BadQuery, match=r"cannot be|would take"):
+        SampleConfig(**wrong)
+
+
+def test_other_numbers_that_cannot_be_are_refused_by_name(lake):
+    data = lake.dataset(config=SampleConfig())
+    for wrong in ({"batch_size": 0}, {"batch_size": float("nan")}, {"workers": -1}):
+        with pytest.raises(BadQuery, match=f"`{next(iter(wrong))}` cannot be"):
+            data.loader(**wrong)
+    with pytest.raises(BadQuery, match="`seed` cannot be -1"):
+        data.stream(seed=-1)
+    for wrong in (float(lake.scene_ids()[0]), float("nan"), "x", 2**70):
+        with pytest.raises(UnknownName, match="No scene is called"):
+            lake.dataset(scene_ids=[wrong])
+    some = lake.scene_ids()[:2]
+    assert lake.dataset(scene_ids=[str(i) for i in some]).scene_ids.tolist() == some
+    with pytest.raises(UnknownName, match="frame"):
+        SampleConfig(frame="world")

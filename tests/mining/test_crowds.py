@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mining import motion, sight
+from mining import sight
 from mining.motion import Motion
 from mining.predicates import tag_scene
 from mining.sight import lines_of_sight
@@ -55,8 +55,7 @@ def test_blocks_of_pairs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     whole = tag_scene(scene, names)
     assert {interval.name for interval in whole} >= {"occluded_by", "between", "near"}
     for size in (1, 7):
-        for module in (motion, sight):
-            monkeypatch.setattr(module, "PAIRS_AT_ONCE", size)
+        monkeypatch.setattr(sight, "PAIRS_AT_ONCE", size)
         assert tag_scene(scene, names) == whole
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mining.intervals import above, below, bridge, runs, spells, steps_of
+from mining.intervals import Runs, above, below, bridge, decisive, middles, runs, spells, steps_of
+from mining.predicates.predicate import middle
 
 KNOWN = np.ones((1, 8), dtype=bool)
 masks = arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 40)))
@@ -82,3 +83,70 @@ def test_bridging_adds_only_and_changes_nothing_twice(mask: np.ndarray) -> None:
 def test_spells_are_the_long_runs_of_the_bridged_mask(mask: np.ndarray) -> None:
     expected = [(r, b, e) for r, b, e in runs(bridge(mask)) if e - b + 1 >= 5]
     assert list(spells(mask)) == expected
+
+
+@given(masks, st.integers(1, 9), st.integers(0, 6))
+def test_spells_of_any_least_and_bridge_are_so(mask: np.ndarray, least: int, gap: int) -> None:
+    bridged = bridge(mask, shorter_than_s=gap / 10)
+    expected = [(r, b, e) for r, b, e in runs(bridged) if e - b + 1 >= least]
+    assert list(spells(mask, least_s=least / 10, bridge_s=gap / 10)) == expected
+
+
+VALUES = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 1.0, 1.5, 2.0, np.inf, np.nan])
+SHAPES = st.tuples(st.integers(0, 3), st.integers(1, 12))
+
+
+@given(st.data())
+def test_the_trigger_is_what_a_switch_would_do_step_by_step(data: st.DataObject) -> None:
+    rows, steps = shape = data.draw(SHAPES)
+    value = data.draw(arrays(float, shape, elements=VALUES))
+    known = data.draw(arrays(bool, shape))
+    sizes = st.sampled_from([(1, 1), (1, steps), (rows, 1), shape])
+    limits = st.one_of(VALUES, sizes.flatmap(lambda size: arrays(float, size, elements=VALUES)))
+    enter, leave = data.draw(limits), data.draw(limits)
+    for of, sign in ((above, 1.0), (below, -1.0)):
+        expected = np.zeros(shape, dtype=bool)
+        begins, ends = (np.broadcast_to(sign * limit, shape) for limit in (enter, leave))
+        for row in range(rows):
+            on = False
+            for step in range(steps):
+                here = sign * value[row, step]
+                if here >= begins[row, step]:
+                    on = True
+                elif here < ends[row, step]:
+                    on = False
+                on = on and bool(known[row, step])
+                expected[row, step] = on
+        assert (of(value, enter, known=known, leave=leave) == expected).all()
+
+
+@given(st.data())
+def test_the_decisive_step_is_the_first_extreme_at_which_the_mask_holds(
+    data: st.DataObject,
+) -> None:
+    mask = data.draw(masks)
+    value = data.draw(arrays(float, mask.shape, elements=VALUES))
+    found = spells(mask, least_s=0.2)
+    for pick, outside in ((np.argmax, -np.inf), (np.argmin, np.inf)):
+        expected = [
+            begin + int(pick(np.where(mask, value, outside)[row, begin : end + 1]))
+            for row, begin, end in found
+        ]
+        steps = decisive(found, mask, value, greatest=pick is np.argmax)
+        assert steps.tolist() == expected
+    inside = [np.flatnonzero(mask[row, b : e + 1]) + b for row, b, e in found]
+    expected = [
+        int(steps[middle(value[row, steps])])
+        for (row, _, _), steps in zip(found, inside, strict=True)
+    ]
+    assert middles(found, mask, value).tolist() == expected
+
+
+def test_quantities_and_masks_in_any_layout_are_taken() -> None:
+    value, known = np.arange(12.0).reshape(3, 4).T, np.ones((3, 4), dtype=bool).T
+    assert (above(value, 5.0, known=known) == (value >= 5.0)).all()
+    one = np.broadcast_to(np.arange(6) > 0, (2, 6))
+    assert list(spells(one)) == [(0, 1, 5), (1, 1, 5)]
+    runs_of_one = Runs(*(np.array([k]) for k in (1, 1, 5)))
+    steps = decisive(runs_of_one, one, np.broadcast_to(np.arange(6.0), (2, 6)), greatest=True)
+    assert steps.tolist() == [5]

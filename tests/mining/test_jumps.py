@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mining.jumps import JUMP_M, jumps
+from mining.jumps import JUMP_M, jumps, over
 from mining.predicates import tag_scene
-from schemas.labels import Truth
+from schemas.labels import AgentClass, Truth
 from tests.mining.micro import STEPS, TIME, along, ramp, scene, speeds, still
 
 SEEN = np.ones((1, STEPS), dtype=bool)
@@ -98,3 +98,37 @@ def test_what_is_unseen_for_a_step_hides_no_near_miss() -> None:
     across = along(8.0 * TIME, start=(0.0, -30.4), yaw=np.pi / 2, side=off(2.0, 20))
     made = scene(along(8.0 * TIME, start=(-40, 0)), across)
     assert [i for i in tag_scene(made, ["near_miss"]) if i.truth == Truth.TRUE]
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_who_is_there_for_a_blink_is_nearly_hit_by_nobody(steps: int) -> None:
+    """A box that comes up ahead of the ego and is gone at once; it may have been somebody."""
+    seen = np.zeros(STEPS, dtype=bool)
+    seen[50 : 50 + steps] = True
+    ghost = along(
+        1.4 * TIME, start=(8.0, -7.0), yaw=np.pi / 2, cls=AgentClass.PEDESTRIAN, seen=seen
+    )
+    told = tag_scene(scene(along(12.0 * TIME, start=(-60.0, 0.0)), ghost), ["near_miss"])
+    assert {interval.truth for interval in told} == {Truth.UNKNOWN}
+    assert any("too briefly" in str(interval.evidence["reason"]) for interval in told)
+
+
+@pytest.mark.parametrize("by", [2.0, -2.0])
+def test_what_goes_on_over_a_jump_is_one(by: float) -> None:
+    """It brakes from 4 s to 6 s; a box that is off at 5 s neither parts that nor shortens it."""
+    brakes = along(speeds(ramp(4.0, 6.0, 14.0, 2.0)), start=(-30.0, 0.0))
+    plain = scene(brakes)
+    xy = plain.tracks.xy.copy()
+    xy[0, 50, 1] += by
+    off_once = replace(plain, tracks=replace(plain.tracks, xy=xy))
+    for name in ("braking", "hard_brake"):
+        (once,) = (i for i in tag_scene(plain, [name]) if i.truth == Truth.TRUE)
+        (twice,) = (i for i in tag_scene(off_once, [name]) if i.truth == Truth.TRUE)
+        assert abs(once.begin_step - twice.begin_step) <= 1
+        assert abs(once.end_step - twice.end_step) <= 1
+
+
+def test_over_fills_what_jumps_hide_alone() -> None:
+    mask = np.array([[0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 0]], dtype=bool)
+    jumped = np.array([[1, 0, 1, 1, 1, 0, 0, 1, 0, 0, 1]], dtype=bool)
+    assert over(mask, jumped).astype(int).tolist() == [[0, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0]]

@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
+from cli.upkeep import _as_meant_now as recut_windows
+from generation.generate import _tagged
 from lake import Lake
 from mining import tag as tagging
 from mining.looked import missing
 from mining.predicates import PREDICATES
 from mining.query import find
 from mining.query.find import scenes_of
-from mining.query.rules import meanings, read_rules
+from mining.query.rules import meanings, read_rules, rules_of
 from mining.query.tagging import tag_rules
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import Weather
+from simulation.suites.choosing import tags_of
 from tests.mining.test_tag import braking_log, events, lake_of
 
 
@@ -415,3 +418,37 @@ def test_rules_about_other_scenes_are_always_done_again(tmp_path) -> None:
         more = {"size": 1, "description": "", "distance": 0.0, "is_example": True}
         lake.append("clusters", [{**row, **more, "run_id": run.id}])
     assert tag_rules(lake, rules).by_name == {"odd": 1}
+
+
+# -- what chooses scenes by tags ---------------------------------------------------------------
+
+
+def test_no_scene_is_chosen_by_an_older_meaning(tmp_path, monkeypatch) -> None:
+    lake = lake_of(tmp_path / "lake", [braking_log("a"), braking_log("b", hard=False)])
+    tag(lake, only=["hard_brake", "braking"])
+    (hard,) = lake.scene_ids("name = 'a'")
+    ids = lake.scene_ids()
+    assert tags_of(lake, ids)[hard] == ("braking", "hard_brake")
+    assert _tagged(lake, ["hard_brake"], {}) == {hard}
+    raised(monkeypatch, "hard_brake")
+    assert tags_of(lake, ids)[hard] == ("braking",)
+    assert _tagged(lake, ["hard_brake"], {}) == set()
+    with pytest.raises(MissingData):
+        recut_windows(lake, "hard_brake", 1.0, 1.0)
+    tag(lake, only=["hard_brake"], scene_ids=[hard])
+    assert tags_of(lake, ids)[hard] == ("braking", "hard_brake")
+    assert _tagged(lake, ["hard_brake"], {}) == {hard}
+    assert recut_windows(lake, "hard_brake", 1.0, 1.0).seen == {hard}
+
+
+def test_a_rule_that_can_no_longer_be_asked_keeps_no_other_from_being_found(
+    tmp_path, monkeypatch
+) -> None:
+    lake = lake_of(tmp_path / "lake", [braking_log("a")])
+    tag(lake)
+    tag_rules(lake, told(tmp_path))
+    monkeypatch.delitem(PREDICATES, "stopped")  # renamed, as it were
+    assert asked(lake, "hard_brake(ego)")[0] == 1
+    known = rules_of(lake)
+    assert "never_hard" in known
+    assert "rests" not in known

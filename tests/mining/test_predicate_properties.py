@@ -76,6 +76,25 @@ def test_a_busy_scene_is_the_same_from_every_side() -> None:
     assert_alike(tag_scene(made), tag_scene(micro.moved(made, SE2(-310.0, 44.0, -1.0))))
 
 
+@pytest.mark.parametrize("angle", [0.4, 0.8, 2.1, -1.2])
+def test_noise_means_the_same_from_every_side(angle: float) -> None:
+    """What is certain does not hang on which of the map's axes somebody drives along."""
+    rates = [
+        "accelerating",
+        "braking",
+        "hard_brake",
+        "jerk_high",
+        "jerk_magnitude_high",
+        "closing",
+    ]
+    rng = np.random.default_rng(3)
+    made = busy()
+    rough = rng.normal(0.0, [0.5, 0.1], made.tracks.velocity.shape).astype(np.float32)
+    made = replace(made, tracks=replace(made.tracks, velocity=made.tracks.velocity + rough))
+    twin = micro.moved(made, SE2(0.0, 0.0, angle))
+    assert_alike(tag_scene(made, rates), tag_scene(twin, rates))
+
+
 SWAPPED = {
     "turning_left": "turning_right",
     "turning_right": "turning_left",
@@ -100,7 +119,7 @@ ONE_HANDED = {"oncoming_turn_conflict", "red_light_running", "unprotected_turn",
 def test_a_mirror_swaps_left_and_right_and_nothing_else(case) -> None:  # type: ignore[no-untyped-def]
     made = case.make()
     mirrored = [
-        replace(i, name=SWAPPED.get(i.name, i.name))
+        i._replace(name=SWAPPED.get(i.name, i.name))
         for i in tag_scene(micro.mirrored(made), [SWAPPED.get(case.name, case.name)])
     ]
     assert_alike(tag_scene(made, [case.name]), mirrored)

@@ -543,6 +543,23 @@ def test_a_definition_runs_as_it_stands(opened: Opened) -> None:
     assert report.found[0].source_log_id == "log"
 
 
+def test_a_definition_may_begin_as_refavs_own_files_do(opened: Opened) -> None:
+    log = opened(a=moves(0, 0), b=moves(8, 0))
+    program = f"from refAV.atomic_functions import *\n{PROGRAM}"
+    assert [f.description for f in refav.run_program(log.lake, program).found] == [
+        "cars near others (2)"
+    ]
+
+
+def test_a_log_without_tracks_has_none_that_move(tmp_path: Path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    bare = replace(record({"ego": moves(0, 0, 5)} | {"a": moves(9, 0)}), ego=None)
+    with lake.run("test") as run:
+        lake.add_logs([replace(bare, agents=Observations.none())], run_id=run.id)
+    log = refav.Log.open(lake, "log")
+    assert refav.has_velocity(everyone(log), log, min_velocity=1) == {}
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mining.predicates import PREDICATES
-from mining.query.tree import SOMEONE, Actor, And, Call, Compare, Node, Not, Or
+from mining.query.tree import EGO, SOMEONE, Actor, And, Call, Compare, Node, Not, Or
 from mining.query.units import SI, WRITTEN
+from mining.query.values import VALUES
 from mining.query.words.lexicon import AT_SPEED
 from mining.query.words.people import People
 from mining.query.words.sentence import Told
@@ -25,34 +26,9 @@ TOLD_FROM = {
     "view_blocking": "angle",
 }  # fmt: skip
 """The parameter that bounds a predicate's value: nothing is told beyond it."""
-LOWEST = {
-    "drac",
-    "a_req",
-    "accelerating",
-    "high_speed",
-    "over_limit",
-    "jerk_high",
-    "lat_accel_high",
-    "yaw_rate_high",
-    "occluded_by",
-    "moving",
-    "jerk_magnitude_high",
-    "high_speed_turn",
-    "lat_accel_uncomfortable",
-    "traversing_crosswalk",
-    "btn",
-    "stn",
-    "et",
-    "delta_v",
-    "tet",
-    "tit",
-    "cpi",
-    "kalman_difficulty",
-    "counterfactual_delta",
-    "platoon",
-    "view_blocking",
-}
+LOWEST = frozenset(name for name, limit in TOLD_FROM.items() if VALUES[name][0] == limit)
 """Where that bound is the least value; elsewhere it is the greatest."""
+_THINGS = (None, "obstacle")
 _FALLS = {"braking", "hard_brake", "stopping"}
 """Where more is further below zero."""
 
@@ -75,6 +51,8 @@ class Calls(People):
             inner = self.call(replace(told, means=told.means.removeprefix("not ")), subject, other)
             return Not(inner, place=told.place)
         name = told.means
+        if name == "obstacle_on_road" and (subject.name == EGO or subject.cls not in _THINGS):
+            name = "on_road"
         compare = None if told.compare is None else self.comparison(name, told.compare)
         who = (other or Actor(SOMEONE), subject) if told.turned else (subject, other)
         two = name not in PREDICATES or len(PREDICATES[name].roles) > 1

@@ -51,7 +51,10 @@ class _Reader(Clauses):
     def sentence(self) -> Sentence:
         """All of it."""
         if len(self.text) > LONGEST:
-            self.wrong((0, 80), f"This text of {len(self.text):,} characters is no sentence")
+            self.wrong(
+                (0, 80), f"This text of {len(self.text):,} characters is no sentence",
+                hint="Ask for one situation at a time.",
+            )  # fmt: skip
         self.tokens = [t for t in tokens_of(self.text) if t.word not in _DROPPED or t.quoted]
         while self.tokens and self.tokens[-1].word in (".", ";", ","):
             self.tokens.pop()
@@ -89,7 +92,10 @@ class _Reader(Clauses):
         while (link := self.link(i)) is not None:
             order, reverse, begin = link
             begin, within = self.within(begin)
-            group, i = self.group(self.comma(begin), inherits=True)
+            last = (steps[-1].group if steps else first).clauses[-1].subject
+            # Who brakes in "a cut-in followed by hard braking" need not be who cuts in.
+            whoever = self.word(begin - 1) == "by" and last is not None and not last.words
+            group, i = self.group(self.comma(begin), inherits=not whoever)
             steps.append(Step(group=group, order=order, reversed=reverse, within=within))
         return first, steps, i
 

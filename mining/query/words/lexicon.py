@@ -175,10 +175,14 @@ DOES: Mapping[str, tuple[str, ...]] = {
     "wrong_way": (
         "*drive|ride|go|travel the wrong way", "*drive|ride|go|travel in the wrong direction",
         "*drive|ride|go|travel against the| traffic", "be a wrong way driver", "be a ghost driver",
+        "*drive|ride|go|travel|be on the wrong side of the road|street", "be on the wrong side",
     ),
     "off_drivable": ("*leave the drivable area|surface", "*drive|go off the drivable area|surface"),
     "on_road": (),
     "not on_road": ("*leave the road|street|roadway",),
+    "roundabout": (
+        "*enter|negotiate a|the roundabout", "*drive|go|ride|travel round|around a|the roundabout",
+    ),
     "lane_straddling": (
         "*straddle the| lane|lanes", "*straddle the|a lane line|marking|boundary|edge",
         "*straddle two lanes", "*drive|be between two lanes", "*drive|be on the|a lane line|marking",
@@ -304,12 +308,12 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "< be followed", "be led by {other}",
     ),
     "slow_lead": (
-        "be held|slowed up|down by {other}", "*hold|slow up|down {actor}", "be stuck behind {other}",
+        "be held|slowed up|down by {other}", "*hold|slow up|down {actor}",
         "*hold|slow {actor} up|down", "*have a slow leader", "*follow a slow leader",
         "*follow a slower vehicle|car|leader",
     ),
     "queuing": (
-        "*queue", "*queue behind {other}", "*wait|stand|be in a queue", "be in a traffic jam", "*queue up",
+        "*queue", "*queue|wait behind {other}", "be stuck|held+up behind {other}", "*wait|stand|be in a queue", "be in a traffic jam", "*queue up",
         "be stuck in traffic", "be stuck in a traffic jam",
     ),
     "tailgating": (
@@ -446,7 +450,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "at_stop_sign": ("at|before a|the stop sign", "in front of a stop sign"),
     "roundabout": ("in|on|inside|at|through a|the roundabout",),
     "not roundabout": ("outside a|the roundabout",),
-    "merge_zone": ("in|at a|the merge|merging zone|area", "on a merging lane"),
+    "merge_zone": ("in|at a|the merge|merging zone|area", "in|at a|the merge", "on a merging lane"),
     "lane_straddling": ("between two lanes", "across the|a lane line|marking"),
     "very_near": (
         "very near {other}", "very close to {other}", "right|directly next to {other}",

@@ -5,7 +5,8 @@ Rules of reading, all of which show in the query that is printed:
 - ``a car`` is a new actor, ``the car`` the one of whom was spoken, ``it`` the last one who fits.
 - A place (``at a crosswalk``) is of the subject of its clause, and what is so of the scene (``at
   night``) of the whole sentence.
-- ``does not`` and ``no car`` deny at a moment, ``never`` all through the scene.
+- ``does not`` and ``no car`` deny at a moment, ``never`` all through the scene; after ``then`` or
+  ``before``, that it follows.
 - Whom ``not`` and counts introduce is anyone, so that nothing more can be said of them.
 """
 
@@ -23,6 +24,7 @@ from mining.query.tree import (
     Node,
     Not,
     Or,
+    Order,
     Place,
     Query,
     Sequence,
@@ -31,7 +33,14 @@ from mining.query.words.calls import Calls
 from mining.query.words.lexicon import MEASURES
 from mining.query.words.people import Person
 from mining.query.words.sentence import Clause, Group, Noun, Sentence, Step, Told
-from mining.query.words.written import as_written, both, ordered_facts, parts_of, place_order
+from mining.query.words.written import (
+    as_written,
+    both,
+    next_to_who_stands,
+    ordered_facts,
+    parts_of,
+    place_order,
+)
 
 
 def meant(text: str, sentence: Sentence) -> Query:
@@ -83,7 +92,8 @@ class _Meaning(Calls):
                 )  # fmt: skip
         parts: list[Node] = [] if node is None else [*parts_of(node)]
         parts += ordered_facts(self.facts)
-        return Query(as_written(both(parts), self.people), sentence.perhaps, self.text)
+        whole = next_to_who_stands(both(parts))
+        return Query(as_written(whole, self.people), sentence.perhaps, self.text)
 
     # Sentences.
 
@@ -113,7 +123,23 @@ class _Meaning(Calls):
         within = withins[0][0] if withins else None
         self.taken.update(place for _, place in withins)
         first, second = (second, node) if step.reversed else (node, second)
-        return Sequence(step.order, first, second, within, place=step.group.place)
+        return self.in_order(step.order, first, second, within, place=step.group.place)
+
+    def in_order(
+        self, order: Order, first: Node, second: Node, within: float | None, *, place: Place
+    ) -> Node:
+        """One thing after the other; what does not follow is no sequence.
+
+        "A car cuts in, then the ego does not brake within 3 s" is not of a time without braking that
+        begins within 3 s, but of a cut-in that no braking follows.
+        """
+        if order != "overlaps" and (what := _denied_alone(second)) is not None:
+            followed = Sequence(order, first, what, within, place=place)
+            return both([first, Not(followed, place=place)], place=place)
+        if order == "before" and (what := _denied_alone(first)) is not None:
+            followed = Sequence(order, what, second, within, place=place)
+            return both([second, Not(followed, place=place)], place=place)
+        return Sequence(order, first, second, within, place=place)
 
     def withins(self, group: Group) -> list[tuple[float, Place]]:
         """Times within which something follows, that no count and no other step has taken."""
@@ -329,6 +355,14 @@ class _Meaning(Calls):
                 told.place, "What is denied here says two things", hint="Say it in two clauses."
             )
         return _denied(node, told) if told.denied else both([node, *extra])
+
+
+def _denied_alone(node: Node) -> Node | None:
+    """What a node says is not so, now or at all; None if it says more, or something else."""
+    match node:
+        case Not(part=part) | Count(part=part, compare=Compare(op="=", number=0.0), of=None):
+            return part
+    return None
 
 
 def _denied(node: Node, told: Told) -> Node:

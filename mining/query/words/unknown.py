@@ -56,7 +56,7 @@ _UNSAID = {
     "either": "Say it first: `either the ego brakes or it swerves`.",
     "once": "Say `at least once`, or leave it out.",
     "all": "A query cannot say `all`; `no car brakes` or `at least three cars brake` can be asked.",
-    "leader": "Say `a vehicle ahead of the ego`.", "always": "Say `for at least 10 s`.",
+    "leader": "Say `a vehicle ahead of the ego`.", "lead": "Say `a vehicle ahead of the ego`.", "always": "Say `for at least 10 s`.",
     "crosses": "Say `crosses in front of the ego`.",
 }  # fmt: skip
 """What cannot be said so, and what can."""

@@ -59,6 +59,57 @@ def as_written(node: Node, people: Sequence[Person]) -> Node:
     return told(node)
 
 
+STANDING = frozenset({"stopped", "stationary_at_light"})
+PARKED = frozenset({"parked", "trajectory_stationary"})
+
+
+def next_to_who_stands(node: Node) -> Node:
+    """``following`` as it is told of who stands: as ``queuing``, or by place alone next to who is parked.
+
+    Ahead and behind are next in the lane, which ``following`` tells of those who drive.
+    """
+
+    def told(node: Node, states: frozenset[tuple[str, str]]) -> Node:
+        at_once = isinstance(node, And) or (isinstance(node, Steps) and node.order == "overlaps")
+        if at_once:
+            states |= {
+                (n.actors[0].name, n.name)
+                for child in node.children() for n in _held(child)
+                if n.actors and n.name in STANDING | PARKED
+            }  # fmt: skip
+        match node:
+            case Call(name="following", actors=(behind, *_), compare=None):
+                ahead = node.actors[1].name if len(node.actors) > 1 else ""
+                stands = {state for who, state in states if who == behind.name}
+                parked = {state for who, state in states if who == ahead} & PARKED
+                if stands & PARKED or (stands and parked):
+                    return replace(node, name="behind")
+                return replace(node, name="queuing") if stands else node
+            case And(parts=parts) | Or(parts=parts):
+                return type(node)(*(told(part, states) for part in parts), place=node.place)
+            case Not(part=part) | Lasting(part=part) | Count(part=part):
+                return replace(node, part=told(part, states))
+            case Steps():
+                if not at_once:
+                    states = frozenset()
+                return replace(
+                    node, first=told(node.first, states), second=told(node.second, states)
+                )
+        return node
+
+    return told(node, frozenset())
+
+
+def _held(node: Node) -> list[Call]:
+    """What is so throughout a part."""
+    match node:
+        case Call():
+            return [node]
+        case And() | Lasting():
+            return [call for child in node.children() for call in _held(child)]
+    return []
+
+
 def parts_of(node: Node) -> tuple[Node, ...]:
     """What holds together in it."""
     return node.parts if isinstance(node, And) else (node,)

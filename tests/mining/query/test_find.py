@@ -13,7 +13,10 @@ from mining.query.mistakes import BadExpression
 from mining.tag import tag
 from schemas.errors import MissingData
 from schemas.labels import AgentClass, Daylight, Weather
+from schemas.scene import Scene
 from tests.builders import make_straight_log
+from tests.mining import micro
+from tests.mining.micro import TIME, along, ramp, speeds
 from tests.mining.test_tag import braking_log, lake_of
 
 
@@ -255,13 +258,57 @@ def test_the_same_is_told_whether_all_scenes_are_gone_through_or_those_that_may_
     lake = lake_of(tmp_path / "lake", made)
     tag(lake)
     told = []
-    for few in (1.0, -1.0):
-        monkeypatch.setattr("mining.query.narrow.FEW", few)
+    for a_scene, most in ((0, 0), (10**9, 0), (10**9, 10**9)):
+        # Looked up by their ids, gone through as they lie, or all in memory.
+        monkeypatch.setattr("mining.query.narrow.A_SCENE", a_scene)
+        monkeypatch.setattr("mining.query.narrow.MOST_EVENTS", most)
         report = find(lake, query)
         matches = [(m.scene_id, m.t0_s, m.t1_s, str(m.actors)) for m in report.matches]
         told.append((report.unknown, dict(report.why_unknown), report.total, matches))
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
     assert all(count <= told[0][0] for count in told[0][1].values())
+
+
+def passing() -> Scene:
+    """The ego passes a truck that stands 3 m beside its way, and farther on a pedestrian 8 m off it."""
+    return micro.scene(
+        along(8.0 * TIME, start=(-40.0, 0.0)),
+        micro.still(0.0, 5.25, cls=AgentClass.TRUCK),
+        along(0.0 * TIME, start=(20.0, 9.3), cls=AgentClass.PEDESTRIAN),
+    )
+
+
+@pytest.mark.parametrize("query", ["near(ego, truck t)", "near(truck t, ego)"])
+def test_evidence_of_two_is_told_either_way_round(query: str) -> None:
+    (match,) = holds(query, [passing()])[0]
+    assert match.evidence["near"]["value"] == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("query", "gap"),
+    [
+        ("near(ego, truck _)", 3.0),
+        ("near(ego, pedestrian _)", 8.0),
+        ("near(ego, _) > 7 m", 8.0),
+        ("near(ego, _) < 7 m", 3.0),
+    ],
+)
+def test_evidence_is_of_anybody_of_whom_it_is_asked_alone(query: str, gap: float) -> None:
+    for match in holds(query, [passing()])[0]:
+        assert match.evidence["near"]["value"] == pytest.approx(gap, abs=0.05)
+
+
+def test_of_somebody_whom_nobody_knows_there_is_no_evidence() -> None:
+    told = holds("near(truck t, pedestrian p) unknown as true", [passing()])[0]
+    assert {match.truth for match in told} == {"unknown"}
+    assert not any(match.evidence for match in told)
+
+
+def test_who_stands_before_it_sets_off_is_found() -> None:
+    """Setting off begins at the first step that is no longer standing."""
+    sets_off = micro.scene(along(speeds(ramp(4.0, 6.0, 0.0, 8.0)), start=(-40.0, 0.0)))
+    (match,) = holds("stopped(ego) before starting(ego) within 0.1 s", [sets_off])[0]
+    assert match.t0_s == 0.0
 
 
 def test_of_many_scenes_that_cannot_be_judged_some_are_drawn(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import permutations
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.tree import Call, Fact, Query
 from mining.query.units import WRITTEN
+from mining.query.values import bounds
 from mining.query.words import lexicon, phrases_known, prompt, translate, vocabulary
 from mining.query.words.calls import LOWEST, TOLD_FROM
 
@@ -34,7 +36,7 @@ SENTENCES = {
     "someone tailgates us": "tailgating(a, ego)",
     "anyone jaywalks": "jaywalking(_)",
     "the AV follows another vehicle": "following(ego, vehicle v)",
-    "a cyclist rides the wrong way": "wrong_way(cyclist c)",
+    "a motorcycle rides the wrong way": "wrong_way(motorcycle m)",
     "a dog crosses in front of the ego": "crosses_in_front(animal a, ego)",
     "the ego makes a U-turn": "u_turn(ego)",
     "the ego changes lanes": "lane_change_left(ego) or lane_change_right(ego)",
@@ -50,6 +52,33 @@ SENTENCES = {
     "show me a pedestrian crossing in front of the ego": "crosses_in_front(pedestrian p, ego)",
     "there is a pedestrian near the ego": "near(pedestrian p, ego)",
     "it is raining and the ego speeds": "over_limit(ego) and weather is rain",
+    # Of who stands, next in the lane is who queues; of who is parked, it is by place alone.
+    "the ego is stopped behind a truck": "stopped(ego) and queuing(ego, truck t)",
+    "the ego is stopped and nobody is ahead of it": "stopped(ego) and not queuing(ego, a)",
+    "the ego is stopped behind a parked truck":
+        "stopped(ego) and behind(ego, truck t) and parked(t)",
+    "the ego is parked behind a truck": "parked(ego) and behind(ego, truck t)",
+    "while the ego is stopped a car is ahead of it": "stopped(ego) overlaps queuing(ego, car c)",
+    "the ego is stuck behind a stalled vehicle":
+        "queuing(ego, vehicle v) and stalled_vehicle(v)",
+    # On the road lie things; others drive or walk there.
+    "a pedestrian is on the road and not at a crosswalk":
+        "on_road(pedestrian p) and not at_crosswalk(p)",
+    "something is on the road": "obstacle_on_road(a)",
+    # What does not follow is no time without it that begins then.
+    "a car cuts in, then the ego does not brake within 3 s":
+        "cut_in(car c) and not (cut_in(c) then braking(ego) within 3 s)",
+    "no car brakes within 2 s after the ego brakes":
+        "braking(ego) and not (braking(ego) before braking(car c) within 2 s)",
+    "the ego does not brake before a car cuts in":
+        "cut_in(car c) and not (braking(ego) before cut_in(c))",
+    "a car cuts in and then the ego never brakes":
+        "cut_in(car c) and not (cut_in(c) then braking(ego))",
+    # Who brakes after a cut-in need not be who cut in.
+    "a cut-in followed by hard braking": "cut_in(_) then hard_brake(_)",
+    "the ego brakes hard in a merge": "hard_brake(ego) and merge_zone(ego)",
+    "the ego drives on the wrong side of the road": "wrong_way(ego)",
+    "the ego enters a roundabout": "roundabout(ego)",
     # Where and in what conditions.
     "a pedestrian crosses in front of the ego outside a crosswalk at night":
         "crosses_in_front(pedestrian p, ego) and not at_crosswalk(p) and daylight is night",
@@ -364,7 +393,8 @@ def numbers_for(name: str) -> dict[str, str]:
     limit = abs(known.limits[bound] if bound else known.parameters[0].value)
     unit = "" if known.unit == "1" else WRITTEN.get(known.unit, known.unit)
     more, less = f"{2 * limit:g} {unit}".strip(), f"{limit / 2:g} {unit}".strip()
-    falls = bound is not None and known.name not in (*LOWEST, "braking")
+    most = bounds(known.name)[1]
+    falls = (bound is not None or isfinite(most)) and known.name not in (*LOWEST, "braking")
     return {
         "{>}": more, "{<}": less, "{<=}": less,
         "{?}": f"less than {less}" if falls else f"more than {more}",

@@ -1,0 +1,29 @@
+"""Loops over points and the segments of a line, compiled; see :mod:`geometry.polylines`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geometry.arrays import Array
+from geometry.compiled import compiled
+
+
+@compiled
+def nearest_segments(
+    xy: Array, start: Array, unit: Array, length: Array
+) -> tuple[Array, Array, Array]:
+    """Of each point the nearest segment, the first of equals; how far along it, and how far off [m]."""
+    chosen = np.zeros(len(xy), dtype=np.int64)
+    along, off = np.zeros(len(xy)), np.full(len(xy), np.inf)
+    for i in range(len(xy)):
+        for k in range(len(start)):
+            x, y = xy[i, 0] - start[k, 0], xy[i, 1] - start[k, 1]
+            on = min(max(x * unit[k, 0] + y * unit[k, 1], 0.0), length[k])
+            away_x = xy[i, 0] - (start[k, 0] + on * unit[k, 0])
+            away_y = xy[i, 1] - (start[k, 1] + on * unit[k, 1])
+            distance = math.sqrt(away_x * away_x + away_y * away_y)
+            if distance < off[i]:
+                chosen[i], along[i], off[i] = k, on, distance
+    return chosen, along, off
