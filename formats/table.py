@@ -514,6 +514,7 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
                     file, f"lacks the columns {', '.join(missing)}",
                     hint=f"It has {', '.join(table.schema_arrow.names)}.",
                 )  # fmt: skip
+            _refuse_long_ones(file, table.metadata, texts)
             unpacked = parquet_bytes(table.metadata, wanted)
             refuse_bomb(file, unpacked, size=size)
             for batch in parquet_rows.batches(table, wanted, most=FLOW_ROWS):
@@ -531,6 +532,22 @@ def _parquet(file: Path, wanted: list[str]) -> Iterator[pa.RecordBatch]:
             ) from error
 
 
+def _refuse_long_ones(file: Path, metadata: Any, names: Sequence[str]) -> None:
+    """Refuse columns whose texts are too long on average, before any is read.
+
+    A page of Parquet has as many rows as its writer liked, and is read as a whole.
+
+    Raises:
+        UnreadableFile: There is one.
+    """
+    for group in range(metadata.num_row_groups):
+        for k in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(k)
+            usual = chunk.total_uncompressed_size // max(chunk.num_values, 1)
+            if chunk.path_in_schema in names and chunk.num_values and usual > 2 * LONGEST_TEXT:
+                raise _too_long(file, chunk.path_in_schema, usual)
+
+
 def _refuse_long(file: Path, name: str, column: pa.Array) -> int:
     """The bytes of the longest text of a column.
 
@@ -540,11 +557,15 @@ def _refuse_long(file: Path, name: str, column: pa.Array) -> int:
     texts = column.dictionary if pa.types.is_dictionary(column.type) else column
     longest = int(compute.max(compute.binary_length(texts)).as_py() or 0)
     if longest > LONGEST_TEXT:
-        raise UnreadableFile(
-            file, f"holds a text of {longest:,} bytes in the column {name}; ids and words have at most "
-            f"{LONGEST_TEXT:,}", hint="Is it the right column?",
-        )  # fmt: skip
+        raise _too_long(file, name, longest)
     return longest
+
+
+def _too_long(file: Path, name: str, size: int) -> UnreadableFile:
+    return UnreadableFile(
+        file, f"holds a text of {size:,} bytes in the column {name}; ids and words have at most "
+        f"{LONGEST_TEXT:,}", hint="Is it the right column?",
+    )  # fmt: skip
 
 
 def _csv(

@@ -384,11 +384,18 @@ class Motion:
         """Where each agent got, all in all."""
         rows, first, last = np.arange(self.agents), self.first_seen, self.last_seen
         x, y = (self.xy[rows, last] - self.xy[rows, first]).T
-        yaw = self._going(first, np.minimum(first + SETTLING, last), at=first)
+        # Of the steps within which a track settles those at which it was seen: elsewhere it is nowhere.
+        steps = np.arange(self.steps)
+        latest = np.maximum.accumulate(np.where(self.seen, steps, 0), axis=1)
+        later = np.where(self.seen, steps, self.steps - 1)[:, ::-1]
+        earliest = np.minimum.accumulate(later, axis=1)[:, ::-1]
+        settled = latest[rows, np.minimum(first + SETTLING, last)]
+        settling = earliest[rows, np.maximum(last - SETTLING, first)]
+        yaw = self._going(first, settled, at=first)
         return Courses(
             ahead=np.cos(yaw) * x + np.sin(yaw) * y,
             left=np.cos(yaw) * y - np.sin(yaw) * x,
-            turn=wrap(self._going(np.maximum(last - SETTLING, first), last, at=last) - yaw),
+            turn=wrap(self._going(settling, last, at=last) - yaw),
             speed=np.maximum(self.speed[rows, first], self.speed[rows, last]),
         )
 

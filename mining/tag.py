@@ -262,7 +262,10 @@ def _found_in(
     motion = Motion(scene)
     found = tag_scene(scene, predicates, motion=motion)
     criticality = [criticality_table(motion)] if measured else []
-    del motion  # of a crowd it is as large as the rows that are made of it
+    # Of a crowd it is as large as the rows that are made of it; what is kept with it knows it in turn, so
+    # that both would stay until garbage is next looked for.
+    motion.kept.clear()
+    del motion
     return event_table(scene, found), criticality
 
 

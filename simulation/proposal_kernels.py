@@ -124,7 +124,7 @@ def drives(
     yellow: float, gentle: float, hardest: float, bend: Array, settling: Array, active: Array, coarse: int,
     steps: int, dt: float,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """Every proposal of every case, driven by IDM and the kinematic bicycle.
+    """Every proposal of every case, driven by IDM, of exponent 10, and the kinematic bicycle.
 
     Where names do not tell:
         points: Of the paths, with ``yaws``, ``curvature``, ``first``, ``count`` as in ``Paths``.
@@ -202,7 +202,9 @@ def drives(
                             braking = max(braking, pull(speed, gap, 0.0, idm))
                     at = origin + min(max(math.floor(middle), 0), last - 1)
                     ratio = speed / max(share[proposal] * desired[at], 0.1)
-                    free = max(idm[2] * (1.0 - ratio * ratio * ratio * ratio), -idm[3])
+                    square = ratio * ratio
+                    steep = square * square * square * square * square
+                    free = max(idm[2] * (1.0 - steep), -idm[3])
                     acceleration = min(max(free - braking, -gentle), idm[2])
                 # Steer so that what the vehicle sweeps stays centred, see planners.lane_steering.
                 at = origin + step

@@ -3,20 +3,28 @@
 After Dauner et al. (2023), "Parting with misconceptions about learning-based vehicle motion
 planning": proposals are IDM drives along the route, at several shares of the desired speed and
 several lateral offsets; each is simulated with the bicycle model for 4 s against a prediction of
-the others, and what it drives is scored: no impact, then time to collision, progress and comfort with
-nuPlan's weights 5 : 5 : 2. The best is driven for 0.3 s.
+the others, and what it drives is scored,
 
-As published, progress is relative to the farthest proposal without an impact, comfort is nuPlan's six
-smoothed bounds on the simulated drive, and the brakes are no proposal: they are put on where every
-proposal collides and the impact is near. Where it differs: the brakes may be put on at any speed, first
-at 4 m/s² and then fully (published: up to 5 m/s, at 4.05 m/s²); where all collide the latest impact wins
-(published: the first proposal); the second before now belongs to what must be comfortable; any impact
-that is not from behind counts (published: at-fault ones); proposals beside the centre line are ruled out
-for the whole route where they would leave the surface (published: scored each time).
+    score = collision · surface · (5 progress + 5 ttc + 2 comfort)
+
+collision being 0 where the ego is to blame for one with a road user, ½ with a thing, surface 0 where a
+corner leaves it. The best is driven for 0.1 s, then all begins anew.
+
+As published, IDM has the exponent 10 and brakes at 3 m/s² at most; the ego is to blame as nuPlan has it, in its lane never for its
+sides; time to collision counts towards who is ahead, and beside it between lanes and in intersections; whom
+it has touched is looked at no more; progress is relative to the farthest proposal that is not ruled out;
+where all are, the slowest on the centre line is driven, and at 5 m/s or less the brakes are put on at
+4.05 m/s² if that one hits somebody within 2 s.
+
+Where it differs is told in ``docs/results.md``. Chiefly: it slows down for bends and at yellow; of several
+in its way it heeds the one that asks most (published: the nearest); a controller in closed form steers
+(published: LQR); comfort is nuPlan's own smoothing, with the second before now (published: one parabola
+through the 4 s to come); driving against the lanes is not asked, for no proposal leaves its route.
 
 :class:`Oracle` knows the others' logged future instead of predicting it, has more proposals, and
-some that heed nobody, since with the future known one may pass where caution would wait. It is the
-yardstick of whether a case can be solved at all, exact where the others are replayed from the log.
+some that heed nobody, since with the future known one may pass where caution would wait. It brakes as
+hard as the road lets it. It is the yardstick of whether a case can be solved at all, exact where the
+others are replayed from the log.
 """
 
 from __future__ import annotations
@@ -49,7 +57,6 @@ from simulation.room import Room, room_beside
 from simulation.scores import AHEAD, BEHIND, COMFORT, SMOOTHING, STOPPED, TTC_LEAST
 
 HORIZON = 40  # steps
-ROAD_USERS = [int(c) for c in VEHICLES | VULNERABLE]
 EVERY = 2  # steps between the moments of a forecast
 COARSE = 4  # steps between the moments at which the others are placed on the route
 CHECK = 2  # steps between the moments at which boxes are compared
@@ -57,8 +64,14 @@ REACH_M = 80.0
 PAST_GOAL_M = 10
 TTC_WEIGHT, PROGRESS_WEIGHT, COMFORT_WEIGHT = 5.0, 5.0, 2.0
 PROGRESS_LEAST_M = 0.1  # where no proposal gets farther, all get as far
-BRAKES = (4.0, BRAKE_MAX)  # [m/s²] what passengers just bear (nuPlan), and what the road gives
-EMERGENCY = 20  # steps: an impact nearer than this may be met with them
+BRAKES = (
+    4.0,
+    BRAKE_MAX,
+)  # [m/s²] of the oracle: what passengers just bear, and what the road gives
+EMERGENCY = 20  # steps: an impact nearer than this may be met with the brakes
+EMERGENCY_SPEED = 5.0  # [m/s] up to which they are put on
+EMERGENCY_BRAKE = -COMFORT["lon_acceleration"][0]  # [m/s²]
+ROAD_USERS = [int(c) for c in VEHICLES | VULNERABLE]
 COMFORT_ORDER = (
     "lon_acceleration", "lat_acceleration", "yaw_rate", "yaw_acceleration", "lon_jerk", "jerk",
 )  # fmt: skip
@@ -82,12 +95,18 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drives:
-    """Simulated proposals, times first; rows are cases × proposals."""
+    """Simulated proposals, times first; rows are cases × proposals.
+
+    Attributes:
+        pose: x, y, yaw, speed of the rear axle.
+        acceleration: [m/s²].
+        turning: Tangent of the front wheel angle.
+        station: Of the rear axle on the route [m].
+    """
 
     pose: Float[Array, "times rows 4"]
     acceleration: Float[Array, "steps rows"]
     turning: Float[Array, "steps rows"]
-    """Tangent of the front wheel angle."""
     station: Float[Array, "times rows"]
 
 
@@ -99,18 +118,15 @@ class Pdm:
     asides: ClassVar[tuple[float, ...]] = (0.0, 1.0, -1.0)
     heedless: ClassVar[tuple[bool, ...]] = (False,)
     brakes: ClassVar[tuple[float, ...]] = ()
-    replan: ClassVar[int] = 1
+    """Decelerations that may be held, come what may, where all else fails [m/s²]."""
     hardest: ClassVar[float] = EGO.braking
-    emergency_speed: ClassVar[float] = 5.0
-    emergency: ClassVar[float] = 4.05
-    use_surface: ClassVar[bool] = True
-    use_lane: ClassVar[bool] = True
-    latest: ClassVar[bool] = True
+    """How hard a proposal brakes at most [m/s²]."""
+    replan: ClassVar[int] = 1
+    """Steps for which the best one is driven."""
 
     def start(self, cases: CaseBatchView) -> None:
         """Begin at the start of each route."""
         table = [(h, o, f) for h in self.heedless for o in self.asides for f in self.shares]
-        # The last ones brake, come what may: for when all others collide.
         self._share = np.array([f for _, _, f in table] + [0.0] * len(self.brakes))
         self._aside = np.array([o for _, o, _ in table] + [0.0] * len(self.brakes))
         self._heeds = np.array([not h for h, _, _ in table] + [True] * len(self.brakes))
@@ -128,10 +144,6 @@ class Pdm:
             self._desired = desired_speed(obs)
             self._met = np.zeros(obs.others.track_id.shape, dtype=bool)
             self._room = room_beside(obs.cases, obs.ego, PAST_GOAL_M)
-            if not self.use_lane:
-                self._room.lane_left[:] = -np.inf
-            if not self.use_surface:
-                self._room.left[:] = self._room.right[:] = np.inf
         rows = np.arange(len(obs.cases))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
         self._s, _, _ = obs.cases.paths.locate(rows, centre, self._s)
@@ -140,10 +152,10 @@ class Pdm:
         if since == 0:
             forecast = self.forecast(obs)
             drives = self._simulate(obs, self._desired, forecast)
-            best, brake = self._best(obs, drives, forecast)
+            best, emergency = self._best(obs, drives, forecast)
             chosen = rows * len(self._share) + best
             self._acceleration = np.where(
-                brake, -self.emergency, drives.acceleration[: self.replan, chosen]
+                emergency, -EMERGENCY_BRAKE, drives.acceleration[: self.replan, chosen]
             )
             self._steering = np.arctan(drives.turning[: self.replan, chosen])
         return Plan(acceleration=self._acceleration[since], steering=self._steering[since])
@@ -190,41 +202,34 @@ class Pdm:
     ) -> tuple[Int[Array, " cases"], Bool[Array, " cases"]]:
         """Index of each case's best proposal, and whether to brake in an emergency."""
         cases, many = len(obs.cases), len(self._share)
-        first_hit, spared, ttc_held = self._impacts(obs, drives, forecast)
-        product = spared * self._stays(obs, drives)
-        product = product * (self._brake == 0.0)
-        progress = (
-            np.maximum((drives.station[-1] - drives.station[0]).reshape(cases, many), 0.0)
-            * product
-        )
+        hit, spared, ttc_held = self._impacts(obs, drives, forecast)
+        product = spared * self._stays(obs, drives) * (self._brake == 0.0)
+        driven = (drives.station[-1] - drives.station[0]).reshape(cases, many)
+        progress = np.maximum(driven, 0.0) * product
         reach = progress.max(axis=1, keepdims=True)
         moves = reach > PROGRESS_LEAST_M
         ratio = np.where(moves, progress / np.where(moves, reach, 1.0), 1.0)
-        weighted = (
-            PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held - ASIDE_PENALTY * np.abs(self._aside)
-        )
-        score = np.where(product > 0.0, product * weighted, -np.inf)
+        score = product * (PROGRESS_WEIGHT * ratio + TTC_WEIGHT * ttc_held)
+        score -= ASIDE_PENALTY * np.abs(self._aside)
+        good = product > 0.0
+        score = np.where(good, score, -np.inf)
         # Comfort is asked of the best, and where that has none of those whom it may make better.
-        open_ = obs.active[:, None] & (product > 0.0)
-        leads = np.arange(many) == score.argmax(axis=1)[:, None]
-        comfort = self._comfort(obs, drives, open_ & leads)
+        best = np.arange(many) == score.argmax(axis=1)[:, None]
+        best &= good & obs.active[:, None]
+        comfort = self._comfort(obs, drives, best)
         rivals = score + product * COMFORT_WEIGHT >= score.max(axis=1, keepdims=True)
-        least = ~(comfort & leads).any(axis=1, keepdims=True)
-        comfort |= self._comfort(obs, drives, open_ & ~leads & rivals & least)
+        rivals &= best.any(axis=1, keepdims=True) & ~comfort.any(axis=1, keepdims=True)
+        comfort |= self._comfort(obs, drives, rivals & good & ~best)
         score = score + COMFORT_WEIGHT * product * comfort
-        tried = np.where(self._brake == 0.0, first_hit, 0.0)
-        if self.brakes:
-            near = tried.max(axis=1, keepdims=True) <= EMERGENCY
-            doomed = np.where((self._brake == 0.0) | near, first_hit - 1000.0, -2000.0)
-        elif self.latest:
-            doomed = first_hit - 1000.0 - 0.001 * self._share
-        else:
-            doomed = np.broadcast_to(
-                -1000.0 - np.abs(self._aside) - 0.001 * self._share, score.shape
-            )
-        best = np.asarray(np.where(product > 0.0, score, doomed).argmax(axis=1))
-        soon = first_hit[np.arange(cases), best] <= EMERGENCY
-        return best, soon & (obs.ego.speed[:, -1] <= self.emergency_speed)
+        chosen = np.asarray(np.where(good, score, self._doomed(hit)).argmax(axis=1))
+        speed = obs.ego.speed[:, -1]
+        emergency = (hit[np.arange(cases), chosen] <= EMERGENCY) & (speed >= 0.0)
+        return chosen, emergency & (speed <= EMERGENCY_SPEED)
+
+    def _doomed(self, hit: Float[Array, "cases proposals"]) -> Float[Array, "cases proposals"]:
+        """Which proposal to take where all are ruled out: the slowest, on the centre line."""
+        calm = -1000.0 - 10.0 * np.abs(self._aside) - self._share
+        return np.asarray(np.broadcast_to(calm, hit.shape))
 
     def _stays(self, obs: Observation, drives: _Drives) -> Float[Array, "cases proposals"]:
         """1 where a proposal stays on the drivable surface; where none does nothing can be told."""
@@ -288,7 +293,6 @@ class Oracle(Reference, Pdm):
     asides: ClassVar[tuple[float, ...]] = (0.0, 0.75, -0.75, 1.75, -1.75, 3.5, -3.5)
     heedless: ClassVar[tuple[bool, ...]] = (False, True)
     brakes: ClassVar[tuple[float, ...]] = BRAKES
-    emergency_speed: ClassVar[float] = -1.0
     hardest: ClassVar[float] = BRAKE_MAX
     replan: ClassVar[int] = 3
 
@@ -307,3 +311,8 @@ class Oracle(Reference, Pdm):
             velocity=velocity,
             valid=batch.valid[index, :, 1:],
         )
+
+    def _doomed(self, hit: Float[Array, "cases proposals"]) -> Float[Array, "cases proposals"]:
+        """The latest impact; one that is near is met with the brakes, too."""
+        near = np.where(self._brake == 0.0, hit, 0.0).max(axis=1, keepdims=True) <= EMERGENCY
+        return np.where((self._brake == 0.0) | near, hit - 1000.0, -2000.0)

@@ -26,7 +26,7 @@ STEP_M = 0.25
 BEHIND_POINTS = 4
 THINNED = 2
 """The surface beside every second point of a route will do."""
-REACH_M = 4.0
+REACH_M = 5.0
 """No vehicle that keeps to its route reaches farther to the side."""
 
 

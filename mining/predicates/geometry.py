@@ -22,6 +22,7 @@ from mining.predicates.predicate import (
     states,
 )
 from mining.sight import angles, lines_of_sight
+from schemas.labels import VEHICLES
 
 GROUP = "geometry"
 ROUNDING = 1e-6
@@ -407,6 +408,7 @@ VIEW_BLOCKING = Predicate(
         Parameter("ahead", 60.0, "°", "own: from the ego's heading to the vehicle's centre"),
     ),
     needs=("ego",),
+    only=(VEHICLES,),
 )
 BETWEEN = Predicate(
     name="between",

@@ -13,7 +13,7 @@ from mining.intervals import spells, steps_of
 from mining.motion import Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations, states
-from schemas.labels import ON_FOOT, VEHICLES, AgentClass, LightState
+from schemas.labels import DRIVING, ON_FOOT, VEHICLES, AgentClass, LightState
 
 GROUP = "interaction"
 UN_R157_SPEEDS = np.array([7.2, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]) / 3.6
@@ -349,6 +349,7 @@ FOLLOWING = Predicate(
         Parameter("speed", 0.3, "m/s", "nuPlan-KG follows"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 SLOW_LEAD = Predicate(
     name="slow_lead",
@@ -363,6 +364,7 @@ SLOW_LEAD = Predicate(
         Parameter("gap", 50.0, "m", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 QUEUING = Predicate(
     name="queuing",
@@ -379,6 +381,7 @@ QUEUING = Predicate(
         Parameter("gap", 12.0, "m", "nuPlan-KG queuesBehind"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 TAILGATING = Predicate(
     name="tailgating",
@@ -394,6 +397,7 @@ TAILGATING = Predicate(
         Parameter("speed", 5.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 CROSSED_BY = Predicate(
     name="crossed_by",
@@ -411,6 +415,7 @@ CROSSED_BY = Predicate(
     ),
     of_ego=True,
     version=3,
+    only=(DRIVING,),
 )
 CROSSES_IN_FRONT = Predicate(
     name="crosses_in_front",
@@ -466,6 +471,7 @@ YIELDS_TO = Predicate(
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
     version=3,
+    only=(DRIVING,),
 )
 BLOCKED_BY = Predicate(
     name="blocked_by",
@@ -535,6 +541,7 @@ LANE_SPLITTING = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
         Parameter("angle", 30.0, "°", "own: all three point one way"),
     ),
+    only=(frozenset({AgentClass.MOTORCYCLE, AgentClass.CYCLIST}),),
 )
 PLATOON = Predicate(
     name="platoon",
@@ -552,4 +559,5 @@ PLATOON = Predicate(
         Parameter("duration", 2.0, "s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )

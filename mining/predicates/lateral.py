@@ -14,7 +14,7 @@ from mining.intervals import above, spells, steps_of
 from mining.motion import DRIFT, IN_LANE_M, SHIFT_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
-from schemas.labels import DRIVING
+from schemas.labels import DRIVING, VEHICLES
 from schemas.scene import DT
 
 GROUP = "lateral"
@@ -384,18 +384,21 @@ def _nudge(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _passed(
     motion: Motion, rows: Bool[Array, " pairs"], begin: int, end: int, side: float
 ) -> int | None:
-    """Who, slower than half the speed, is passed on the side that one moves away from."""
+    """Who, slower than half the speed, is passed on the side that one moves away from: the nearest."""
     pairs = motion.pairs
+    passed: list[tuple[float, int, int]] = []
     for row in np.flatnonzero(rows).tolist():
         window = slice(begin, end + 1)
         beside = pairs.seen[row, window] & (side * pairs.y[row, window] < 0)
         beside &= np.abs(pairs.y[row, window]) < 5.0
         slower = motion.speed[pairs.b[row], window] < 0.5 * motion.speed[pairs.a[row], window]
-        x = np.where(beside & slower, pairs.x[row, window], np.nan)
-        x = x[np.isfinite(x)]
+        told = beside & slower
+        x = pairs.x[row, window][told]
         if len(x) and x[0] > 0 > x[-1] - 2.0 and x.min() < 3.0:
-            return int(pairs.b[row])
-    return None
+            other = int(pairs.b[row])
+            aside = float(np.abs(pairs.y[row, window][told]).min())
+            passed.append((aside, motion.track_id[other], other))
+    return min(passed)[2] if passed else None
 
 
 def _swerve(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -492,6 +495,7 @@ def _trajectory_type(kind: str, what: str) -> Predicate:
         unit="°",
         parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
+        version=3,
     )
 
 
@@ -532,6 +536,7 @@ TURNING_LEFT = Predicate(
         Parameter("angle_cut", 15.0, "°", "RefAV turning, at a log's edge"),
         Parameter("rate", 5.0, "°/s", "RefAV turning, at a log's edge"),
     ),
+    only=(DRIVING,),
 )
 TURNING_RIGHT = Predicate(
     name="turning_right",
@@ -542,6 +547,7 @@ TURNING_RIGHT = Predicate(
     find=_turning_right,
     unit="°",
     parameters=TURNING_LEFT.parameters,
+    only=(DRIVING,),
 )
 U_TURN = Predicate(
     name="u_turn",
@@ -554,6 +560,7 @@ U_TURN = Predicate(
         Parameter("angle", 150.0, "°", "own"),
         Parameter("radius", 12.0, "m", "own: a way round a roundabout is wider"),
     ),
+    only=(DRIVING,),
 )
 HIGH_SPEED_TURN = Predicate(
     name="high_speed_turn",
@@ -567,6 +574,7 @@ HIGH_SPEED_TURN = Predicate(
         Parameter("from", 8.0, "m/s", "own: nuPlan names the tag, but no speed"),
         Parameter("to", 100.0, "m/s", "own: no bound"),
     ),
+    only=(DRIVING,),
 )
 LOW_SPEED_TURN = Predicate(
     name="low_speed_turn",
@@ -580,6 +588,7 @@ LOW_SPEED_TURN = Predicate(
         Parameter("from", 0.0, "m/s", "own: no bound"),
         Parameter("to", 4.0, "m/s", "own: nuPlan names the tag, but no speed"),
     ),
+    only=(DRIVING,),
 )
 THREE_POINT_TURN = Predicate(
     name="three_point_turn",
@@ -596,6 +605,7 @@ THREE_POINT_TURN = Predicate(
         Parameter("speed", 0.3, "m/s", "nuPlan-KG, as reversing"),
         Parameter("within", 8.0, "s", "own: of the backward stretch, before and after"),
     ),
+    only=(VEHICLES,),
 )
 LAT_ACCEL_HIGH = Predicate(
     name="lat_accel_high",
@@ -605,6 +615,7 @@ LAT_ACCEL_HIGH = Predicate(
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 1.5, "m/s²", "nuPlan high_lateral_acceleration"),),
+    only=(DRIVING,),
 )
 LAT_ACCEL_UNCOMFORTABLE = Predicate(
     name="lat_accel_uncomfortable",
@@ -614,6 +625,7 @@ LAT_ACCEL_UNCOMFORTABLE = Predicate(
     find=_lat_accel_high,
     unit="m/s²",
     parameters=(Parameter("acceleration", 4.89, "m/s²", "nuPlan comfort bound"),),
+    only=(DRIVING,),
 )
 YAW_RATE_HIGH = Predicate(
     name="yaw_rate_high",
@@ -623,6 +635,7 @@ YAW_RATE_HIGH = Predicate(
     find=_yaw_rate_high,
     unit="rad/s",
     parameters=(Parameter("rate", 0.95, "rad/s", "nuPlan comfort bound"),),
+    only=(VEHICLES,),
 )
 LANE_CHANGE_LEFT = Predicate(
     name="lane_change_left",
@@ -667,6 +680,7 @@ LANE_KEEPING = Predicate(
     ),
     needs=("map",),
     ordinary=True,
+    only=(DRIVING,),
 )
 MERGE = Predicate(
     name="merge",
@@ -701,6 +715,7 @@ PULL_OVER = Predicate(
         Parameter("angle", 45.0, "°", "own: who turns more has turned off"),
     ),
     needs=("map",),
+    only=(VEHICLES,),
 )
 PULL_OUT = Predicate(
     name="pull_out",
@@ -712,6 +727,7 @@ PULL_OUT = Predicate(
     unit="m",
     parameters=PULL_OVER.parameters,
     needs=("map",),
+    only=(VEHICLES,),
 )
 CUT_IN = Predicate(
     name="cut_in",
@@ -785,6 +801,8 @@ NUDGE = Predicate(
         Parameter("within", 8.0, "s", "nuPlan-KG changesLane"),
     ),
     needs=("map",),
+    version=3,
+    only=(DRIVING,),
 )
 SWERVE = Predicate(
     name="swerve",
@@ -807,6 +825,7 @@ SWERVE = Predicate(
     ),
     needs=("map",),
     version=5,
+    only=(DRIVING,),
 )
 WRONG_WAY = Predicate(
     name="wrong_way",
@@ -820,4 +839,5 @@ WRONG_WAY = Predicate(
         Parameter("speed", 2.0, "m/s", "nuPlan driving-direction metric"),
     ),
     needs=("map",),
+    only=(VEHICLES,),
 )

@@ -19,7 +19,7 @@ from mining.predicates.predicate import (
     states,
     unknown,
 )
-from schemas.labels import VEHICLES
+from schemas.labels import DRIVING, VEHICLES
 from schemas.scene import DT
 
 GROUP = "longitudinal"
@@ -195,6 +195,7 @@ ACCELERATING = Predicate(
     find=_accelerating,
     unit="m/s²",
     parameters=(Parameter("acceleration", 0.65, "m/s²", "RefAV accelerating"),),
+    only=(DRIVING,),
 )
 BRAKING = Predicate(
     name="braking",
@@ -204,6 +205,7 @@ BRAKING = Predicate(
     find=_braking,
     unit="m/s²",
     parameters=(Parameter("acceleration", -1.0, "m/s²", "RefAV accelerating, note on braking"),),
+    only=(DRIVING,),
 )
 HARD_BRAKE = Predicate(
     name="hard_brake",
@@ -213,6 +215,7 @@ HARD_BRAKE = Predicate(
     find=_braking,
     unit="m/s²",
     parameters=(Parameter("acceleration", -4.05, "m/s²", "nuPlan comfort bound"),),
+    only=(DRIVING,),
 )
 HARSH_ACCEL = Predicate(
     name="harsh_accel",
@@ -222,6 +225,7 @@ HARSH_ACCEL = Predicate(
     find=_accelerating,
     unit="m/s²",
     parameters=(Parameter("acceleration", 2.4, "m/s²", "nuPlan comfort bound"),),
+    only=(DRIVING,),
 )
 STARTING = Predicate(
     name="starting",
@@ -236,6 +240,7 @@ STARTING = Predicate(
         Parameter("within", 2.0, "s", "own"),
     ),
     version=3,
+    only=(DRIVING,),
 )
 STOPPING = Predicate(
     name="stopping",
@@ -248,6 +253,7 @@ STOPPING = Predicate(
         Parameter("acceleration", -0.6, "m/s²", "nuPlan stopping_with_lead"),
         Parameter("speed", 0.3, "m/s", "nuPlan stopping_with_lead"),
     ),
+    only=(DRIVING,),
 )
 REVERSING = Predicate(
     name="reversing",
@@ -272,6 +278,7 @@ OVER_LIMIT = Predicate(
     unit="m/s",
     parameters=(Parameter("excess", 2.23, "m/s", "nuPlan speed-limit metric"),),
     needs=("map", "limits"),
+    only=(VEHICLES,),
 )
 JERK_HIGH = Predicate(
     name="jerk_high",
@@ -281,6 +288,7 @@ JERK_HIGH = Predicate(
     find=_jerk_high,
     unit="m/s³",
     parameters=(Parameter("jerk", 4.13, "m/s³", "nuPlan longitudinal comfort bound"),),
+    only=(VEHICLES,),
 )
 JERK_MAGNITUDE_HIGH = Predicate(
     name="jerk_magnitude_high",
@@ -291,4 +299,5 @@ JERK_MAGNITUDE_HIGH = Predicate(
     find=_jerk_magnitude_high,
     unit="m/s³",
     parameters=(Parameter("jerk", 8.37, "m/s³", "nuPlan comfort bound of the whole jerk"),),
+    only=(VEHICLES,),
 )

@@ -26,7 +26,7 @@ from mining.predicates.predicate import (
 )
 from mining.predicates.stalled import stalled
 from mining.predicates.told import WORK_WORDS
-from schemas.labels import VEHICLES, AgentClass, LaneType, MapLayer, Truth
+from schemas.labels import DRIVING, VEHICLES, AgentClass, LaneType, MapLayer, Truth
 
 GROUP = "map_relation"
 
@@ -350,6 +350,7 @@ OFF_DRIVABLE = Predicate(
     ),
     needs=("map", "surface"),
     version=3,
+    only=(VEHICLES,),
 )
 IN_INTERSECTION = Predicate(
     name="in_intersection",
@@ -358,6 +359,7 @@ IN_INTERSECTION = Predicate(
     formula="lane ∈ intersection ∨ xy ∈ intersection's area",
     find=_in_intersection,
     needs=("map",),
+    only=(DRIVING,),
 )
 NEAR_INTERSECTION = Predicate(
     name="near_intersection",
@@ -371,6 +373,7 @@ NEAR_INTERSECTION = Predicate(
         Parameter("half_lane", 1.75, "m", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 AT_CROSSWALK = Predicate(
     name="at_crosswalk",
@@ -405,6 +408,7 @@ AT_STOP_SIGN = Predicate(
     ),
     needs=("map", "stop_signs"),
     version=3,
+    only=(DRIVING,),
 )
 ON_STOP_LINE = Predicate(
     name="on_stop_line",
@@ -413,6 +417,7 @@ ON_STOP_LINE = Predicate(
     formula="outline ∩ stop line ≠ ∅ ∨ xy ∈ stop area",
     find=_on_stop_line,
     needs=("map", "stop_lines"),
+    only=(DRIVING,),
 )
 ALL_WAY_STOP = Predicate(
     name="all_way_stop",
@@ -422,6 +427,7 @@ ALL_WAY_STOP = Predicate(
     find=_all_way_stop,
     parameters=(Parameter("ahead", 10.0, "m", "RefAV at_stop_sign"),),
     needs=("map", "stop_signs"),
+    only=(DRIVING,),
 )
 IN_CARPARK = Predicate(
     name="in_carpark",
@@ -509,6 +515,7 @@ ROUNDABOUT = Predicate(
     "about its middle, no other lane within r_min/2; ≥ 3 ways in and out",
     find=_roundabout,
     needs=("map",),
+    only=(DRIVING,),
     version=3,
 )
 MERGE_ZONE = Predicate(
@@ -520,6 +527,7 @@ MERGE_ZONE = Predicate(
     unit="m",
     parameters=(Parameter("distance", 50.0, "m", "own"),),
     needs=("map",),
+    only=(DRIVING,),
     version=3,
 )
 LANE_STRADDLING = Predicate(
@@ -531,6 +539,7 @@ LANE_STRADDLING = Predicate(
     unit="m",
     parameters=(Parameter("beyond", 0.3, "m", "own"),),
     needs=("map", "bounds"),
+    only=(VEHICLES,),
 )
 NARROW_LANE = Predicate(
     name="narrow_lane",
@@ -544,6 +553,7 @@ NARROW_LANE = Predicate(
         Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
     ),
     needs=("map", "bounds"),
+    only=(VEHICLES,),
 )
 SAME_SIDE = Predicate(
     name="same_side_of_road",

@@ -43,7 +43,7 @@ from mining.intervals import above, below, runs, steps_of
 from mining.kalman import forecast_error
 from mining.motion import Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
-from schemas.labels import Truth
+from schemas.labels import DRIVING, Truth
 from schemas.scene import DT
 
 GROUP = "risk"
@@ -478,6 +478,7 @@ TTC = Predicate(
     unit="s",
     parameters=(Parameter("ttc", 2.0, "s", "CriMe"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 TTC_2D = Predicate(
     name="ttc_2d",
@@ -509,6 +510,7 @@ THW = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 PET = Predicate(
     name="pet",
@@ -530,6 +532,7 @@ DRAC = Predicate(
     unit="m/s²",
     parameters=(Parameter("drac", 3.0, "m/s²", "SafeShift"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 A_REQ = Predicate(
     name="a_req",
@@ -542,6 +545,7 @@ A_REQ = Predicate(
     unit="m/s²",
     parameters=(Parameter("a_req", 5.0, "m/s²", "UN R157 collision risk"),),
     needs=("map",),
+    only=(DRIVING,),
 )
 ALONG = (
     Parameter("response", RSS.response_s, "s", "RSS, with a value of our own"),
@@ -568,6 +572,7 @@ RSS_VIOLATION = Predicate(
         Parameter("speed", 2.0, "m/s", "own"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 RSS_ONCOMING = Predicate(
     name="rss_oncoming",
@@ -604,6 +609,7 @@ BTN = Predicate(
         Parameter("available", BRAKING_AVAILABLE, "m/s²", "RSS brakes_most"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 STN = Predicate(
     name="stn",
@@ -621,6 +627,7 @@ STN = Predicate(
         Parameter("closing", 3.0, "m/s", "own: less is mended by easing off"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 MTTCP = Predicate(
     name="mttcp",
@@ -746,6 +753,7 @@ TET = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 TIT = Predicate(
     name="tit",
@@ -760,6 +768,7 @@ TIT = Predicate(
         Parameter("tau", EXPOSED_S, "s", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 CPI = Predicate(
     name="cpi",
@@ -778,6 +787,7 @@ CPI = Predicate(
         Parameter("most", MADR_MOST, "m/s²", "CriMe"),
     ),
     needs=("map",),
+    only=(DRIVING,),
 )
 KALMAN_DIFFICULTY = Predicate(
     name="kalman_difficulty",

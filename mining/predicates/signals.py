@@ -339,6 +339,7 @@ def _relevant_signal(state: LightState) -> Predicate:
         unit="m",
         parameters=(Parameter("distance", SIGNAL_M, "m", "own"),),
         needs=("map", "signals"),
+        only=(DRIVING,),
     )
 
 
@@ -358,6 +359,7 @@ APPROACHING_RED = Predicate(
         Parameter("speed", 0.5, "m/s", "RefAV has_velocity"),
     ),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 RED_LIGHT_RUNNING = Predicate(
     name="red_light_running",
@@ -391,6 +393,7 @@ STATIONARY_AT_LIGHT = Predicate(
     unit="m",
     parameters=(Parameter("distance", 30.0, "m", "own"),),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 DILEMMA_YELLOW = Predicate(
     name="dilemma_yellow",
@@ -404,6 +407,7 @@ DILEMMA_YELLOW = Predicate(
         Parameter("to", 5.5, "s", "Zegeer and Deen 1978"),
     ),
     needs=("map", "signals"),
+    only=(DRIVING,),
 )
 PROTECTED_TURN = Predicate(
     name="protected_turn",

@@ -111,7 +111,7 @@ INTEGER.2: /\d+(?![\d.]|[eE][-+]?\d)/
 DECIMAL.2: /\d*\.\d+([eE][-+]?\d+)?|\d+\.?([eE][-+]?\d+)?/
 UNIT: /(m\/s\^?[23]|m\/s[²³]|m\/s|km\/h|rad\/s|deg\/s|°\/s|°|%|s\^?2|s²|[a-zA-Z]+)(?![\w])/
 NAME: /[A-Za-z_]\w*/
-STRING: /"[^"\n]*"/
+STRING: /"[^"\x00-\x1f]*"/
 COMMENT: /#[^\n]*/
 %import common.WS
 %ignore WS

@@ -143,6 +143,27 @@ def mean_interval(values: Float[Array, " cases"], *, seed: int = 0) -> tuple[flo
     return float(low), float(high)
 
 
+def grouped_interval(
+    values: Float[Array, " cases"], groups: Sequence[str], *, seed: int = 0
+) -> tuple[float, float]:
+    """Likewise where cases of one group are not independent: whole groups are drawn again.
+
+    Args:
+        values: Of the cases.
+        groups: To which each belongs.
+        seed: Of the draws.
+    """
+    labels = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    if len(labels) == 0 or labels.max() == 0:
+        return -math.inf, math.inf
+    sums, sizes = np.bincount(labels, weights=values), np.bincount(labels)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(sums), size=(DRAWS, len(sums)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def kendall(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     """Kendall's τ-b of two rankings of the same things; NaN where one of them tells none apart."""
     a_, b_ = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

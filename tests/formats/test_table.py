@@ -491,6 +491,20 @@ def test_texts_that_are_no_ids_are_refused_before_they_fill_the_memory(
         logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", name)))
 
 
+def test_texts_that_are_no_ids_are_refused_before_any_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each another, so that Parquet keeps them all, in one page that is read as a whole."""
+    rng = np.random.default_rng(0)
+    told = straight() | {"id": [rng.bytes(50_000).hex() for _ in range(STEPS)]}
+    write(tmp_path / "tracks.parquet", told)
+    monkeypatch.setattr(
+        "formats.parquet_rows.batches", lambda *_, **__: pytest.fail("it was read")
+    )
+    with pytest.raises(UnreadableFile, match=r"text of 100,.* bytes in the column id"):
+        logs_of(mapping(tmp_path, SIMPLE.replace("tracks.csv", "tracks.parquet")))
+
+
 def test_texts_of_any_length_beside_those_that_are_read_do_not_matter(tmp_path: Path) -> None:
     told = straight() | {"remark": [f"{n}" * 1_000_000 for n in range(STEPS)]}
     write(tmp_path / "tracks.parquet", told)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely.geometry import LineString, Point
 
 from geometry import polylines
 
@@ -16,6 +17,19 @@ ARC = np.stack(
 def test_half_a_circle_is_pi_radii_long_and_bends_left() -> None:
     assert polylines.arc_length(ARC)[-1] == pytest.approx(np.pi * RADIUS, rel=1e-5)
     np.testing.assert_allclose(polylines.curvature(ARC), 1 / RADIUS, rtol=1e-3)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_projection_agrees_with_shapely(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    line = np.cumsum(rng.uniform(-4.0, 6.0, (9, 2)), axis=0)
+    points = rng.uniform(line.min(axis=0) - 5.0, line.max(axis=0) + 5.0, (20, 2))
+    s, d, _ = polylines.project(points, line)
+    drawn = LineString(line)
+    np.testing.assert_allclose(np.abs(d), [drawn.distance(Point(p)) for p in points], atol=1e-9)
+    found = [drawn.interpolate(along) for along in s]
+    off = [spot.distance(Point(p)) for spot, p in zip(found, points, strict=True)]
+    np.testing.assert_allclose(off, np.abs(d), atol=1e-9)
 
 
 def test_projection_onto_a_straight_line() -> None:

@@ -317,4 +317,8 @@ def _mapped(made: Scene, point, vector, angle) -> Scene:  # type: ignore[no-unty
             yaw=angle(tracks.yaw.astype(np.float64)).astype(np.float32),
         ),
         map=replace(made.map, features=features),
+        signals=replace(
+            made.signals,
+            stop_xy=point(made.signals.stop_xy.astype(np.float64)).astype(np.float32),
+        ),
     )

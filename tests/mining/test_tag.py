@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from geometry.arrays import Array
 from lake import Lake
-from mining.predicates import PREDICATES
-from mining.tag import tag
+from lake.ids import stable_id
+from mining.intervals import Interval
+from mining.predicates import PREDICATES, tag_scene
+from mining.tag import _by_map, event_table, evidence_text, tag
 from schemas.errors import UnknownName
 from schemas.labels import AgentClass, Daylight, Weather
-from schemas.records import EgoStates, Log, Observations
+from schemas.records import EgoStates, Log, Observations, RoadMap
 from tests.builders import CORNER, stamps, straight_map
 
 STEPS = 101
@@ -230,3 +234,63 @@ def test_criticality_goes_with_its_log(tmp_path) -> None:  # type: ignore[no-unt
     (left,) = lake.scene_ids()
     assert {row["scene_id"] for row in measured(lake)} == {left}
     assert lake.verify() == []
+
+
+def test_every_interval_is_a_row_with_an_id_of_its_own(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a", weather=Weather.RAIN)])
+    (scene,) = lake.scenes()
+    intervals = [i for i in tag_scene(scene, ["hard_brake", "moving", "weather"]) for _ in "ab"]
+    rows = event_table(scene, intervals).to_pylist()
+    assert len(rows) == len(intervals)
+    for k, (row, interval) in enumerate(zip(rows, intervals, strict=True)):
+        t0_ns, t1_ns = (scene.t0_ns + step * 10**8 for step in interval[1:3])
+        told = (interval.name, t0_ns, t1_ns, interval.actor, interval.other, row["truth"])
+        assert (row["name"], row["t0_ns"], row["t1_ns"], row["actor_id"], row["other_id"]) == told[
+            :5
+        ]
+        # What is told twice is told apart by how often it was told.
+        assert row["event_id"] == stable_id("rule", scene.scene_id, *told, k % 2 + 1)
+        assert row["truth"] == interval.truth.word
+        assert row["value"] == (None if interval.value is None else np.float32(interval.value))
+        assert json.loads(row["params"]) == interval.params
+
+
+def test_numbers_that_are_none_have_no_value(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lake = lake_of(tmp_path / "l", [braking_log("a")])
+    (scene,) = lake.scenes()
+    endless = [
+        Interval(name="moving", begin_step=0, end_step=5, value=value)
+        for value in (np.inf, np.nan, None, 2.5)
+    ]
+    assert event_table(scene, endless)["value"].to_pylist() == [None, None, None, 2.5]
+    assert event_table(scene, []).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {}, {"gap": 1.23456, "closing_speed": -0.0004}, {"gap": np.inf, "ttc": 1e-7},
+        {"b": 2, "a": 1.0}, {"reason": 'a "word"', "actors": [3, 1]}, {"first": True, "x": 12.0},
+        {"far": 1e22, "near": np.float64(0.12345)},
+    ],
+)  # fmt: skip
+def test_evidence_is_json_to_three_decimals(evidence: dict[str, object]) -> None:
+    plain = {
+        name: (round(value, 3) if np.isfinite(value) else None)
+        if isinstance(value, float) else value
+        for name, value in evidence.items()
+    }  # fmt: skip
+    assert evidence_text(evidence) == json.dumps(plain, sort_keys=True)
+
+
+def test_scenes_of_a_map_are_looked_at_one_after_the_other(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    here = [braking_log(f"here{k}") for k in range(6)]
+    there = [replace(braking_log(f"there{k}"), map=RoadMap.none()) for k in range(6)]
+    lake = lake_of(tmp_path / "l", here + there)
+    rows = lake.sql("SELECT scene_id, map_id FROM scenes JOIN logs USING (log_id)").to_pylist()
+    maps = {row["scene_id"]: row["map_id"] for row in rows}
+    mixed = sorted(maps, key=lambda i: i % 97)
+    ordered = [maps[i] for i in _by_map(lake, mixed)]
+    assert len(set(ordered)) == 2
+    assert sum(a != b for a, b in pairwise(ordered)) == 1
+    assert set(_by_map(lake, mixed[:5])) == set(mixed[:5])

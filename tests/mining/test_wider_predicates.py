@@ -599,3 +599,24 @@ def test_what_holds_everywhere_describes_no_scene(tmp_path) -> None:  # type: ig
     said = set(facets(lake, np.array(lake.scene_ids())).names)
     assert {"hard brake", "following"} <= said
     assert not said & {p.name.replace("_", " ") for p in PREDICATES.values() if p.ordinary}
+
+
+@pytest.mark.parametrize(("unseen", "x"), [(5, 10.0), (STEPS - 6, -150.0)])
+def test_a_course_is_told_by_where_somebody_was_seen(unseen: int, x: float) -> None:
+    """The way while a track settles ends where it was seen; where it was not is no place."""
+    seen = np.ones(STEPS, dtype=bool)
+    seen[unseen] = False
+    made = scene(cruise(8.0, x=x - 20.0), cruise(10.0, x=x, seen=seen))
+    told = tag_scene(made, ["trajectory_straight"])
+    assert [i.actor for i in told if i.truth == Truth.TRUE] == [0, 1]
+
+
+def test_who_is_passed_is_the_nearest_whoever_is_told_first() -> None:
+    """Of two who stand at the side, one behind the other, the one nearer to the way."""
+    for far, near in ((0.0, 6.0), (6.0, 0.0)):
+        rows = {gap: still(x, -gap) for x, gap in ((far, 4.3), (near, 2.9))}
+        passes = along(8.0 * TIME, start=(-40.0, 0.0), side=bump(4.0, 7.0, 1.0))
+        for order in ((2.9, 4.3), (4.3, 2.9)):
+            made = scene(passes, *(rows[gap] for gap in order))
+            (told,) = (i for i in tag_scene(made, ["nudge"]) if i.truth == Truth.TRUE)
+            assert told.other == 1 + order.index(2.9)

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geometry.arrays import Array
+from schemas.labels import EdgeKind
 from schemas.records import RoadMap
 from simulation.paths import Paths, extended
 from simulation.routes import LaneGraph, build_route
-from tests.simulation.driving import road
+from tests.simulation.driving import lane, road
 
 STRAIGHT = np.stack([np.linspace(0.0, 80.0, 81), np.zeros(81)], axis=-1)
 EAST = np.zeros(81)
@@ -87,3 +89,50 @@ def test_beyond_its_ends_a_path_goes_straight_on() -> None:
     np.testing.assert_allclose(yaw, 0.0)
     line = extended(np.array([[0.0, 0.0], [0.0, 5.0]]), before=2.0, after=3.0)
     np.testing.assert_allclose(line, [[0, -2], [0, 0], [0, 5], [0, 8]])
+
+
+def test_past_its_end_a_logged_line_goes_on_along_the_lane() -> None:
+    """Out of a yard onto a road: the drive ends on the lane, heading 20° to its left."""
+    angle = np.deg2rad(20.0)
+    s = np.linspace(-40.0, 0.0, 41)
+    out = np.stack([50.0 + s * np.cos(angle), s * np.sin(angle)], axis=-1)
+    route = build_route(out, np.full(41, angle), LaneGraph(road()))
+    assert route.source == "log"
+    onward = route.xy[int(route.goal_s) + 20 : int(route.goal_s) + 100]
+    np.testing.assert_allclose(onward[:, 1], 0.0, atol=0.05)
+    assert (np.diff(onward[:, 0]) > 0.99).all()
+    assert route.known_s > route.goal_s + 100.0
+
+
+def test_where_lanes_overlap_the_one_that_the_drive_ends_on_may_begin_before_it() -> None:
+    """Two turns fork from one point: the ego starts nearer to one and ends nearer to the other."""
+    left = [(float(x), 0.02 * x * x) for x in range(31)]
+    fork = RoadMap(
+        source_map_id="fork",
+        features=(
+            lane(0, (0.0, 0.0), (60.0, 0.0), 10.0),
+            replace(lane(1, (0.0, 0.0), (30.0, 18.0), 10.0), points=_flat(left)),
+        ),
+        edges=np.array([[0, EdgeKind.SUCCESSOR, 2]], dtype=np.int64),
+    )
+    driven = np.array([(x, 0.4 * 0.02 * x * x) for x in np.linspace(2.0, 6.0, 9)])
+    driven[:3, 1], driven[-3:, 1] = 0.0, [0.45, 0.6, 0.75]
+    yaw = np.linspace(0.0, 0.24, 9)
+    graph = LaneGraph(fork)
+    start, goal = graph.match(driven[[0, -1]], yaw[[0, -1]])[0].tolist()
+    assert start != goal, "else this tells nothing"
+    assert graph.chain(start, goal) is None
+    assert build_route(driven, yaw, graph).source == "map"
+
+
+def test_a_route_is_known_as_far_as_its_lanes_lead() -> None:
+    near_the_end = STRAIGHT + np.array([300.0, 0.0])
+    route = build_route(near_the_end, EAST, LaneGraph(road()))
+    assert route.xy[int(route.known_s), 0] == pytest.approx(400.0, abs=1.0)
+    assert len(route.xy) - 1 > route.known_s + 100.0
+    alone = build_route(STRAIGHT, EAST, None)
+    assert alone.known_s == pytest.approx(alone.goal_s, abs=1.0)
+
+
+def _flat(points: list[tuple[float, float]]) -> Array:
+    return np.column_stack([np.array(points), np.zeros(len(points))])

@@ -1,5 +1,7 @@
 """Scores against hand-made drives: whose fault, how near, how far off the road."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -202,6 +204,19 @@ def test_a_recorded_drive_that_breaks_the_map_silences_it() -> None:
     result = drive(going(0.0, 9.0), road_map=road())
     assert result.outside is None
     assert "recorded drive itself" in result.unknown["outside"]
+
+
+def test_past_the_end_of_the_map_nobody_is_off_the_road() -> None:
+    """The lanes end at x = 400; the recorded drive ends 5 m before that, the driven one 20 m behind it."""
+    slow, end = going(315.0, speed=8.75), going(315.0, speed=12.5)
+    built = batch_of(scene(slow, road_map=road()))
+    beyond = measure(simulate(built, ConstantVelocity()))[0]
+    assert beyond.outside == 0.0
+    faster = replace(built, velocity=built.velocity.copy())
+    faster.velocity[:, 0, 0] = batch_of(scene(end, road_map=road())).velocity[:, 0, 0]
+    rollout = simulate(faster, ConstantVelocity())
+    assert rollout.xy[-1, 0, 0, 0] > 410.0
+    assert measure(rollout)[0].outside == 0.0
 
 
 def test_road_edges_bound_a_road_wider_than_its_lanes() -> None:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from simulation.suites.statistics import (
     fewest_that_rank_alike,
+    grouped_interval,
     kendall,
     mcnemar,
     mean_interval,
@@ -27,6 +28,20 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
     for won, lost in ((0, 0), (5, 0), (7, 3), (3, 7), (6, 6), (560, 640), (4000, 3900)):
         expected = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
         assert mcnemar(won, lost) == pytest.approx(expected)
+
+
+def test_the_interval_of_cases_that_go_by_groups_is_that_of_the_groups() -> None:
+    """Twenty groups of ten alike: as wide as twenty cases would have it, not two hundred."""
+    rng = np.random.default_rng(0)
+    told, size = rng.normal(size=20), 10
+    values, groups = np.repeat(told, size), [f"g{i}" for i in range(20) for _ in range(size)]
+    low, high = grouped_interval(values, groups)
+    expected = 2 * 1.96 * told.std() / np.sqrt(20)
+    assert high - low == pytest.approx(expected, rel=0.1)
+    assert low < told.mean() < high
+    alone = grouped_interval(told, [str(i) for i in range(20)])
+    assert (low, high) == pytest.approx(alone, rel=0.1)
+    assert grouped_interval(values, ["one"] * len(values)) == (-math.inf, math.inf)
 
 
 def test_kendall_is_that_of_scipy() -> None:

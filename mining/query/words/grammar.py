@@ -51,7 +51,10 @@ class _Reader(Clauses):
     def sentence(self) -> Sentence:
         """All of it."""
         if len(self.text) > LONGEST:
-            self.wrong((0, 80), f"This text of {len(self.text):,} characters is no sentence")
+            self.wrong(
+                (0, 80), f"This text of {len(self.text):,} characters is no sentence",
+                hint="Ask for one situation at a time.",
+            )  # fmt: skip
         self.tokens = [t for t in tokens_of(self.text) if t.word not in _DROPPED or t.quoted]
         while self.tokens and self.tokens[-1].word in (".", ";", ","):
             self.tokens.pop()

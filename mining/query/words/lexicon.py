@@ -181,7 +181,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
     "on_road": (),
     "not on_road": ("*leave the road|street|roadway",),
     "roundabout": (
-        "*enter|negotiate a|the roundabout", "*drive|go|ride|travel through|round|around a|the roundabout",
+        "*enter|negotiate a|the roundabout", "*drive|go|ride|travel round|around a|the roundabout",
     ),
     "lane_straddling": (
         "*straddle the| lane|lanes", "*straddle the|a lane line|marking|boundary|edge",

@@ -114,6 +114,7 @@ MISTAKES = [
     ("stopped(ego) AND moving(a)", "AND", "not understood", "`and`"),
     ("stopped(ego) after moving(ego)", "after", "not understood", "other way round"),
     ("(hard_brake(ego) unknown as true)", "unknown", "not understood", "at the end"),
+    ('dataset is "a\0"', '"a\0"', "not understood", "a text in quotes"),
     ("hard_brake(actor=ego)", "=", "cannot stand here", "`,`"),
     ("near(ego,,a)", ",", "cannot stand here", "a name"),
 ]  # fmt: skip

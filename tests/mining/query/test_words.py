@@ -36,7 +36,7 @@ SENTENCES = {
     "someone tailgates us": "tailgating(a, ego)",
     "anyone jaywalks": "jaywalking(_)",
     "the AV follows another vehicle": "following(ego, vehicle v)",
-    "a cyclist rides the wrong way": "wrong_way(cyclist c)",
+    "a motorcycle rides the wrong way": "wrong_way(motorcycle m)",
     "a dog crosses in front of the ego": "crosses_in_front(animal a, ego)",
     "the ego makes a U-turn": "u_turn(ego)",
     "the ego changes lanes": "lane_change_left(ego) or lane_change_right(ego)",
