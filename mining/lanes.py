@@ -44,8 +44,14 @@ TURN_LANE = np.radians(40.0)
 """[rad] A connecting lane that bends by this much turns left or right."""
 RING_M = 320.0
 """[m] Longest way round a roundabout."""
-RING_ROUNDNESS = 0.85
-"""4πA/P²: 1 of a circle, 0.785 of a square block."""
+RING_STRAIGHT = 0.3
+"""Greatest share of the way round a roundabout on lanes that bend less."""
+RING_EVEN = 0.75
+"""Least share of a roundabout's greatest radius that its least is."""
+RING_ISLAND = 0.5
+"""Share of its radius within which nothing is driven on."""
+RING_WAYS = 3
+"""Ways into it and out of it, at least: a circular road has none."""
 RING_BEND = 1.0 / 60.0
 """[1/m] Least mean curvature of a lane of a roundabout."""
 NO_CARS = (LaneType.BIKE, LaneType.SIDEWALK)
@@ -215,7 +221,12 @@ class LaneGraph:
 
     @cached_property
     def in_ring(self) -> Bool[Array, " lanes"]:
-        """Which lanes are part of a roundabout: a short circle of lanes that all bend one way."""
+        """Which lanes are part of a roundabout.
+
+        That is a short circle of lanes that all bend one way, about an island that no lane crosses,
+        with ways in and out. Loops round the blocks of a car park are less round, and those of turning
+        lanes of a crossing are cut by the lanes straight through.
+        """
         bend = np.where(self.length > 0, self.turn / np.maximum(self.length, 1e-9), 0.0)
         ring = np.zeros(len(self.lanes), dtype=bool)
         for start in np.flatnonzero((np.abs(bend) > RING_BEND) & self._in_circle).tolist():
@@ -230,7 +241,7 @@ class LaneGraph:
                 if way > RING_M:
                     continue
                 if start in self.successors[lane]:
-                    if self._is_round(path):
+                    if self._is_roundabout(path):
                         ring[list(path)] = True
                         break
                     continue
@@ -254,13 +265,27 @@ class LaneGraph:
         circle[begins[begins == ends]] = True
         return np.asarray(circle)
 
-    def _is_round(self, path: Sequence[int]) -> bool:
-        """Whether a closed way of lanes encloses nearly what a circle of its length would."""
-        first, count = self.samples.first, self.samples.count
-        x, y = np.concatenate([self.samples.xy[first[k] : first[k] + count[k]] for k in path]).T
-        twice = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
-        way = float(self.length[list(path)].sum())
-        return 2.0 * np.pi * twice / way**2 >= RING_ROUNDNESS
+    def _is_roundabout(self, path: Sequence[int]) -> bool:
+        """Whether a closed way of lanes is a circle with an island and ways in and out."""
+        own = np.isin(self.samples.lane, path)
+        ways = sum(
+            k not in path
+            for lane in path
+            for k in (*self.predecessors[lane], *self.successors[lane])
+        )
+        bends = np.abs(self.turn[list(path)]) > RING_BEND * self.length[list(path)]
+        straight = self.length[list(path)][~bends].sum() / self.length[list(path)].sum()
+        if ways < RING_WAYS or straight > RING_STRAIGHT:
+            return False
+        xy, z = self.samples.xy[own], self.samples.z[own]
+        centre, level = (xy.min(axis=0) + xy.max(axis=0)) / 2, z.mean()
+        radius = np.hypot(*(xy - centre).T)
+        if radius.min() < RING_EVEN * radius.max():
+            return False
+        other = ~own & self.for_cars[self.samples.lane]
+        other &= ~(np.abs(self.samples.z - level) > LEVELS_M)
+        inside = np.hypot(*(self.samples.xy[other] - centre).T)
+        return bool(inside.min(initial=np.inf) >= RING_ISLAND * radius.min())
 
     @cached_property
     def merges(self) -> Bool[Array, " lanes"]:

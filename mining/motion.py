@@ -23,6 +23,7 @@ from lake.localise import TYPICAL_SIZE
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
 from mining.jumps import jumps
+from mining.kept import kept
 from mining.lanes import LaneGraph, lane_graph
 from mining.smoothing import Fit, fit_lines, half_windows, median3, noise
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass, LightState, MapLayer
@@ -60,10 +61,14 @@ TURN_RATE = np.radians(5.0)
 """[rad/s] Slower changes of heading are no turn."""
 DRIFT = 0.15
 """[m/s] Lateral speed at which a lane change begins and ends."""
+SHIFT_M = 1.0
+"""[m] Who moves less far to the side meanwhile has not changed lanes."""
 LATERAL_DOUBT = 0.2
 """[m/s] Where the residuals leave more doubt, the lateral speed is not known."""
 ON_THE_WAY_M = 0.1
 """[m] A way by a lane that is longer by less than this leads by that lane."""
+CROSSWALK_M = 1.0
+"""[m] Who is this near to a crosswalk is at it."""
 SIGNAL_M = 80.0
 """[m] Signals farther ahead do not concern an agent yet."""
 CROSSING_ANGLE = np.radians(25.0)
@@ -310,14 +315,22 @@ class Motion:
     @cached_property
     def immobile(self) -> Bool[Array, " agents"]:
         """Who never went anywhere: seen within 3 m and below 2 m/s throughout."""
-        slow = np.where(self.seen, self.speed, 0.0).max(axis=1) < PARKED_SPEED
-        return (self.span < PARKED_SPAN_M) & slow
+        return (self.span < PARKED_SPAN_M) & (self.fastest < PARKED_SPEED)
+
+    @cached_property
+    def fastest(self) -> Float[Array, " agents"]:
+        """Greatest speed at which each agent was seen [m/s]."""
+        return np.where(self.seen, self.speed, 0.0).max(axis=1)
+
+    def out_of_lanes(self, aside: float) -> Bool[Array, " agents"]:
+        """Who is farther than ``aside`` [m] from the middle of any lane for most of the time."""
+        in_lane = self.on_lane & (np.abs(self.lane_d) < aside)
+        return 2 * in_lane.sum(axis=1) < np.maximum(self.seen.sum(axis=1), 1)
 
     @cached_property
     def parked(self) -> Bool[Array, " agents"]:
         """Who never went anywhere and does not stand in a lane, where traffic may hold it up."""
-        in_lane = self.on_lane & (np.abs(self.lane_d) < IN_LANE_M)
-        return self.immobile & (2 * in_lane.sum(axis=1) < np.maximum(self.seen.sum(axis=1), 1))
+        return self.immobile & self.out_of_lanes(IN_LANE_M)
 
     @cached_property
     def size_guessed(self) -> Bool[Array, " agents"]:
@@ -636,11 +649,15 @@ class Motion:
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:
         """Whether any part of an agent in focus is within 1 m of a crosswalk."""
+        return self.near_crosswalk(CROSSWALK_M)
+
+    @kept
+    def near_crosswalk(self, distance: float) -> Bool[Array, "agents steps"]:
+        """Whether any part of an agent in focus is so near to a crosswalk [m]."""
         mask = np.zeros(self.seen.shape, dtype=bool)
+        among = self.seen & self.focus[:, None]
         for area in self.areas(MapLayer.CROSSWALK):
-            mask |= self.within(
-                area, margin=1.0, whole=True, among=self.seen & self.focus[:, None]
-            )
+            mask |= self.within(area, margin=distance, whole=True, among=among)
         return mask
 
     @cached_property
@@ -708,6 +725,11 @@ class Motion:
     @cached_property
     def signal(self) -> SignalView:
         """The signal ahead of each driving agent, along the way that it takes."""
+        return self.signal_within(SIGNAL_M)
+
+    @kept
+    def signal_within(self, reach: float) -> SignalView:
+        """The signal at most so far ahead of each driving agent [m]."""
         size = (self.agents, self.steps)
         distance = np.full(size, np.inf)
         state = np.full(size, int(LightState.UNKNOWN))
@@ -724,7 +746,7 @@ class Motion:
             past = away[here, own] + self.lane_s - self._stop_s(row, lane)
             to_stop = np.where(np.isfinite(to_stop), to_stop, -past) - self.length[:, None] / 2
             ok = usable & self.on_way[:, here][:, None] & np.isfinite(to_stop)
-            ok &= (to_stop <= SIGNAL_M) & (to_stop > -30.0)
+            ok &= (to_stop <= reach) & (to_stop > -30.0)
             shown = np.broadcast_to(signals.state[row], size)
             same_stop = ok & (np.abs(to_stop - distance) < 3.0)
             unlike = same_stop & (shown != state)
@@ -779,6 +801,11 @@ class Motion:
     @cached_property
     def lane_changes(self) -> list[LaneChange]:
         """Moves into a neighbouring lane that runs the same way."""
+        return self.lane_changes_by(drift=DRIFT, shift=SHIFT_M)
+
+    @kept
+    def lane_changes_by(self, *, drift: float, shift: float) -> list[LaneChange]:
+        """Such moves, faster to the side than ``drift`` [m/s], and by ``shift`` [m] or more."""
         level, rate, known = self.lateral
         found: list[LaneChange] = []
         for i, t, before in self.lane_steps:
@@ -794,14 +821,14 @@ class Motion:
             early = self.lane[i, max(before - steps_of(0.5), 0) : before] == b
             if back.sum() > 1 or early.sum() > 1:
                 continue
-            moving = known[i] & (side * rate[i] >= DRIFT)
+            moving = known[i] & (side * rate[i] >= drift)
             begin = end = t
             while begin > max(0, t - steps_of(4.0)) and moving[begin - 1]:
                 begin -= 1
             while end < min(self.steps - 1, t + steps_of(4.0)) and moving[end + 1]:
                 end += 1
-            shift = float(side * (level[i, end] - level[i, begin]))
-            if shift < 1.0 or any(c.agent == i and c.begin <= t <= c.end for c in found):
+            moved = float(side * (level[i, end] - level[i, begin]))
+            if moved < shift or any(c.agent == i and c.begin <= t <= c.end for c in found):
                 continue
             found.append(
                 LaneChange(
@@ -812,7 +839,7 @@ class Motion:
                     side=side,
                     from_lane=a,
                     to_lane=b,
-                    shift=shift,
+                    shift=moved,
                     speed_lateral=float(np.abs(rate[i, begin : end + 1]).max()),
                 )
             )

@@ -348,6 +348,7 @@ CRITICALITY = _table("criticality", "The worst of one road user with another in 
     rss_gap f32? By how much the gap fell short of the safe one (responsibility-sensitive safety) [m]
     rss_side f32? Likewise to the side, while the gap along was unsafe [m]
     rss_danger f32? Longest time for which both were unsafe at once [s]
+    rss_oncoming f32? By how much the gap to one who came the other way in the actor's lane fell short of the safe one [m]
     tet f32? Time at a `ttc` of 2 s or less [s]
     tit f32? What `ttc` lacked of 2 s, over time [s²]
     cpi f32? Crash potential index: mean chance that braking falls short
@@ -358,6 +359,7 @@ CRITICALITY = _table("criticality", "The worst of one road user with another in 
     pet f32? Post-encroachment time where their ways cross; inf: they do not [s]
     et f32? How long the actor was on the shared ground [s]
     mttcp f32? Least difference of their times to where their ways cross [s]
+    wttc f32? Least time within which they cannot touch, whatever both do [s]
     relevance_motion f32? How much the worst criticality would change had the other kept its velocity; of the ego
     relevance_presence f32? How much the ego's roll-out would change without the other, 0 to 1; of the ego
 """ + _MADE_BY)  # fmt: skip

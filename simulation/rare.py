@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from geometry.angles import wrap
 from geometry.arrays import Array
-from geometry.boxes import in_frame_of
+from geometry.boxes import in_frame_of, overlap
 from schemas.labels import AgentClass, LightState
 from simulation.drivers import KINDS
 from simulation.roads import Network
@@ -26,6 +26,13 @@ from simulation.traffic import DT, YELLOW_BRAKING, Obstacle, Traffic
 
 NEAR_M = 50.0  # what happens farther from the ego than this does not count
 NEAR_MISS_PET_S = 1.0  # as the predicate of that name has it
+FREE_AHEAD_M = 20.0  # a stalled vehicle has so much of its lane to itself
+BESIDE_M = 8.0  # who is farther to the side does not get past it, but drives elsewhere
+WAITING_M = 65.0  # nearer before a junction, or where nobody knows what comes, one might wait
+STANDS_BY_S, COMES_BY_S = (
+    5.5,
+    2.5,
+)  # when it has stalled, and how soon after that the ego gets there
 OFF_CROSSWALK_M = 10.0  # crossing nearer to a crosswalk than this is not jaywalking
 
 
@@ -125,6 +132,22 @@ def _clear_of_junction(traffic: Traffic, way: int, s: float, margin: float) -> b
     span = ways.crossing[way]
     on = ~np.isnan(span[:, 0])
     return not bool(((s > span[on, 0] - margin) & (s < span[on, 1] + margin)).any())
+
+
+def _ahead_beside(traffic: Traffic, i: int, way: int, s: float) -> float:
+    """How far ahead of i a station of the way of a lane beside is [m]; −∞ if no such lane is."""
+    lane = traffic.network.lanes[_lane(traffic, i)]
+    if not any(k >= 0 and k in traffic.ways.lanes[way] for k in (lane.left, lane.right)):
+        return -np.inf
+    return s - traffic.abreast(i, way)[0]
+
+
+def _tells(traffic: Traffic, way: int, s: float) -> bool:
+    """Whether nobody could take who stands at a station for somebody who waits, at a junction say."""
+    ways = traffic.ways
+    junction, end = float(ways.enter[way]) - s, float(ways.length[way]) - s
+    near = 0.0 < junction < WAITING_M or end < WAITING_M
+    return not near and _clear_of_junction(traffic, way, s, 22.0)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -432,6 +455,10 @@ class NearMiss(Jaywalking):
     by = AgentClass.PEDESTRIAN
     roads = ("straight", "curve", "unsignalled")
 
+    boxes: list[tuple[Array, Array]] = field(
+        default_factory=list
+    )  # of person and ego, a step each
+
     @classmethod
     def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
         """See :meth:`Script.cast`."""
@@ -442,23 +469,33 @@ class NearMiss(Jaywalking):
         clear = (to_middle + 1.0 + 0.35) / self.pace
         return front / v - clear <= self.ahead_s
 
+    def act(self, traffic: Traffic, t: float) -> None:
+        """See :meth:`Script.act`."""
+        Jaywalking.act(self, traffic, t)
+        i, person = self.ego, self.person
+        x, y, yaw = (float(q[0]) for q in traffic.poses(np.array([i])))
+        self.boxes.append((
+            np.array([*person.at, person.yaw, *person.size[:2]]),
+            np.array([x, y, yaw, traffic.length[i], traffic.width[i]]),
+        ))  # fmt: skip
+
     def happened(self, traffic: Traffic) -> Happened | None:
-        """See :meth:`Script.happened`."""
+        """See :meth:`Script.happened`; the time is that between the boxes on ground they share."""
         seen = self.table()
         if self.started < 0.0:
             return None
-        half = float(traffic.width[self.ego]) / 2 + self.person.size[0] / 2
-        left = np.flatnonzero((seen[:, 6] > 0.0) & (seen[:, 3] < -half))
-        arrived = np.flatnonzero(seen[:, 1] < self.person.size[1] / 2)
-        if len(left) == 0 or len(arrived) == 0:
+        person, ego = (np.array(boxes) for boxes in zip(*self.boxes, strict=True))
+        first, second = np.nonzero(overlap(*np.broadcast_arrays(person[:, None], ego[None])))
+        if len(first) == 0:
             return None
-        pet = float(seen[arrived[0], 0] - seen[left[0], 0])
+        leaves, enters = int(first.max()), int(second.min())
+        pet = (enters - leaves) * DT
         if not 0.0 < pet < NEAR_MISS_PET_S - DT / 2:  # times are known to a step
             return None
         return Happened(
             actors=(self.person.uid, _uid(traffic, self.ego)),
-            t0=self.started, t1=float(seen[arrived[0], 0]),
-            measure={"post_encroachment_s": pet, "ego_speed": float(seen[arrived[0], 2])},
+            t0=self.started, t1=float(seen[enters, 0]),
+            measure={"post_encroachment_s": pet, "ego_speed": float(seen[enters, 2])},
         )  # fmt: skip
 
 
@@ -635,29 +672,42 @@ class WrongWay(Script):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class StalledVehicle(Script):
-    """A vehicle comes to a halt in its lane ahead of the ego, and stays."""
+    """A vehicle comes to a halt in its lane ahead of the ego, and stays, while traffic gets past it.
+
+    It is one that can be told from who waits: the lane ahead of it is free, no junction is near
+    at which it might, and the ego, in the lane beside, gets past it while it stands.
+    """
 
     name = "stalled_vehicle"
     roads = ("straight", "curve", "highway", "signalled", "unsignalled")
 
     braking: float = 2.0
+    behind: set[int] = field(default_factory=set)
+    past: set[int] = field(default_factory=set)
+
+    @classmethod
+    def fits(cls, network: Network) -> bool:
+        """It takes a lane on which traffic gets past."""
+        return any(lane.left >= 0 for lane in network.lanes)
 
     @classmethod
     def cast(cls, traffic: Traffic, egos: Sequence[int]) -> Script | None:
         """See :meth:`Script.cast`."""
         rng, ways = traffic.rng, traffic.ways
         for ego in egos:
-            way = int(traffic.way[ego])
-            ahead = [
-                int(j) for j in np.flatnonzero(traffic.alive)
-                if j != ego and traffic.way[j] == way and 15.0 < traffic.s[j] - traffic.s[ego] < 110.0
-                and traffic.v[j] > 3.0 and traffic.cls[j] in (1, 2, 3)
-            ]  # fmt: skip
-            for j in ahead:
-                begin, braking = float(rng.uniform(0.2, 2.0)), float(rng.uniform(1.6, 2.6))
-                halt = float(traffic.s[j] + traffic.v[j] * begin + traffic.v[j] ** 2 / 2 / braking)
-                if _clear_of_junction(traffic, way, halt, 22.0) and not ways.dead_end[way]:
-                    traffic.keeps_lane[j] = True
+            for j in rng.permutation(np.flatnonzero(traffic.alive)).tolist():
+                if traffic.v[j] < 3.0 or traffic.cls[j] not in (1, 2, 3):
+                    continue
+                way, v = int(traffic.way[j]), float(traffic.v[j])
+                ahead = _ahead_beside(traffic, ego, way, float(traffic.s[j]))
+                begin, braking = float(rng.uniform(0.2, 1.5)), float(rng.uniform(1.8, 3.2))
+                stands, halt = begin + v / braking, v * begin + v**2 / 2 / braking
+                # The ego comes by once it stands.
+                comes = (ahead + halt) / max(float(traffic.v[ego]), 1.0) - stands
+                if not (0.5 < comes < COMES_BY_S and stands < STANDS_BY_S) or ways.dead_end[way]:
+                    continue
+                if _tells(traffic, way, float(traffic.s[j]) + halt):
+                    traffic.keeps_lane[[ego, j]] = True
                     return cls(ego=ego, actor=j, begin=begin, braking=braking)
         return None
 
@@ -666,9 +716,25 @@ class StalledVehicle(Script):
         j = self.actor
         if t >= self.begin:
             traffic.forced[j] = -self.braking if traffic.v[j] > 0.0 else 0.0
-        self.seen.append(
-            (t, _distance(traffic, self.ego, _point(traffic, j)), float(traffic.v[j]))
-        )
+        if traffic.v[j] == 0.0:
+            self._look_round(traffic)
+        self.seen.append((
+            t, _distance(traffic, self.ego, _point(traffic, j)), float(traffic.v[j]),
+            _gap_ahead(traffic, j)[0],
+        ))  # fmt: skip
+
+    def _look_round(self, traffic: Traffic) -> None:
+        """Note who is behind, and who of them is past."""
+        rows = np.flatnonzero(traffic.alive)
+        rows = rows[rows != self.actor]
+        (x,), (y,), (yaw,) = traffic.poses(np.array([self.actor]))
+        others = np.stack(traffic.poses(rows), axis=-1)
+        local = in_frame_of(others[:, :2], np.broadcast_to([x, y, yaw, 0.0, 0.0], (len(rows), 5)))
+        along = (np.cos(others[:, 2] - yaw) > 0.7) & (np.abs(local[:, 1]) < BESIDE_M)
+        room = (traffic.length[rows] + traffic.length[self.actor]) / 2
+        ids = traffic.uid[rows]
+        self.behind.update(ids[along & (local[:, 0] < -room)].tolist())
+        self.past.update(self.behind & set(ids[along & (local[:, 0] > room)].tolist()))
 
     def happened(self, traffic: Traffic) -> Happened | None:
         """See :meth:`Script.happened`."""
@@ -676,9 +742,15 @@ class StalledVehicle(Script):
         still = np.flatnonzero(seen[:, 2] == 0.0)
         if len(still) < 60 or seen[still, 1].min() > NEAR_M:
             return None
+        if seen[still, 3].min() < FREE_AHEAD_M or _uid(traffic, self.ego) not in self.past:
+            return None
+        if not _tells(traffic, int(traffic.way[self.actor]), float(traffic.s[self.actor])):
+            return None
         return Happened(
             actors=(_uid(traffic, self.actor),), t0=float(seen[still[0], 0]), t1=float(seen[still[-1], 0]),
-            measure={"halted_s": len(still) * DT, "distance_m": float(seen[still, 1].min())},
+            measure={"halted_s": len(still) * DT, "distance_m": float(seen[still, 1].min()),
+                     "got_past": float(len(self.past)), "free_ahead_m": float(min(seen[still, 3].min(), 999.0)),
+                     "ego_past": float(_uid(traffic, self.ego) in self.past)},
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from mining.criticality.crossing import (
     meet_turning,
     shared_ground,
     sweep_time,
+    worst_time_to_collision,
 )
 from mining.criticality.exposure import crash_potential, time_exposed, time_integrated
 from mining.criticality.impact import delta_v, mass_of
@@ -30,6 +31,7 @@ from mining.criticality.longitudinal import (
     deceleration_to_avoid_crash,
     headway,
     required_deceleration,
+    rss_oncoming_gap,
     rss_safe_gap,
     time_to_collision,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "proper_response",
     "required_deceleration",
     "required_lateral_acceleration",
+    "rss_oncoming_gap",
     "rss_safe_gap",
     "rss_safe_side",
     "shared_ground",
@@ -58,4 +61,5 @@ __all__ = [
     "time_exposed",
     "time_integrated",
     "time_to_collision",
+    "worst_time_to_collision",
 ]

@@ -13,6 +13,7 @@ SAME_LINE_M = 1.5  # [m] centres so near, at different times, are on one line
 ALIKE_M = 1e-3
 """[m] Where two pass parallel to each other the first moment counts, not one of rounding."""
 STANDING = 0.1  # [m/s] whoever is slower than this reaches nothing
+WORST_ERROR_S = 1e-6  # by which a worst-case time may fall short
 
 
 def sweep_time(
@@ -31,6 +32,44 @@ def sweep_time(
     shape, rows = in_rows(a, b)
     moves = np.broadcast_to(velocity_b - velocity_a, (*shape, 2)).reshape(-1, 2)
     return meetings(*rows, np.ascontiguousarray(moves)).reshape(shape)
+
+
+def worst_time_to_collision(
+    apart: Float[Array, "pairs 2"],
+    relative: Float[Array, "pairs 2"],
+    reach: Float[Array, " pairs"],
+    acceleration: Float[Array, " pairs"],
+) -> Float[Array, " pairs"]:
+    """WTTC: seconds within which two cannot touch, whatever both do (Wachenfeld et al. 2016).
+
+    The least t with |p + w t| ≤ R + A t²/2: outlines are within circles, and a road user that may
+    accelerate by a in any direction is t later within a t²/2 of where its velocity takes it.
+
+    The left side is convex in t. Its tangent at a t before the answer meets the right side no later
+    than it does itself, so that tangents step towards the answer and never beyond it, the first of
+    several there may be.
+
+    Args:
+        apart: Place of the second, seen from the first, p [m].
+        relative: Its velocity, likewise, w [m/s].
+        reach: Sum of the radii of the circles, R [m].
+        acceleration: Sum of what both are capable of, A; positive [m/s²].
+
+    Returns:
+        WTTC, 0 where the circles meet already [s].
+    """
+    time, todo = np.zeros(len(apart)), np.arange(len(apart))
+    while len(todo):
+        t, w, r, a = time[todo], relative[todo], reach[todo], acceleration[todo]
+        at = apart[todo] + w * t[:, None]
+        distance = np.hypot(at[:, 0], at[:, 1])
+        rate = (at * w).sum(axis=1) / np.maximum(distance, 1e-9)
+        lacks = np.maximum(distance - r - a * t**2 / 2, 0.0)
+        # Where distance + rate (t' − t) = r + a t'²/2.
+        time[todo] = (rate + np.sqrt((rate - a * t) ** 2 + 2 * a * lacks)) / a
+        time[todo] = np.where(lacks > 0.0, time[todo], t)
+        todo = todo[time[todo] - t > WORST_ERROR_S]
+    return time
 
 
 def shared_ground(

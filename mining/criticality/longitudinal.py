@@ -104,3 +104,32 @@ def rss_safe_gap(
         - speed_front**2 / (2 * brakes_most)
     )
     return np.maximum(gap, 0.0)
+
+
+def rss_oncoming_gap(
+    speed: Float[Array, "*pairs"],
+    speed_oncoming: Float[Array, "*pairs"],
+    *,
+    response_s: float,
+    accelerates: float,
+    brakes_correct: float,
+    brakes_least: float,
+) -> Float[Array, "*pairs"]:
+    """Least safe gap to one who comes the other way (Shalev-Shwartz 2017, definition 2) [m].
+
+    (v + v') ρ/2 + v'²/(2 b_correct) + (u + u') ρ/2 + u'²/(2 b_min) with v' = v + a ρ, u' = u + a ρ:
+    both may speed up during the response time, then brake, the one in its own lane more gently.
+
+    Args:
+        speed: Of who drives in its own lane [m/s].
+        speed_oncoming: Of who comes, towards it [m/s].
+        response_s: Response time ρ [s].
+        accelerates: Of either, during it [m/s²].
+        brakes_correct: Of who drives in its own lane, after it, positive [m/s²].
+        brakes_least: Of who comes, after it, positive [m/s²].
+    """
+    way = np.zeros(np.broadcast(speed, speed_oncoming).shape)
+    for v, brakes in ((speed, brakes_correct), (speed_oncoming, brakes_least)):
+        after = v + accelerates * response_s
+        way = way + (v + after) * response_s / 2 + after**2 / (2 * brakes)
+    return way

@@ -13,16 +13,22 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
-from mining.criticality.crossing import closest_encounter, difference_at_crossing
+from mining.criticality.crossing import (
+    closest_encounter,
+    difference_at_crossing,
+    worst_time_to_collision,
+)
 from mining.criticality.impact import delta_v, mass_of
 from mining.criticality.lateral import danger, required_lateral_acceleration, rss_safe_side
 from mining.criticality.longitudinal import (
     deceleration_to_avoid_crash,
     headway,
     required_deceleration,
+    rss_oncoming_gap,
     rss_safe_gap,
     time_to_collision,
 )
+from mining.criticality.oncoming import oncoming_of
 from mining.kept import kept
 from mining.motion import Motion
 from schemas.scene import DT
@@ -45,6 +51,7 @@ class Responsibility:
         response_s: Response time [s].
         accelerates: Of who is behind, during it [m/s²].
         brakes_least: Of who is behind, after it [m/s²].
+        brakes_correct: Of who drives in its own lane, when one comes the other way in it [m/s²].
         brakes_most: Of who is ahead [m/s²].
         drifts: Lateral acceleration towards the other during the response time [m/s²].
         brakes_aside: Lateral braking after it [m/s²].
@@ -54,6 +61,7 @@ class Responsibility:
     response_s: float = 0.5
     accelerates: float = 2.0
     brakes_least: float = 4.0
+    brakes_correct: float = 3.0
     brakes_most: float = 8.0
     drifts: float = 0.2
     brakes_aside: float = 0.8
@@ -73,6 +81,7 @@ class Measures:
     def __init__(self, motion: Motion) -> None:
         """Nothing is computed yet."""
         self.motion = motion
+        self._wttc: dict[float, Float[Array, "half steps"]] = {}
         self.half = len(motion.pairs.a) // 2
 
     # -- followers and leaders: (leads, steps) ---------------------------------------------------
@@ -164,6 +173,19 @@ class Measures:
         )
         return np.where(leads.on, safe - leads.gap, -np.inf)
 
+    def lacks_oncoming(self, rss: Responsibility) -> Float[Array, "pairs steps"]:
+        """How much the gap to who comes the other way falls short of RSS's; −∞ where nobody does [m]."""
+        motion, pairs, comes = self.motion, self.motion.pairs, oncoming_of(self.motion)
+        safe = rss_oncoming_gap(
+            motion.speed[pairs.a],
+            motion.speed[pairs.b],
+            response_s=rss.response_s,
+            accelerates=rss.accelerates,
+            brakes_correct=rss.brakes_correct,
+            brakes_least=rss.brakes_least,
+        )
+        return np.where(comes.on, safe - comes.gap, -np.inf)
+
     # -- in the plane: (half the pairs, steps) ---------------------------------------------------
 
     @property
@@ -221,6 +243,34 @@ class Measures:
         """Seconds until the outlines touch; ∞ if not within the horizon."""
         dce, ttce = self.encounter
         return np.where(dce <= 0.0, ttce, np.inf)
+
+    def wttc(self, acceleration: float) -> Float[Array, "half steps"]:
+        """Seconds within which they cannot touch, whatever both do; ∞ where not looked at.
+
+        Within circles round their boxes; things stay where they are.
+
+        Args:
+            acceleration: What a road user is capable of, in any direction [m/s²].
+        """
+        if acceleration not in self._wttc:
+            self._wttc[acceleration] = self._worst_case(acceleration)
+        return self._wttc[acceleration]
+
+    def _worst_case(self, acceleration: float) -> Float[Array, "half steps"]:
+        motion = self.motion
+        a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
+        rows, steps = np.nonzero(self.course_known)
+        first, second = (a[rows], steps), (b[rows], steps)
+        reach = np.hypot(motion.length, motion.width) / 2
+        able = np.where(motion.is_thing, 0.0, acceleration)
+        out = np.full(self.course_known.shape, np.inf)
+        out[rows, steps] = worst_time_to_collision(
+            motion.xy[second] - motion.xy[first],
+            motion.velocity[second] - motion.velocity[first],
+            (reach[a] + reach[b])[rows],
+            (able[a] + able[b])[rows],
+        )
+        return out
 
     @cached_property
     def impact(self) -> tuple[Float[Array, "half steps"], Float[Array, "half steps"]]:

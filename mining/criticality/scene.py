@@ -21,6 +21,7 @@ from mining.criticality.exposure import crash_potential, time_exposed, time_inte
 from mining.criticality.lateral import steer_threat_number
 from mining.criticality.longitudinal import brake_threat_number
 from mining.criticality.measures import RSS, Measures, measures_of, side_of
+from mining.criticality.oncoming import oncoming_of
 from mining.motion import Motion
 from schemas.scene import DT, Scene
 
@@ -32,6 +33,8 @@ BRAKING_AVAILABLE = 8.0
 """[m/s²] Hardest braking on a dry road, as responsibility-sensitive safety has it."""
 STEERING_AVAILABLE = 8.0
 """[m/s²] Greatest lateral acceleration (CriMe)."""
+CAPABLE = 8.0
+"""[m/s²] Of a road user in any direction: the two before, which are as great."""
 PASSING_M = 5.0
 """[m] Whoever is never on course to come nearer than this is told of for other reasons only."""
 SAME_M = 0.01
@@ -56,8 +59,9 @@ OVER_TIME: tuple[Metric, ...] = (
     Metric("ttc", "s", "min"), Metric("thw", "s", "min"), Metric("drac", "m/s²", "max"),
     Metric("a_req", "m/s²", "max"), Metric("a_lat_req", "m/s²", "max"), Metric("btn", "1", "max"),
     Metric("stn", "1", "max"), Metric("rss_gap", "m", "max"), Metric("rss_side", "m", "max"),
-    Metric("rss_danger", "s", "max"), Metric("ttc_2d", "s", "min"), Metric("dce", "m", "min"),
+    Metric("rss_danger", "s", "max"), Metric("rss_oncoming", "m", "max"), Metric("ttc_2d", "s", "min"), Metric("dce", "m", "min"),
     Metric("ttce", "s", "min"), Metric("delta_v", "m/s", "max"), Metric("mttcp", "s", "min"),
+    Metric("wttc", "s", "min"),
 )  # fmt: skip
 """Measures that have a value at every step."""
 IN_ALL: tuple[Metric, ...] = (
@@ -69,9 +73,22 @@ IN_ALL: tuple[Metric, ...] = (
 METRICS = {metric.name: metric for metric in (*OVER_TIME, *IN_ALL)}
 """Every measure, as the columns of the table ``criticality``."""
 ALONG_LANES = frozenset(
-    {"ttc", "thw", "drac", "a_req", "a_lat_req", "btn", "stn", "rss_gap", "tet", "tit", "cpi"}
+    {
+        "ttc",
+        "thw",
+        "drac",
+        "a_req",
+        "a_lat_req",
+        "btn",
+        "stn",
+        "rss_gap",
+        "rss_oncoming",
+        "tet",
+        "tit",
+        "cpi",
+    }
 )
-"""Measures of followers and leaders, unknown where there are no lanes."""
+"""Measures along lanes, unknown where there are none."""
 OF_EGO = frozenset({"relevance_motion", "relevance_presence"})
 """Measures of the ego with another."""
 
@@ -96,7 +113,7 @@ class Worst:
     def telling(self) -> Bool[Array, " pairs"]:
         """Pairs of which any measure tells something; passing at a distance does not count."""
         told = self.values["dce"] <= PASSING_M
-        for name in set(METRICS) - {"dce", "ttce"}:
+        for name in set(METRICS) - {"dce", "ttce", "wttc"}:
             value = self.values[name]
             told |= np.isfinite(value) & (value != METRICS[name].none)
         return told
@@ -150,7 +167,8 @@ def criticality(scene: Scene) -> Criticality:
         full[where] = np.where(sure, value, METRICS[name].none)
         if name in ALONG_LANES:
             told = valid & lanes
-            told[where] &= sure | ~measures.motion.leads.on
+            if where is places.leads:
+                told[where] &= sure | ~measures.motion.leads.on
             known[name] = told
     return Criticality(
         a=places.a, b=places.b, valid=valid, known=known, over_time=over_time, worst=worst
@@ -225,12 +243,15 @@ def _over_time(motion: Motion, m: Measures, at: _Places) -> Iterator[tuple[str, 
     yield "rss_side", (at.pairs, lacks, side.known)
     since = (np.arange(motion.steps) - side.began + 1) * DT
     yield "rss_danger", (at.pairs, np.where(side.dangerous, since, 0.0), side.known)
+    lacks = np.maximum(m.lacks_oncoming(RSS), 0.0)
+    yield "rss_oncoming", (at.pairs, lacks, oncoming_of(motion).on)
     dce, ttce = m.encounter
     for which, pairs in enumerate((at.pairs[: m.half], at.pairs[m.half :])):
         yield "ttc_2d", (pairs, m.ttc_2d, m.course_known)
         yield "dce", (pairs, dce, m.course_known)
         yield "ttce", (pairs, ttce, m.course_known)
         yield "delta_v", (pairs, m.impact[which], m.course_known)
+        yield "wttc", (pairs, m.wttc(CAPABLE), m.course_known)
     for conflicts in (at.first, at.second):
         yield "mttcp", (conflicts, m.at_crossing, np.ones(m.at_crossing.shape, dtype=bool))
 

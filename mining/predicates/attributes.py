@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from mining.intervals import above
-from mining.motion import PARKED_SPEED, Motion
+from mining.motion import IN_LANE_M, PARKED_SPAN_M, PARKED_SPEED, Motion
 from mining.predicates.predicate import Limits, Parameter, Predicate, Span, relations
 from mining.predicates.told import SPECIAL_WORDS
 from mining.sight import lines_of_sight
 from schemas.labels import VEHICLES, VULNERABLE, AgentClass
+from schemas.scene import DT
 
 GROUP = "attributes"
 
@@ -45,8 +46,10 @@ def _long_vehicle(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _parked(motion: Motion, limits: Limits) -> Iterable[Span]:
     lives = motion.last_seen - motion.first_seen + 1
-    for i in np.flatnonzero(motion.parked & motion.is_vehicle & motion.focus).tolist():
-        if motion.span[i] < limits["span"] and lives[i] * 0.1 >= limits["duration"]:
+    stays = (motion.span < limits["span"]) & (motion.fastest < limits["speed"])
+    stays &= motion.out_of_lanes(limits["aside"]) & motion.is_vehicle & motion.focus
+    for i in np.flatnonzero(stays).tolist():
+        if lives[i] * DT >= limits["duration"]:
             yield _life(motion, i, float(motion.span[i]))
 
 
@@ -125,13 +128,16 @@ PARKED = Predicate(
     group=GROUP,
     doc="A vehicle that stays within 3 m and below 2 m/s for as long as it is seen, at the side of "
     "the lane or off it.",
-    formula="span(xy) < {span} ∧ max v < {speed} ∧ share of steps with |d| < 1.2 m in a "
+    formula="span(xy) < {span} ∧ max v < {speed} ∧ share of steps with |d| < {aside} in a "
     "lane < 1/2 ∧ T ≥ {duration}, first to last seen",
     find=_parked,
     unit="m",
     parameters=(
-        Parameter("span", 3.0, "m", "RefAV stationary; WOMD kMaxDisplacementForStationary"),
+        Parameter(
+            "span", PARKED_SPAN_M, "m", "RefAV stationary; WOMD kMaxDisplacementForStationary"
+        ),
         Parameter("speed", PARKED_SPEED, "m/s", "WOMD kMaxSpeedForStationary"),
+        Parameter("aside", IN_LANE_M, "m", "own: who stands nearer may be held up by traffic"),
         Parameter("duration", 3.0, "s", "own"),
     ),
     only=(VEHICLES,),

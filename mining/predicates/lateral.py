@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, spells, steps_of
-from mining.motion import DRIFT, IN_LANE_M, TURN_RATE, Courses, LaneChange, Motion, Turn
+from mining.motion import DRIFT, IN_LANE_M, SHIFT_M, TURN_RATE, Courses, LaneChange, Motion, Turn
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import Find, Limits, Parameter, Predicate, Span, states, unknown
 from schemas.labels import DRIVING, VEHICLES
@@ -147,11 +147,15 @@ def _yaw_rate_high(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 
 def _lane_change_left(motion: Motion, limits: Limits) -> Iterable[Span]:
-    return (_told(c) for c in motion.lane_changes if c.side > 0 and c.shift >= limits["shift"])
+    return (_told(c) for c in _changes(motion, limits) if c.side > 0)
 
 
 def _lane_change_right(motion: Motion, limits: Limits) -> Iterable[Span]:
-    return (_told(c) for c in motion.lane_changes if c.side < 0 and c.shift >= limits["shift"])
+    return (_told(c) for c in _changes(motion, limits) if c.side < 0)
+
+
+def _changes(motion: Motion, limits: Limits) -> list[LaneChange]:
+    return motion.lane_changes_by(drift=limits["drift"], shift=limits["shift"])
 
 
 def _told(change: LaneChange) -> Span:
@@ -642,8 +646,8 @@ LANE_CHANGE_LEFT = Predicate(
     find=_lane_change_left,
     unit="m",
     parameters=(
-        Parameter("shift", 1.0, "m", "nuPlan-KG changesLane"),
-        Parameter("drift", 0.15, "m/s", "nuPlan-KG onset lateral speed"),
+        Parameter("shift", SHIFT_M, "m", "nuPlan-KG changesLane"),
+        Parameter("drift", DRIFT, "m/s", "nuPlan-KG onset lateral speed"),
     ),
     needs=("map",),
     only=(DRIVING,),
@@ -692,6 +696,7 @@ MERGE = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
     ),
     needs=("map",),
+    version=3,
 )
 PULL_OVER = Predicate(
     name="pull_over",

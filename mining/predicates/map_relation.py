@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.angles import difference, unit, wrap
+from geometry.angles import difference, wrap
 from geometry.arrays import Array
-from geometry.boxes import Box, corners, in_frame_of, meets_line
-from geometry.polylines import arc_length, resample
-from mining.intervals import BRIDGE_S, above, spells
-from mining.lanes import SIGN_ASIDE_M, SPACING_M
-from mining.motion import FOCUS_M, IN_LANE_M, PARKED_SPAN_M, Motion
-from mining.predicates.longitudinal import standing
+from geometry.boxes import corners, meets_line
+from mining.intervals import above, spells
+from mining.lanes import SPACING_M
+from mining.motion import CROSSWALK_M, IN_LANE_M, PARKED_SPAN_M, Motion
 from mining.predicates.predicate import (
     Find,
     Limits,
@@ -27,20 +24,11 @@ from mining.predicates.predicate import (
     states,
     unknown,
 )
+from mining.predicates.stalled import stalled
 from mining.predicates.told import WORK_WORDS
-from mining.sight import lines_of_sight
-from schemas.labels import DRIVING, VEHICLES, AgentClass, LaneType, LightState, MapLayer, Truth
-from schemas.scene import DT
+from schemas.labels import DRIVING, VEHICLES, AgentClass, LaneType, MapLayer, Truth
 
 GROUP = "map_relation"
-AHEAD_ASIDE_M = 3.0
-"""[m] What is farther aside than this is not ahead."""
-WHOLLY = 0.999
-"""Share of an angle that is all of it."""
-ROOM_M = 5.0
-"""[m] What a vehicle takes up."""
-SPOT_M, SPOT_STEPS = 3.0, 5
-"""[m, steps] How far ahead of who stands its leader's rear would be, and how often one looks there."""
 
 
 def _on_road(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -139,8 +127,9 @@ def _near_intersection(motion: Motion, limits: Limits) -> Iterable[Span]:
     return states(motion, mask, distance, pick=np.argmin)
 
 
-def _at_crosswalk(motion: Motion, _: Limits) -> Iterable[Span]:
-    return states(motion, motion.at_crosswalk)
+def _at_crosswalk(motion: Motion, limits: Limits) -> Iterable[Span]:
+    near = motion.near_crosswalk(limits["distance"])
+    return states(motion, near)
 
 
 def _traversing_crosswalk(motion: Motion, limits: Limits) -> Iterable[Span]:
@@ -284,170 +273,6 @@ def _in_row(motion: Motion, i: int, works: Bool[Array, " agents"], limits: Limit
     return int((seen & beside & (np.abs(aside) <= limits["half_lane"])).sum())
 
 
-def _stalled_vehicle(motion: Motion, limits: Limits) -> Iterable[Span]:
-    stands = _stands_in_lane(motion, limits)
-    view, lasts = motion.signal, {"least_s": limits["duration"], "bridge_s": BRIDGE_S}
-    before_light = (view.distance > -2.0) & (view.distance <= limits["light"])
-    held = before_light & np.isin(view.state, (LightState.RED, LightState.YELLOW))
-    unlit = before_light & (view.state == LightState.UNKNOWN)
-    queues = _may_queue(motion, limits)
-    waits = _places_to_wait(motion)
-    for i, begin, end in spells(stands, **lasts):
-        seen = np.flatnonzero(stands[i, begin : end + 1] & motion.seen[i, begin : end + 1]) + begin
-        box = np.median(motion.boxes[i, seen], axis=0)
-        to_wait, to_junction = (_ahead_of(box, points) for points in waits)
-        if to_wait <= limits["ahead"]:
-            continue
-        span = np.zeros(motion.steps, dtype=bool)
-        span[begin : end + 1] = True
-        free = span & stands[i] & ~held[i] & ~_blocked(motion, i, box, limits)
-        doubt = unlit[i].copy()
-        perhaps = queues[i] | (to_junction <= limits["line"])
-        hidden = bool((free & perhaps).any()) and not _saw_ahead_of(motion, box, begin, end)
-        if hidden:
-            doubt |= perhaps
-        if not motion.scene.has_signals and to_junction <= limits["light"]:
-            doubt |= not _signed(motion, box, limits["light"])
-        known = list(spells((free & ~doubt)[None], **lasts))
-        for _, b, e in known:
-            yield Span(
-                begin=b, end=e, actor=i, lane=int(motion.lane[i, seen[0]]), value=(e - b + 1) * DT
-            )
-        if not known:
-            for _, b, e in spells(free[None], **lasts):
-                reason = {
-                    "reason": "what holds it up, a light or a queue, may have been out of sight"
-                }
-                yield Span(begin=b, end=e, actor=i, truth=Truth.UNKNOWN, evidence=reason)
-
-
-def _signed(motion: Motion, box: Float[Array, " 5"], within: float) -> bool:
-    """Whether a stop sign stands ahead, so that no light does."""
-    signs = [f.points[:1, :2] for f in motion.scene.map.of_layer(MapLayer.STOP_SIGN)]
-    points = np.concatenate([np.zeros((0, 2)), *signs])
-    x, y = in_frame_of(points, np.broadcast_to(box, (len(points), 5))).T
-    x = x - box[Box.LENGTH] / 2
-    return bool(((x > 0.0) & (x <= within) & (np.abs(y) <= SIGN_ASIDE_M)).any())
-
-
-def _stands_in_lane(motion: Motion, limits: Limits) -> Bool[Array, "agents steps"]:
-    """Who stands in the middle of a lane, its way, neither in an intersection nor in a car park.
-
-    Who is seen there again, in the same place, stood there meanwhile.
-    """
-    lane = np.maximum(motion.lane, 0)
-    stands = standing(motion) & (motion.is_vehicle & motion.focus)[:, None] & motion.on_lane
-    stands &= motion.graph.for_cars[lane] & (np.abs(motion.lane_d) <= limits["aside"])
-    stands &= np.abs(motion.heading_error) <= np.radians(limits["angle"])
-    stands &= ~motion.in_intersection
-    for area in motion.areas(MapLayer.PARKING):
-        stands &= ~motion.within(area, among=stands)
-    for i in np.flatnonzero(stands.any(axis=1) & ~motion.seen.all(axis=1)).tolist():
-        for before, after in pairwise(np.flatnonzero(motion.seen[i]).tolist()):
-            moved = motion.xy[i, after] - motion.xy[i, before]
-            if stands[i, before] and stands[i, after] and np.hypot(*moved) <= limits["moved"]:
-                stands[i, before:after] = True
-    return stands
-
-
-def _may_queue(motion: Motion, limits: Limits) -> Bool[Array, "agents steps"]:
-    """Who may stand in a queue that the ego cannot see: before a light, or with others ahead that stand.
-
-    Not who is seen to have somebody so near ahead that nobody fits between.
-    """
-    view, leads = motion.signal, motion.leads
-    queues = (view.distance > 0.0) & np.isin(view.state, (LightState.RED, LightState.YELLOW))
-    next_known, still = np.zeros(queues.shape, dtype=bool), standing(motion)
-    for row, (a, b) in enumerate(zip(leads.a.tolist(), leads.b.tolist(), strict=True)):
-        queues[a] |= (leads.gap[row] <= limits["light"]) & still[b]
-        next_known[a] |= leads.gap[row] <= limits["queue"] + ROOM_M
-    return queues & ~next_known
-
-
-def _places_to_wait(motion: Motion) -> tuple[Float[Array, "points 2"], Float[Array, "others 2"]]:
-    """Where one may have to wait, at most a metre apart; and which of it are intersections [m].
-
-    Intersections, crosswalks, stop lines and signs, and the ends of lanes that nothing continues.
-    """
-    graph, road = motion.graph, motion.scene.map
-    samples = graph.samples
-    junction = samples.xy[(graph.in_intersection & graph.for_cars)[samples.lane]]
-    last = [
-        samples.xy[samples.first[k] + samples.count[k] - 1]
-        for k in np.flatnonzero(graph.for_cars).tolist()
-        if not graph.successors[k]
-    ]
-    lines = [
-        f.points for f in road.features if f.layer in (MapLayer.STOP_LINE, MapLayer.STOP_SIGN)
-    ]
-    crosswalks = road.of_layer(MapLayer.CROSSWALK)
-    lines += [np.concatenate([f.points, f.points[:1]]) for f in crosswalks]
-    dense = [resample(line, 2 + int(arc_length(line)[-1]))[:, :2] for line in lines]
-    ends = np.array(last, dtype=np.float64).reshape(-1, 2)
-    return np.concatenate([junction, ends, *dense]), junction
-
-
-def _ahead_of(box: Float[Array, " 5"], points: Float[Array, "points 2"]) -> float:
-    """From the front of a box to the nearest of some points ahead, at most 3 m aside; ∞ if none [m]."""
-    x, y = in_frame_of(points, np.broadcast_to(box, (len(points), 5))).T
-    x = x[np.abs(y) < AHEAD_ASIDE_M] - box[Box.LENGTH] / 2
-    return float(x[x > 0.0].min(initial=np.inf))
-
-
-def _blocked(
-    motion: Motion, i: int, box: Float[Array, " 5"], limits: Limits
-) -> Bool[Array, " steps"]:
-    """Whether anybody or anything is just ahead of where an agent stands, on a lane or not.
-
-    Who is lost from sight there is taken to be there still, and who comes into sight there, to have
-    been there before.
-    """
-    reach = limits["queue"] + motion.length + motion.length[i] + motion.width + motion.width[i]
-    away = np.hypot(*np.moveaxis(motion.xy - box[:2], -1, 0))
-    beside = (motion.seen & (away <= reach[:, None])).any(axis=1)
-    beside[i] = False
-    who = np.flatnonzero(beside)
-    xy, seen, length, width = (
-        motion.xy[who],
-        motion.seen[who],
-        motion.length[who],
-        motion.width[who],
-    )
-    frames = np.broadcast_to(box, (*xy.shape[:2], 5))
-    x, y = np.moveaxis(in_frame_of(xy, frames), -1, 0)
-    gap = x - (length[:, None] + motion.length[i]) / 2
-    ahead = (x > 0.0) & (gap <= limits["queue"])
-    ahead &= np.abs(y) <= (width[:, None] + motion.width[i]) / 2
-    steps = np.arange(motion.steps)
-    last = np.maximum.accumulate(np.where(seen, steps, -1), axis=1)
-    last = np.where(last < 0, motion.first_seen[who][:, None], last)
-    held = np.take_along_axis(ahead & seen, last, axis=1)
-    return np.asarray(held.any(axis=0))
-
-
-def _saw_ahead_of(motion: Motion, box: Float[Array, " 5"], begin: int, end: int) -> bool:
-    """Whether the ego ever saw, between two steps, the ground where whoever is ahead would stand.
-
-    Seen from above, as in :mod:`mining.sight`. Recordings without an ego see everything, and so do
-    those that tell for a second of somebody who is wholly behind one as tall.
-    """
-    if not motion.scene.has_ego:
-        return True
-    front = box[Box.LENGTH] / 2
-    spot = box[:2] + (front + SPOT_M) * unit(box[Box.YAW : Box.YAW + 1])[0]
-    hides = ~motion.is_pedestrian & ~motion.is_thing
-    hides[0] = False
-    for step in range(begin, end + 1, SPOT_STEPS):
-        boxes = motion.boxes[motion.seen[:, step] & hides, step]
-        if not meets_line(boxes, np.stack([motion.xy[0, step], spot])).any():
-            return True
-    sight = lines_of_sight(motion, within=FOCUS_M)
-    height = motion.size[:, 2]
-    lower = height[sight.far] <= height[sight.near]
-    hidden = (sight.share >= WHOLLY) & (lower & hides[sight.near])[:, None]
-    return any(True for _ in spells(hidden, least_s=1.0, bridge_s=0.0))
-
-
 def _same_lane(motion: Motion, limits: Limits) -> Iterable[Span]:
     pairs = motion.pairs
     away = motion.used[2]
@@ -556,7 +381,7 @@ AT_CROSSWALK = Predicate(
     doc="Some part is within 1 m of a crosswalk.",
     formula="dist(outline, crosswalk) ≤ {distance}",
     find=_at_crosswalk,
-    parameters=(Parameter("distance", 1.0, "m", "RefAV at_pedestrian_crossing"),),
+    parameters=(Parameter("distance", CROSSWALK_M, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
     version=3,
 )
@@ -644,19 +469,24 @@ STALLED_VEHICLE = Predicate(
     name="stalled_vehicle",
     group=GROUP,
     doc="A vehicle stands in the middle of a lane for 4 s or more, and nothing keeps it from going on: "
-    "no red or yellow light, nobody and nothing just ahead, no intersection, crosswalk, stop line, stop "
-    "sign or lane's end soon ahead, no car park about it. Unknown where a light may be the reason that "
-    "was not recorded, or a queue that the ego could not see. Value: how long it stands so.",
+    "no red or yellow light, nobody and nothing just ahead, no intersection, merge, crosswalk, stop line, "
+    "stop sign or lane's end soon ahead, no car park about it. Unknown where it may wait for a light "
+    "farther ahead, or one that was not recorded; in a queue, with room to whoever is ahead or out of the "
+    "ego's sight; or be parked at the side of the road, not seen to come and in nobody's way. Not in "
+    "doubt who was behind it and gets past it into its lane. Value: how long it stands so.",
     formula="stopped ∧ |d| ≤ {aside} ∧ |ψ − ψ_lane| ≤ {angle}, moved ≤ {moved} while unseen, "
     "T ≥ {duration}; no red or yellow signal with q ≤ {light}, nobody ≤ {queue} ahead, no place to give "
-    "way ≤ {ahead} ahead; unknown ≤ {line} before an intersection where the ego could not see ahead of it",
-    find=_stalled_vehicle,
+    "way ≤ {ahead} ahead; unknown: signal not known to be other than red, or none and no stop sign, "
+    "≤ {line} before an intersection or the map's end; lead < 2 m/s with gap ≤ {room}; 3 m ahead never in "
+    "sight until 2 s before t1; or v < 2 m/s before, no lane on some side, nobody held up",
+    find=stalled,
     unit="s",
     parameters=(
         Parameter("duration", 4.0, "s", "own: who may go sets off sooner"),
         Parameter("aside", IN_LANE_M, "m", "own: farther from the middle it stands at the side"),
         Parameter("angle", 45.0, "°", "RefAV same direction"),
         Parameter("queue", 5.0, "m", "own: room left to whoever is ahead in a queue"),
+        Parameter("room", 20.0, "m", "own: more is left in no queue"),
         Parameter("ahead", 15.0, "m", "own: where to give way is so far ahead"),
         Parameter("light", 30.0, "m", "own: as in stationary_at_light"),
         Parameter("line", 60.0, "m", "own: farther before an intersection nobody queues"),
@@ -666,7 +496,7 @@ STALLED_VEHICLE = Predicate(
     ),
     needs=("map",),
     only=(VEHICLES,),
-    version=1,
+    version=3,
 )
 IN_PICKUP_DROPOFF = Predicate(
     name="in_pickup_dropoff",
@@ -680,11 +510,13 @@ IN_PICKUP_DROPOFF = Predicate(
 ROUNDABOUT = Predicate(
     name="roundabout",
     group=GROUP,
-    doc="Drives on the circle of a roundabout.",
-    formula="lane ∈ ring",
+    doc="Drives on the circle of a roundabout: round, about an island that no lane crosses.",
+    formula="lane ∈ ring of lanes that bend one way, ≤ 320 m round, ≤ 30 % of it straight; r_min ≥ 3/4 r_max "
+    "about its middle, no other lane within r_min/2; ≥ 3 ways in and out",
     find=_roundabout,
     needs=("map",),
     only=(DRIVING,),
+    version=3,
 )
 MERGE_ZONE = Predicate(
     name="merge_zone",
@@ -696,6 +528,7 @@ MERGE_ZONE = Predicate(
     parameters=(Parameter("distance", 50.0, "m", "own"),),
     needs=("map",),
     only=(DRIVING,),
+    version=3,
 )
 LANE_STRADDLING = Predicate(
     name="lane_straddling",

@@ -28,8 +28,10 @@ from mining.criticality.measures import (
     measures_of,
     side_of,
 )
+from mining.criticality.oncoming import oncoming_of
 from mining.criticality.scene import (
     BRAKING_AVAILABLE,
+    CAPABLE,
     EXPOSED_S,
     MADR_DEVIATION,
     MADR_LEAST,
@@ -121,6 +123,20 @@ def _rss_violation(motion: Motion, limits: Limits) -> Iterable[Span]:
     return relations(leads.a, leads.b, mask, lacks, evidence={"gap": leads.gap, "safe": safe})
 
 
+def _rss_oncoming(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m, pairs, comes = measures_of(motion), motion.pairs, oncoming_of(motion)
+    rss = Responsibility(
+        response_s=limits["response"],
+        accelerates=limits["accelerates"],
+        brakes_correct=limits["brakes_correct"],
+        brakes_least=limits["brakes_least"],
+    )
+    lacks = m.lacks_oncoming(rss)
+    mask = (lacks > 0.0) & (motion.speed[pairs.b] >= limits["speed"])
+    facts = {"gap": comes.gap, "safe": lacks + np.where(comes.on, comes.gap, 0.0)}
+    return relations(pairs.a, pairs.b, mask, lacks, evidence=facts)
+
+
 def _tet(motion: Motion, limits: Limits) -> Iterable[Span]:
     m = measures_of(motion)
     total = time_exposed(m.ttc, below=limits["tau"])
@@ -203,6 +219,15 @@ def _delta_v(motion: Motion, limits: Limits) -> Iterable[Span]:
         mask = above(change, limits["delta_v"], known=soon)
         facts = {"ttc": m.ttc_2d, "gap": gap}
         yield from relations(actor, other, mask, change, least_s=0.3, evidence=facts)
+
+
+def _wttc(motion: Motion, limits: Limits) -> Iterable[Span]:
+    m = measures_of(motion)
+    rows = motion.pairs.once
+    wttc, gap = m.wttc(limits["acceleration"])[rows], motion.pairs.clearance[rows]
+    mask = below(wttc, limits["wttc"], known=m.course_known[rows])
+    a, b = motion.pairs.a[rows], motion.pairs.b[rows]
+    return relations(a, b, mask, wttc, pick=np.argmin, least_s=0.3, evidence={"gap": gap})
 
 
 # -- where ways cross --------------------------------------------------------------------------
@@ -549,6 +574,28 @@ RSS_VIOLATION = Predicate(
     needs=("map",),
     only=(DRIVING,),
 )
+RSS_ONCOMING = Predicate(
+    name="rss_oncoming",
+    group=GROUP,
+    doc="One comes the other way in the actor's lane, outside intersections, nearer than "
+    "responsibility-sensitive safety allows; value: metres lacking.",
+    formula="gap < (v + V) ρ/2 + V² / (2 C) + (v_other + U) ρ/2 + U² / (2 b), V = v + A ρ, U = v_other + "
+    "A ρ; ρ = {response}, A = {accelerates}, C = {brakes_correct}, b = {brakes_least}; gap along the actor's "
+    "way, |d_other − d| < (w + w_other)/2 + 0.2 m ∧ |ψ_other − ψ_lane| ≥ 135° ∧ v_other ≥ {speed}; "
+    "neither in_intersection",
+    find=_rss_oncoming,
+    roles=("actor", "other"),
+    unit="m",
+    parameters=(
+        Parameter("response", RSS.response_s, "s", "RSS, with a value of our own"),
+        Parameter("accelerates", RSS.accelerates, "m/s²", "RSS, with a value of our own"),
+        Parameter("brakes_correct", RSS.brakes_correct, "m/s²", "RSS, as ad-rss-lib sets it"),
+        Parameter("brakes_least", RSS.brakes_least, "m/s²", "RSS, with a value of our own"),
+        Parameter("speed", 2.0, "m/s", "own"),
+    ),
+    needs=("map",),
+    version=1,
+)
 BTN = Predicate(
     name="btn",
     group=GROUP,
@@ -621,6 +668,26 @@ DCE = Predicate(
         Parameter("closing", 1.0, "m/s", "own"),
     ),
     symmetric=True,
+)
+WTTC = Predicate(
+    name="wttc",
+    group=GROUP,
+    doc="Worst-case time to collision of 1 s or less: were both to do the worst that they can, they could "
+    "touch so soon (of the ego and others; of any two if there is no ego). A filter: of whom it is not "
+    "told, nothing critical can happen within that time.",
+    formula="min t: r(t) ≤ (diagonal + diagonal_other)/2 + (A + A_other) t²/2 at constant velocity, ≲ {wttc}, "
+    "T ≥ 0.3 s; A = {acceleration}, 0 of things",
+    find=_wttc,
+    roles=("actor", "other"),
+    unit="s",
+    parameters=(
+        Parameter("wttc", 1.0, "s", "own"),
+        Parameter("acceleration", CAPABLE, "m/s²", "RSS brakes_most, CriMe a_lat_max"),
+    ),
+    symmetric=True,
+    of_ego=True,
+    ordinary=True,
+    version=1,
 )
 RSS_LATERAL = Predicate(
     name="rss_lateral",

@@ -43,8 +43,8 @@ def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
 def _relevant(state: LightState) -> Find:
     """Finds who drives towards a signal that shows something."""
 
-    def find(motion: Motion, _: Limits) -> Iterable[Span]:
-        view = motion.signal
+    def find(motion: Motion, limits: Limits) -> Iterable[Span]:
+        view = motion.signal_within(limits["distance"])
         ahead = _drivers(motion) & (view.distance > 0.0) & np.isfinite(view.distance)
         yield from states(motion, ahead & (view.state == state), view.distance, pick=np.argmin)
         yield from unknown(

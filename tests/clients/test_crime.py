@@ -16,7 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mining.criticality import brake_threat_number, steer_threat_number
+from mining.criticality import (
+    brake_threat_number,
+    steer_threat_number,
+    worst_time_to_collision,
+)
 from mining.criticality.scene import Criticality, criticality
 from schemas.scene import Scene
 from tests.mining.micro import TIME, Actor, along, scene
@@ -148,6 +152,23 @@ def test_of_one_that_passes_aside(tmp_path: Path) -> None:
     # Their tilted boxes are nearest at one end of the stretch in which ours are equally near.
     assert (known <= told["TTCE"] + 0.11).all()
     assert (known >= told["TTCE"] - 2 * 4.8 / 16.0 - 0.11).all()
+
+
+@pytest.mark.parametrize("other", [4.0, -8.0], ids=["ahead", "oncoming"])
+def test_of_the_worst_that_both_can_do(tmp_path: Path, other: float) -> None:
+    """Theirs is rounded to a tenth of a second, for circles round a third of each car, at 11.5 m/s²."""
+    actors = [
+        along(10.0 * TIME, start=(-60.0, 0.0), size=CAR),
+        along(abs(other) * TIME, start=(10.0, 0.0), yaw=0.0 if other > 0.0 else np.pi, size=CAR),
+    ]
+    steps = [0, 10, 20, 30]
+    told = crime(tmp_path, actors, [ribbon(1, -200.0, 200.0)], ["WTTC"], steps)
+    apart = np.column_stack([70.0 + (other - 10.0) * TIME[steps], np.zeros(4)])
+    relative = np.tile([other - 10.0, 0.0], (4, 1))
+    reach = np.full(4, 2 * np.hypot(CAR[0] / 6, CAR[1] / 2))
+    known = worst_time_to_collision(apart, relative, reach, np.full(4, 2 * 11.5))
+    assert (np.diff(known) < -0.05).all()
+    np.testing.assert_allclose(known, told["WTTC"], atol=0.051)
 
 
 def test_of_a_crash_with_one_that_stands(tmp_path: Path) -> None:

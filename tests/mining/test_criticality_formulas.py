@@ -20,12 +20,14 @@ from mining.criticality import (
     meet_turning,
     proper_response,
     required_lateral_acceleration,
+    rss_oncoming_gap,
     rss_safe_side,
     steer_threat_number,
     sweep_time,
     time_exposed,
     time_integrated,
     time_to_collision,
+    worst_time_to_collision,
 )
 from mining.criticality.lateral import BOTH, LATERAL, LONGITUDINAL
 from schemas.labels import AgentClass
@@ -101,6 +103,18 @@ def test_the_safe_side_by_hand() -> None:
     assert rss_safe_side(*one(0.0, 1.0), **options)[0] == pytest.approx(0.1 + each + comes)
     # It leaves: no more than the margin.
     assert rss_safe_side(*one(0.0, -1.0), **options)[0] == pytest.approx(0.1)
+
+
+def test_the_safe_gap_to_one_who_comes_by_hand() -> None:
+    options = {"response_s": 0.5, "accelerates": 2.0, "brakes_correct": 3.0, "brakes_least": 4.0}
+    # From 10 m/s: 10.5 · 0.5 m, then from 11 m/s with 3 m/s²; from 5 m/s: 5.5 · 0.5 m, then from 6 with 4.
+    comes = 5.25 + 121 / 6 + 2.75 + 36 / 8
+    assert rss_oncoming_gap(*one(10.0, 5.0), **options)[0] == pytest.approx(comes)
+    # Of two who brake alike it does not matter who drives in its own lane.
+    alike = options | {"brakes_correct": 4.0}
+    same = rss_oncoming_gap(*one(10.0, 5.0), **alike)
+    np.testing.assert_allclose(rss_oncoming_gap(*one(5.0, 10.0), **alike), same)
+    assert same[0] < comes
 
 
 def test_the_danger_threshold_is_where_both_became_unsafe() -> None:
@@ -200,6 +214,59 @@ def test_traffic_in_a_bend_turns_away_from_each_other() -> None:
     assert not meet_turning(a, b, va, vb, turn_a, turn_b, within_s=1.5)[0]
     straight = np.zeros(1)
     assert meet_turning(a, b, va, vb, straight, straight, within_s=1.5)[0]
+
+
+def test_the_worst_case_by_hand() -> None:
+    """Circles of 2 m each, 8 m/s² each: 16 m/s² at which they come together."""
+
+    def worst(
+        apart: tuple[float, float], relative: tuple[float, float], able: float = 16.0
+    ) -> float:
+        told = worst_time_to_collision(np.array([apart]), np.array([relative]), *one(4.0, able))
+        return float(told[0])
+
+    assert worst((12.0, 0.0), (0.0, 0.0)) == pytest.approx(1.0)  # 16/2 · 1² = 8 m
+    assert worst((0.0, 12.0), (0.0, 0.0)) == pytest.approx(1.0)
+    assert worst((22.0, 0.0), (-10.0, 0.0)) == pytest.approx(1.0)
+    assert worst((26.0, 0.0), (6.0, 0.0)) == pytest.approx(2.0752, abs=1e-4)  # 22 + 6 t = 8 t²
+    assert worst((3.9, 0.0), (9.0, 9.0)) == 0.0
+    # Without any acceleration to speak of it is the time to collision of the circles.
+    assert worst((24.0, 0.0), (-10.0, 0.0), able=1e-9) == pytest.approx(2.0)
+    # It passes 5 m aside after 0.5 s: before that, √((20 − 40 t)² + 25) = 4 + 8 t².
+    assert worst((20.0, 5.0), (-40.0, 0.0)) == pytest.approx(0.4399, abs=1e-4)
+
+
+@given(
+    st.tuples(st.floats(-40, 40), st.floats(-40, 40)),
+    st.tuples(st.floats(-40, 40), st.floats(-40, 40)),
+    st.floats(0.5, 8.0),
+    st.floats(0.5, 20.0),
+)
+def test_the_worst_case_is_the_first_that_small_steps_find(apart, relative, reach, able) -> None:  # type: ignore[no-untyped-def]
+    p, w = np.array([apart]), np.array([relative])
+    (told,) = worst_time_to_collision(p, w, *one(reach, able))
+    t = np.linspace(0.0, told, 2001)[:-1]
+    left = np.hypot(*(p + w * t[:, None]).T) - reach - able * t**2 / 2
+    assert told == 0.0 or (left > -1e-6).all()  # not before
+    at = np.hypot(*(p + w * told)[0]) - reach - able * told**2 / 2
+    assert at <= 1e-3 * (1.0 + np.hypot(*w[0]))  # and then
+
+
+@given(box, box, speed, speed, st.floats(-np.pi, np.pi), st.floats(0.0, 8.0), st.floats(0.0, 3.0))
+def test_nobody_collides_before_the_worst_case(a, b, va, vb, way, hard, turns) -> None:  # type: ignore[no-untyped-def]
+    """One accelerates by up to 8 m/s² somewhere and spins meanwhile: the boxes touch no sooner."""
+    first, second = np.array([a]), np.array([b])
+    reach = (np.hypot(a[3], a[4]) + np.hypot(b[3], b[4])) / 2
+    apart, relative = second[:, :2] - first[:, :2], np.array([vb]) - np.array([va])
+    (told,) = worst_time_to_collision(apart, relative, *one(reach, 16.0))
+    t = np.linspace(0.0, min(told, 10.0), 50)[:-1, None] * (1 - 1e-6)
+    moving = [np.repeat(x, len(t), axis=0) for x in (first, second)]
+    moving[0][:, :2] += np.array([va]) * t + hard / 2 * t**2 * np.array(
+        [[np.cos(way), np.sin(way)]]
+    )
+    moving[0][:, 2] += turns * t[:, 0]
+    moving[1][:, :2] += np.array([vb]) * t
+    assert told == 0.0 or (clearance(*moving) > 0.0).all()
 
 
 # -- sums over time ----------------------------------------------------------------------------

@@ -279,3 +279,66 @@ def test_relevance_lies_between_nought_and_one() -> None:
 @pytest.mark.parametrize("cls", [AgentClass.PEDESTRIAN, AgentClass.OBSTACLE, AgentClass.TRUCK])
 def test_whatever_stands_in_the_way_matters(cls: AgentClass) -> None:
     assert of(scene(cruise(10.0), still(-20.0, 0.0, cls=cls))).presence[1] > 0.9
+
+
+# -- who comes the other way -------------------------------------------------------------------
+
+
+def lacks(made: Scene) -> float:
+    """How much the gap of the ego to the other, who comes, falls short."""
+    return worst(made)[0, 1]["rss_oncoming"]
+
+
+def test_who_comes_the_other_way_is_told_in_the_lane_alone() -> None:
+    """10 m/s and 5 m/s from 120 m on, until the fronts meet: 32.67 m are safe."""
+    for y, width, told in ((0.0, 2.0, 32.67 - 0.7), (2.1, 2.0, 32.67 - 0.7), (2.3, 2.0, 0.0)):
+        comes = along(5.0 * TIME, start=(55.0, y), yaw=np.pi, size=(4.8, width, 1.6))
+        assert lacks(scene(cruise(10.0), comes)) == pytest.approx(told, abs=0.02)
+    # It does not come that stands, backs away, or drives the same way.
+    for other in (still(0.0, 0.0, np.pi), cruise(5.0, x=0.0)):
+        assert lacks(scene(cruise(10.0, x=-100.0), other)) == 0.0
+    backs = along(-2.0 * TIME, start=(0.0, 0.0), yaw=np.pi)
+    assert lacks(scene(cruise(10.0, x=-100.0), backs)) == 0.0
+    # Of the two it is the other who is in the wrong lane.
+    assert worst(scene(cruise(10.0), cruise(5.0, x=55.0, yaw=np.pi)))[1, 0]["rss_oncoming"] == 0.0
+
+
+def test_who_comes_is_sought_along_the_way_round_a_bend() -> None:
+    """A quarter circle of 30 m: what comes on its lane is at no time straight ahead."""
+    t = np.linspace(0.0, np.pi / 2, 60)
+    inner, outer = (np.column_stack([r * np.sin(t), 30.0 - r * np.cos(t)]) for r in (30.0, 33.5))
+    road = micro.build([micro.lane(inner), micro.lane(outer[::-1])])
+
+    def round_it(radius: float, speed: float, since: float) -> micro.Actor:
+        at = since + speed * TIME / radius
+        xy = np.column_stack([radius * np.sin(at), 30.0 - radius * np.cos(at)])
+        return micro.Actor(xy, at + (0.0 if speed > 0.0 else np.pi))
+
+    ego = round_it(30.0, 2.0, 0.1)
+    wrong = round_it(30.0, -2.0, 1.5)
+    own = round_it(33.5, -2.0, 1.5)
+    assert lacks(scene(ego, wrong, map=road)) > 1.0
+    assert lacks(scene(ego, own, map=road)) == 0.0
+
+
+def test_within_intersections_nobody_comes_the_other_way() -> None:
+    wide = (4.8, 4.0, 1.6)
+    comes = along(5.0 * TIME, start=(40.0, micro.D - 1.0), yaw=np.pi, size=wide)
+    waits = along(0.0 * TIME, start=(-20.0, -micro.D + 1.0), size=wide)
+    inside = scene(waits, replace(comes, seen=(comes.xy[:, 0] > -11.0)), map=micro.junction())
+    assert lacks(inside) == 0.0
+
+
+# -- the worst that both can do ----------------------------------------------------------------
+
+
+def test_the_worst_case_counts_what_things_cannot_do() -> None:
+    """Circles of 2.6 m and 0.42 m; the least distance of the centres is 5 m, where the ego passes."""
+    thing = along(0.0 * TIME, start=(0.0, -5.0), cls=AgentClass.OBSTACLE)
+    person = along(0.0 * TIME, start=(0.0, -5.0), cls=AgentClass.PEDESTRIAN)
+    reach = 2.6 + np.hypot(0.3, 0.3)
+    least = {"thing": 8.0, "person": 16.0}
+    for other, able in ((thing, least["thing"]), (person, least["person"])):
+        told = worst(scene(cruise(1.0, x=-5.0), other))[0, 1]["wttc"]
+        # At 1 m/s nothing but the acceleration tells: a t²/2 = 5 m − the radii.
+        assert told == pytest.approx(np.sqrt(2 * (5.0 - reach) / able), abs=0.02)

@@ -10,11 +10,11 @@ import pytest
 
 from mining.predicates import tag_scene
 from schemas.labels import AgentClass, EdgeKind, LightState, MapLayer, Truth
-from schemas.records import RoadMap
+from schemas.records import MapFeature, RoadMap
 from schemas.scene import Scene
 from tests.mining import micro
 from tests.mining.micro import TIME, Actor, along, area, lane, ramp, scene, speeds, still
-from tests.mining.test_predicates import LAST, crosswalk, cruise, lit, true
+from tests.mining.test_predicates import LAST, crosswalk, cruise, lit, slide, true
 from tests.mining.test_wider_predicates import named
 
 CAR, TRUCK, PERSON, THING = (
@@ -40,13 +40,26 @@ def passing() -> Actor:
 
 def told(made: Scene, actor: int = 1, name: str = "stalled_vehicle") -> Truth | None:
     """What is said of somebody: true, unknown, or nothing."""
-    found = [i for i in tag_scene(made, [name]) if i.actor == actor]
-    return found[0].truth if found else None
+    for interval in tag_scene(made, [name]):
+        if actor in (interval.actor, *interval.evidence.get("actors", ())):
+            return interval.truth
+    return None
+
+
+def halts(
+    x: float = 0.0, y: float = 0.0, yaw: float = 0.0, cls: AgentClass = CAR, *, until: float = 99.0
+) -> Actor:
+    """Comes to stand there within the first second; sets off again at 3 m/s²."""
+    stop = lambda t: np.interp(t, [0.0, 0.9], [5.0, 0.0])  # noqa: E731
+    way = speeds(lambda t: stop(t) + np.interp(t, [until, until + 2.0], [0.0, 6.0]))
+    back = 5.0 * 0.9 / 2.0
+    begin = (x - back * np.cos(yaw), y - back * np.sin(yaw))
+    return along(way, start=begin, yaw=yaw, cls=cls)
 
 
 def stands(*others: Actor, map: RoadMap | None = None, **how: object) -> Scene:
-    """A car at the origin that stands, the ego that passes it, and others."""
-    return scene(passing(), still(0.0, 0.0, **how), *others, map=map)  # type: ignore[arg-type]
+    """A car that comes to stand at the origin, the ego that passes it, and others."""
+    return scene(passing(), halts(**how), *others, map=map)  # type: ignore[arg-type]
 
 
 # -- stalled vehicles ------------------------------------------------------------------------------
@@ -54,9 +67,8 @@ def stands(*others: Actor, map: RoadMap | None = None, **how: object) -> Scene:
 
 @pytest.mark.parametrize(("lasts", "holds"), [(4.1, True), (3.7, False)])
 def test_it_stands_for_four_seconds(lasts: float, holds: bool) -> None:
-    """Until it sets off at 3 m/s²; it is not taken to move before it does 0.5 m/s."""
-    off = lasts - 0.5 / 3.0
-    made = scene(passing(), along(speeds(ramp(off, off + 2.0, 0.0, 6.0))))
+    """From below 0.3 m/s, 54 ms before it stands, until it does 0.5 m/s, 0.17 s after it sets off."""
+    made = scene(still(20.0, 7.0), halts(until=0.9 - 0.054 + lasts - 0.5 / 3.0))
     assert (told(made) == Truth.TRUE) == holds
     assert bool(true(made, "stalled_vehicle")) == holds
 
@@ -72,16 +84,22 @@ def test_it_stands_for_four_seconds(lasts: float, holds: bool) -> None:
 def test_a_vehicle_in_the_middle_of_its_lane(
     y: float, yaw: float, cls: AgentClass, holds: bool
 ) -> None:
-    made = scene(passing(), still(0.0, y, np.radians(yaw), cls))
+    made = stands(y=y, yaw=np.radians(yaw), cls=cls)
     assert (told(made) == Truth.TRUE) == holds
 
 
 @pytest.mark.parametrize("cls", [CAR, TRUCK, PERSON, THING])
-@pytest.mark.parametrize(("gap", "holds"), [(4.9, False), (5.1, True)])
-def test_who_stands_behind_somebody_queues(cls: AgentClass, gap: float, holds: bool) -> None:
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [(4.9, None), (5.1, Truth.UNKNOWN), (19.9, Truth.UNKNOWN), (20.1, Truth.TRUE)],
+)
+def test_who_stands_behind_somebody_queues(
+    cls: AgentClass, gap: float, said: Truth | None
+) -> None:
+    """Or may, with room between them; people on foot do not queue."""
     half = micro.SIZE[cls][0] / 2
     made = stands(still(FRONT + gap + half, 0.0, cls=cls))
-    assert (told(made) == Truth.TRUE) == holds
+    assert told(made) == (Truth.TRUE if said and cls == PERSON else said)
 
 
 @pytest.mark.parametrize(("y", "holds"), [(-1.29, False), (-1.31, True)])
@@ -121,13 +139,22 @@ def test_who_stands_before_a_place_to_wait_waits(
     assert (told(made) == Truth.TRUE) == holds
 
 
-@pytest.mark.parametrize(("rest", "holds"), [(14.5, False), (15.5, True)])
-def test_who_stands_where_the_lane_ends_waits(rest: float, holds: bool) -> None:
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [(14.5, None), (15.5, Truth.UNKNOWN), (59.5, Truth.UNKNOWN), (60.5, Truth.TRUE)],
+)
+def test_who_stands_where_the_lane_ends_waits(rest: float, said: Truth | None) -> None:
+    """Or may, for what lies beyond the map's end."""
     end = FRONT + rest
     short = [lane([(-100.0, 0.0), (0.0, 0.0), (end, 0.0)])]
     longer = [*short, lane([(end, 0.0), (200.0, 0.0)])]
-    assert (told(stands(map=micro.build(short))) == Truth.TRUE) == holds
-    assert told(stands(map=micro.build(longer, [(0, EdgeKind.SUCCESSOR, 1)]))) == Truth.TRUE
+    assert told(stands(map=micro.build(short))) == said
+    after = EdgeKind.SUCCESSOR
+    assert told(stands(map=micro.build(longer, [(0, after, 1)]))) == Truth.TRUE
+    # Where another lane runs into its continuation it may have to give way.
+    ramp_line = lane([(end - 90.0, -20.0), (end, 0.0)])
+    joined = micro.build([*longer, ramp_line], [(0, after, 1), (2, after, 1)])
+    assert told(stands(map=joined)) == (None if said is None else Truth.TRUE)
 
 
 def test_who_stands_in_a_car_park_is_parked() -> None:
@@ -138,8 +165,8 @@ def test_who_stands_in_a_car_park_is_parked() -> None:
 
 
 def before(line: float) -> Actor:
-    """A car whose front stands so far before the stop line of the junction's arm from the west."""
-    return still(-micro.R - line - FRONT, -micro.D)
+    """A car whose front comes to stand so far before the stop line of the junction's west arm."""
+    return halts(-micro.R - line - FRONT, -micro.D)
 
 
 def seeing() -> Actor:
@@ -150,9 +177,9 @@ def seeing() -> Actor:
 @pytest.mark.parametrize(
     ("line", "shows", "said"),
     [
-        (29.0, RED, None), (31.0, RED, Truth.TRUE), (29.0, YELLOW, None),
-        (29.0, GREEN, Truth.TRUE), (29.0, UNSEEN, Truth.UNKNOWN), (31.0, UNSEEN, Truth.TRUE),
-        (14.5, GREEN, None),
+        (29.0, RED, None), (31.0, RED, Truth.UNKNOWN), (59.0, RED, Truth.UNKNOWN),
+        (61.0, RED, Truth.TRUE), (29.0, YELLOW, None), (29.0, GREEN, Truth.TRUE), (29.0, UNSEEN, Truth.UNKNOWN), (59.0, UNSEEN, Truth.UNKNOWN),
+        (61.0, UNSEEN, Truth.TRUE), (14.5, GREEN, None),
     ],
 )  # fmt: skip
 def test_a_light_that_is_not_green_is_a_reason(
@@ -161,61 +188,132 @@ def test_a_light_that_is_not_green_is_a_reason(
     assert told(lit(seeing(), before(line), through=shows, left=shows, right=shows)) == said
 
 
-@pytest.mark.parametrize(
-    ("line", "said"), [(29.0, Truth.UNKNOWN), (31.5, Truth.TRUE), (14.0, None), (-6.0, None)]
-)
+LIT = [(59.0, Truth.UNKNOWN), (61.5, Truth.TRUE), (14.0, None), (-6.0, None)]
+
+
+@pytest.mark.parametrize(("line", "said"), LIT)
 def test_lights_that_were_not_recorded_leave_it_open(line: float, said: Truth | None) -> None:
-    """−6 m is within the junction."""
-    made = scene(seeing(), before(line), map=micro.junction())
-    assert not made.has_signals
-    assert told(made) == said
+    """−6 m is within the junction. Lights of other lanes tell nothing."""
+    dark = scene(seeing(), before(line), map=micro.junction())
+    assert not dark.has_signals
+    assert told(dark) == said
+    assert told(lit(seeing(), before(line), north=RED)) == said
 
 
-def test_without_a_map_it_is_unknown() -> None:
-    (interval,) = tag_scene(stands(map=RoadMap.none()), ["stalled_vehicle"])
-    assert interval.truth == Truth.UNKNOWN
+def test_before_a_stop_sign_there_are_no_lights() -> None:
+    sign = (-micro.R - 2.0, -micro.D - 4.0)
+    made = micro.junction()
+    more = MapFeature(
+        feature_id=len(made.features), source_id="sign", layer=MapLayer.STOP_SIGN,
+        points=np.array([[*sign, 0.0]]),
+    )  # fmt: skip
+    signed = replace(made, features=(*made.features, more))
+    assert told(scene(seeing(), before(40.0), map=signed)) == Truth.TRUE
+    assert told(scene(seeing(), before(40.0), map=made)) == Truth.UNKNOWN
+
+
+def test_an_intersection_round_a_bend_is_as_near_as_the_lane_is_long() -> None:
+    """55 m along a quarter circle of 35 m; straight ahead there is none."""
+    turn = np.linspace(0.0, np.pi / 2, 40)
+    bend = np.column_stack([35.0 * np.sin(turn), 35.0 - 35.0 * np.cos(turn)])
+    lanes = [
+        lane([(-60.0, 0.0), (0.0, 0.0)]), lane(bend),
+        lane([(35.0, 35.0), (35.0, 60.0)], junction=True), lane([(60.0, 45.0), (10.0, 45.0)], junction=True),
+    ]  # fmt: skip
+    after = EdgeKind.SUCCESSOR
+    road = micro.build(lanes, [(0, after, 1), (1, after, 2)])
+    ego = along(8.0 * TIME, start=(-40.0, 4.0))
+    for x, said in ((-2.0, Truth.UNKNOWN), (-12.0, Truth.TRUE)):
+        assert told(scene(ego, halts(x - FRONT), map=road)) == said
+
+
+def behind(gap: float = 10.0, y: float = 0.0) -> Actor:
+    """The ego, comes to stand behind a car at the origin."""
+    return halts(-2 * FRONT - gap, y)
 
 
 @pytest.mark.parametrize(
-    ("ego_y", "line", "further", "said"),
+    ("ego", "said"),
     [
-        (-micro.D, 61.0, True, Truth.UNKNOWN),  # right behind: there may be one more in the queue
-        (micro.D + 12.0, 61.0, True, Truth.TRUE),  # from aside one sees that there is none
-        (-micro.D, 61.0, False, Truth.TRUE),  # nobody queues
-        (-micro.D, 59.0, False, Truth.UNKNOWN),  # but nearer to the line they may
-        (micro.D + 12.0, 59.0, False, Truth.TRUE),
+        (behind(), Truth.UNKNOWN),
+        (behind(-5.0, 3.5), Truth.TRUE),  # level with it
+        (still(30.0, 0.0), Truth.TRUE),  # ahead of it
     ],
 )
-def test_a_queue_that_the_ego_cannot_see_leaves_it_open(
-    ego_y: float, line: float, further: bool, said: Truth
+def test_what_stands_ahead_of_it_out_of_the_ego_s_sight_leaves_it_open(
+    ego: Actor, said: Truth
 ) -> None:
-    """One stands 12 m ahead of the car, or nobody does; the light is green, so far ahead."""
-    x = -micro.R - line - FRONT
-    ahead = still(x + FRONT + 12.0 + 6.0, -micro.D + 1.5, cls=TRUCK)
-    others = [ahead] if further else []
-    ego = still(x - 20.0, ego_y)
-    made = lit(ego, before(line), *others, through=GREEN, left=GREEN, right=GREEN)
-    assert told(made) == said
+    assert told(scene(ego, halts())) == said
+
+
+@pytest.mark.parametrize(("leaves", "said"), [(7.8, Truth.TRUE), (8.2, Truth.UNKNOWN)])
+def test_who_may_have_gone_just_before_leaves_it_open(leaves: float, said: Truth) -> None:
+    """The ego sees what is ahead of it from about 8 s on; it stands until the end, at 10 s."""
+    ego = along(speeds(lambda t: np.where(t < leaves - 1.0, 0.0, 12.0)), start=(-16.0, 3.5))
+    assert told(scene(ego, halts())) == said
+
+
+def test_who_gets_past_it_into_its_lane_shows_that_it_is_free() -> None:
+    """From behind it in its lane, between it and the ego; or on the lane beside all the way."""
+    out, back = slide(2.0, 4.0, 3.5), slide(5.0, 7.0, 3.5)
+    passes = along(8.0 * TIME, start=(-40.0, 0.0), side=out - back)
+    assert told(scene(behind(30.0), halts(), passes)) == Truth.TRUE
+    beside = along(8.0 * TIME, start=(-40.0, 3.5))
+    assert told(scene(behind(30.0), halts(), beside)) == Truth.UNKNOWN
+
+
+def test_who_stays_while_its_leader_leaves_is_not_held_up_by_more() -> None:
+    leader = along(speeds(ramp(2.0, 4.0, 0.0, 6.0)), start=(FRONT + 2.0 + FRONT, 0.0))
+    made = scene(behind(), halts(), leader)
+    (found,) = (i for i in true(made, "stalled_vehicle") if i.actor == 1)
+    assert found.begin_step > 20
+
+
+# Whether it is parked: at the side of the road, and it was never seen to move.
+
+
+def at_rest(y: float = 0.0) -> Actor:
+    return still(0.0, y)
+
+
+def test_who_was_never_seen_to_move_at_the_side_of_the_road_may_be_parked() -> None:
+    (interval,) = tag_scene(scene(passing(), at_rest()), ["stalled_vehicle"])
+    assert interval.truth == Truth.UNKNOWN
+    assert "parked" in interval.evidence["reason"]
+    assert told(scene(passing(), halts())) == Truth.TRUE
+    # On the lane in the middle nobody parks.
+    assert told(scene(passing(), at_rest(3.5))) == Truth.TRUE
+
+
+def test_who_holds_up_others_is_not_parked() -> None:
+    comes = halts(-2 * FRONT - 8.0)
+    assert told(scene(passing(), at_rest(), comes)) == Truth.TRUE
+    far = halts(-2 * FRONT - 16.0)
+    assert told(scene(passing(), at_rest(), far)) == Truth.UNKNOWN
+    # Nor who stands there likewise.
+    row = still(-2 * FRONT - 2.0, 0.0)
+    assert told(scene(passing(), at_rest(), row)) == Truth.UNKNOWN
+    # Who has to leave its lane is held up, who drives on the next is not.
+    leaves = along(6.0 * TIME, start=(-40.0, 0.0), side=slide(2.0, 5.0, 3.5))
+    assert told(scene(passing(), at_rest(), leaves)) == Truth.TRUE
+    beside = along(6.0 * TIME, start=(-40.0, 3.5))
+    assert told(scene(passing(), at_rest(), beside)) == Truth.UNKNOWN
 
 
 def test_a_source_that_tells_of_those_behind_others_hides_nobody() -> None:
     """A car wholly behind another of its height, told of for 1 s; or 0.9 s, or one that is taller."""
     for lasts, tall, said in ((10, 1.6, Truth.TRUE), (9, 1.6, Truth.UNKNOWN),
                               (10, 1.7, Truth.UNKNOWN)):  # fmt: skip
-        hidden = replace(still(-45.0, -micro.D), seen=np.arange(micro.STEPS) < lasts)
+        hidden = replace(still(30.0, 0.0), seen=np.arange(micro.STEPS) < lasts)
         hidden = replace(hidden, size=(4.0, 1.0, tall))
-        line = 59.0
-        ego = still(-micro.R - line - FRONT - 20.0, -micro.D)
-        made = lit(ego, before(line), hidden, through=GREEN, left=GREEN, right=GREEN)
-        assert told(made) == said
+        assert told(scene(behind(), halts(), hidden)) == said
 
 
 def test_who_is_hidden_for_a_while_and_stands_where_it_stood_stood_meanwhile() -> None:
-    there = (TIME < 1.0) | (TIME > 4.5)
-    made = scene(passing(), replace(still(0.0, 0.0), seen=there & (TIME < 5.0)))
-    assert true(made, "stalled_vehicle")
-    moved = replace(still(0.0, 0.0), seen=there & (TIME < 5.0))
-    moved.xy[TIME > 2.0, 0] += 1.5
+    there = (TIME < 2.0) | ((TIME > 5.5) & (TIME < 6.0))
+    assert told(scene(passing(), replace(halts(), seen=there))) == Truth.TRUE
+    moved = replace(halts(), seen=there)
+    moved.xy[TIME > 3.0, 0] += 1.5
     assert not true(scene(passing(), moved), "stalled_vehicle")
 
 

@@ -56,9 +56,47 @@ def test_turns_and_rings_and_merges() -> None:
     assert np.degrees(graph.turn[micro.LEFT_TO_NORTH]) == pytest.approx(90.0, abs=5.0)
     assert np.degrees(graph.turn[micro.RIGHT_TO_SOUTH]) == pytest.approx(-90.0, abs=5.0)
     assert not graph.in_ring.any()
-    assert LaneGraph(ring()).in_ring.all()
+    assert np.flatnonzero(LaneGraph(ring()).in_ring).tolist() == [0, 1, 2, 3]
     assert LaneGraph(two_lanes_meet()).merges.tolist() == [True, False, True]
     assert not LaneGraph(two_lanes_meet(False)).merges.any()
+
+
+@pytest.mark.parametrize(("stretched", "found"), [(0.0, True), (9.5, True), (10.5, False)])
+def test_a_loop_with_long_straights_is_no_roundabout(stretched: float, found: bool) -> None:
+    """Quarters of 94.2 m in all, and straights of 38 m or 42 m: 29 % or 31 %."""
+    assert LaneGraph(ring(stretched=stretched)).in_ring.any() == found
+
+
+@pytest.mark.parametrize(("longer", "found"), [(1.3, True), (1.37, False)])
+def test_a_roundabout_is_as_wide_as_it_is_long(longer: float, found: bool) -> None:
+    """An ellipse of 15 m by 19.5 m, or 20.6 m."""
+    made = ring()
+    features = tuple(
+        replace(f, points=f.points * [longer, 1.0, 1.0], left=None, right=None)
+        for f in made.features
+    )
+    assert LaneGraph(replace(made, features=features)).in_ring.any() == found
+
+
+def test_a_circle_that_is_driven_across_is_no_roundabout() -> None:
+    """As of the turning lanes of a crossing; a lane beside the island, or over a bridge, is not across."""
+    made = ring()
+    number = len(made.features)
+
+    def with_lane(y: float, z: float = 0.0) -> LaneGraph:
+        line = np.column_stack([np.linspace(-40.0, 40.0, 41), np.full(41, y), np.full(41, z)])
+        more = replace(made.features[0], feature_id=number, points=line, left=None, right=None)
+        return LaneGraph(replace(made, features=(*made.features, more)))
+
+    assert not with_lane(0.0).in_ring.any()
+    assert not with_lane(7.4).in_ring.any()
+    assert with_lane(7.6).in_ring.sum() == 4
+    assert with_lane(0.0, z=6.0).in_ring.sum() == 4
+
+
+@pytest.mark.parametrize(("arms", "found"), [(0, False), (1, False), (2, True)])
+def test_a_circular_road_is_no_roundabout(arms: int, found: bool) -> None:
+    assert LaneGraph(ring(arms=arms)).in_ring.any() == found
 
 
 def test_a_block_of_streets_is_no_roundabout() -> None:

@@ -19,6 +19,7 @@ from schemas.labels import (
     Truth,
     Weather,
 )
+from schemas.records import RoadMap
 from schemas.scene import Scene
 from tests.mining import micro
 from tests.mining.micro import (
@@ -114,15 +115,34 @@ def two_lanes_meet(at_once: bool = True):
     return build(features, edges)
 
 
-def ring():
-    """A roundabout of four quarter circles of radius 15 m, driven to the left."""
-    quarter = [
-        np.column_stack([15 * np.cos(t), 15 * np.sin(t)])
-        for t in (np.linspace(k * np.pi / 2, (k + 1) * np.pi / 2, 25) for k in range(4))
-    ]
-    return build(
-        [lane(q) for q in quarter], [(k, EdgeKind.SUCCESSOR, (k + 1) % 4) for k in range(4)]
-    )
+def ring(radius: float = 15.0, *, stretched: float = 0.0, arms: int = 4) -> RoadMap:
+    """A roundabout of four quarter circles, driven to the left, with a way in and out at each arm.
+
+    Stretched, straight lanes so long lie between the quarters, as round a block.
+    """
+    features, edges = [], []
+    sides = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
+    for k, (x, y) in enumerate(sides):
+        t = np.linspace(k * np.pi / 2, (k + 1) * np.pi / 2, 21)
+        at = np.array([x, y]) * stretched / 2
+        features.append(lane(np.column_stack([radius * np.cos(t), radius * np.sin(t)]) + at))
+    after = EdgeKind.SUCCESSOR
+    for k in range(4):
+        edges.append((k, after, (k + 1) % 4))
+        if stretched:
+            edges[-1] = (k, after, len(features))
+            edges.append((len(features), after, (k + 1) % 4))
+            begin, end = features[k]["points"][-1, :2], features[(k + 1) % 4]["points"][0, :2]
+            features.append(lane(np.linspace(begin, end, 25)))
+    for k in range(arms):
+        corner = features[k]["points"]
+        for begin, end in (
+            (corner[0, :2] * 4, corner[0, :2]),
+            (corner[-1, :2], corner[-1, :2] * 4),
+        ):
+            features.append(lane(np.linspace(begin, end, 25)))
+        edges += [(len(features) - 2, after, k), (k, after, len(features) - 1)]
+    return build(features, edges)
 
 
 def on_circle(speed: float, radius: float = 15.0) -> micro.Actor:
@@ -550,6 +570,17 @@ HOLDS = [
         0, 1, begin=17, end=50, slack=2, value=0.3,
     ),
     Case(
+        # Both speed up by 2 m/s² for 0.5 s, then brake with 3 and 4 m/s²: 25.42 + 7.25 m. The gap is
+        # 115.2 − 15 t.
+        "rss_oncoming",
+        lambda: scene(cruise(10.0), cruise(5.0, x=60.0, yaw=np.pi)),
+        0, 1, begin=56, end=76, slack=0, value=32.67 - 1.2, within=0.001,
+    ),
+    Case(
+        # 60 − 10 t apart; within circles of 2.6 m, which come together by 10 + 8 m in the next second.
+        "wttc", into_standing, 0, 1, begin=37, end=LAST, slack=0, value=0.0,
+    ),
+    Case(
         # Half a metre ahead and one lane to the left, then it comes over.
         "rss_lateral",
         lambda: scene(cruise(12.0), lane_changer(-3.5, y=3.5, x=-59.0)),
@@ -712,6 +743,9 @@ FAILS: dict[str, Build] = {
     "dce": lambda: scene(cruise(8.0, x=-40.0), cruise(-8.0, x=40.0, y=3.5)),
     "rss_lateral": lambda: scene(cruise(12.0), cruise(12.0, x=-59.0, y=3.5)),
     "rss_danger": lambda: scene(cruise(8.0), cruise(8.0, x=-30.0)),
+    # In a lane of its own; and: 8.8 m between circles, of which 8 m are covered in a second.
+    "rss_oncoming": lambda: scene(cruise(10.0), cruise(5.0, x=60.0, y=7.0, yaw=np.pi)),
+    "wttc": lambda: scene(cruise(10.0), cruise(10.0, x=-46.0)),
     "delta_v": into_standing,
     "tet": lambda: scene(cruise(10.0), cruise(9.5, x=-45.0)),
     "tit": lambda: scene(cruise(10.0), cruise(9.5, x=-45.0)),

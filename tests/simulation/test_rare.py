@@ -11,6 +11,7 @@ from geometry.polylines import inside, project
 from schemas.errors import BadSetting, UnknownName
 from schemas.labels import AgentClass, LightState, MapLayer
 from schemas.records import Log
+from simulation.judges import Ground
 from simulation.rare import BEHAVIOURS
 from simulation.truth import Planted, Truth
 from simulation.world import as_it_was, make_log
@@ -87,17 +88,17 @@ def test_jaywalking_is_on_the_road_away_from_every_crosswalk() -> None:
         assert np.abs(distance).min() > 5.0
 
 
-def test_near_miss_has_a_short_post_encroachment_time() -> None:
-    _, truth, what, row, steps = planted("near_miss")
-    boxes = truth.motion.boxes
-    person, ego = boxes[row, steps], boxes[0]
-    pairs = np.broadcast_arrays(person[:, None], ego[None])
-    person_at, ego_at = np.nonzero(overlap(*pairs))
-    delay = (ego_at - (person_at + steps.start)) * DT
-    assert delay.min() > 0.0
-    assert delay.min() < 1.0 + DT
-    assert what.measure["post_encroachment_s"] < 1.0
-    assert delay.min() == pytest.approx(what.measure["post_encroachment_s"], abs=0.35)
+def test_near_miss_has_the_post_encroachment_time_between_boxes_that_it_notes() -> None:
+    """What the second seed drew first took 0.9 s along the road, but 1.1 s between the boxes."""
+    for seed in (1, 303_005):
+        _, truth = make_log(seed, rare="near_miss")
+        (what,) = truth.planted
+        boxes = truth.motion.boxes
+        person = boxes[truth.motion.source_track_id.index(what.actors[0])]
+        person_at, ego_at = np.nonzero(overlap(*np.broadcast_arrays(person[:, None], boxes[:1])))
+        pet = (ego_at.min() - person_at.max()) * DT
+        assert 0.0 < pet < 1.0
+        assert what.measure["post_encroachment_s"] == pytest.approx(pet)
 
 
 def test_red_light_is_red_when_the_line_is_crossed() -> None:
@@ -151,6 +152,29 @@ def test_stalled_vehicle_stands_in_a_lane() -> None:
     offset, turn = lane_offset(log, motion.xy[row, steps], motion.yaw[row, steps])
     assert np.abs(offset).max() < 1.0
     assert np.abs(turn).max() < 0.3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_stalled_vehicle_can_be_told_from_who_waits(seed: int) -> None:
+    """Its lane ahead is free, and the ego comes from behind and gets past it, beside it, while it stands."""
+    log, truth = make_log(seed, rare="stalled_vehicle")
+    (what,) = truth.planted
+    motion = truth.motion
+    row = motion.source_track_id.index(what.actors[0])
+    steps = np.arange(what.t0_ns // 100_000_000, what.t1_ns // 100_000_000 + 1)
+    own = motion.boxes[row, steps]
+    for other in range(len(motion.size)):
+        x, y = in_frame_of(motion.xy[other, steps], own).T
+        gap = x - (motion.size[row, 0] + motion.size[other, 0]) / 2
+        beside = (motion.size[row, 1] + motion.size[other, 1]) / 2
+        ahead = (gap > 0.0) & (gap < 15.0) & (np.abs(y) < beside) & motion.present[other, steps]
+        assert other == row or not ahead.any()
+    x, y = in_frame_of(motion.xy[0, steps], own).T
+    assert x[0] < 0.0 < x[-1]
+    assert 1.5 < np.abs(y[np.abs(x).argmin()]) < 6.0
+    waits = Ground(log.map, log.lights).places_to_wait
+    x, y = in_frame_of(waits, np.broadcast_to(own[-1], (len(waits), 5))).T
+    assert not ((x > 0.0) & (x < 20.0) & (np.abs(y) < 3.0)).any()
 
 
 def test_debris_lies_in_a_lane() -> None:

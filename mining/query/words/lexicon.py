@@ -381,6 +381,10 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "*violate the lateral safe|safety distance to|of {other}", "be too close sideways|laterally to {other}",
         "*come too close from the side to {other}",
     ),
+    "rss_oncoming": (
+        "*violate the rss distance to|of oncoming {other}", "*violate the safe|safety distance to|of oncoming {other}",
+        "be too close to oncoming {other}",
+    ),
     "rss_danger": (
         "be in an| rss danger", "be in an| rss danger from|with {other}", "be in a dangerous rss situation",
         "be in a dangerous rss situation with {other}", "*respond improperly to {other}",
@@ -404,7 +408,7 @@ DOES: Mapping[str, tuple[str, ...]] = {
         "almost|nearly *collide|crash", "*have a near miss", "*have a near miss with {other}",
         "narrowly *miss {other}", "almost|nearly be hit|struck by {actor}",
     ),
-    "ttc": (), "ttc_2d": (), "thw": (), "pet": (),
+    "ttc": (), "ttc_2d": (), "wttc": (), "thw": (), "pet": (),
 }  # fmt: skip
 """What somebody does or is. Those that are empty are said as places, or as measures."""
 
@@ -571,6 +575,7 @@ COMPARED_PLACES: Mapping[str, tuple[str, ...]] = {
 MEASURES: Mapping[str, tuple[str, ...]] = {
     "ttc": ("time to collision", "ttc"),
     "ttc_2d": ("two dimensional time to collision", "2d ttc", "2d time to collision", "ttc_2d"),
+    "wttc": ("worst case time to collision", "worst-case time to collision", "wttc"),
     "thw": ("time headway", "headway", "time gap", "thw"),
     "pet": ("post encroachment time", "pet"),
     "drac": ("deceleration rate to avoid a crash|collision", "drac"),
