@@ -258,7 +258,7 @@ def build_route(
         chains = [graph.chain(start, goal), [goal], [start]]
         for chain in chains if start != goal else chains[:1]:
             found = None if chain is None else _from_lanes(driven, chain, graph)
-            if found is not None:
+            if found is not None and _leads_on(found, driven):
                 return found
     return _from_log(driven, yaw, _onward(driven, yaw, graph))
 
@@ -270,7 +270,7 @@ def _from_lanes(driven: Array, chain: Sequence[int], graph: LaneGraph) -> Route 
     points, owner = points[kept], owner[kept]
     if len(points) < 2:
         return None
-    offset = np.hypot(*(at(points, project_on(driven, points)[0]) - driven).T)
+    offset = np.abs(project_on(driven, points)[1])
     if offset[0] > START_OFFSET_M or offset.max() > LOG_OFFSET_M:
         return None
     limits = [graph.lanes[i].speed_limit for i in longer]
@@ -283,6 +283,12 @@ def _from_lanes(driven: Array, chain: Sequence[int], graph: LaneGraph) -> Route 
     along = project_on(line, points)[0]
     which = owner[np.clip(np.searchsorted(arc_length(points), along), 0, len(owner) - 1)]
     return _finish(line, driven, values[which], known[which], tuple(longer), "map", points[-1])
+
+
+def _leads_on(route: Route, driven: Array) -> bool:
+    """Whether the drive got on along the route, most of the way that it went."""
+    way = float(np.hypot(*np.diff(_spaced(driven, 2.0), axis=0).T).sum())
+    return route.goal_s - route.start_s >= 0.8 * way - STANDING_M
 
 
 def _onward(driven: Array, yaw: Array, graph: LaneGraph) -> Array | None:

@@ -125,6 +125,14 @@ def test_where_lanes_overlap_the_one_that_the_drive_ends_on_may_begin_before_it(
     assert build_route(driven, yaw, graph).source == "map"
 
 
+def test_lanes_along_which_the_drive_gets_nowhere_are_no_route() -> None:
+    """Round a loop back onto the lane that it began on, behind where it began."""
+    angle = np.linspace(0.0, 2 * np.pi, 130)
+    loop = np.stack([20.0 * np.sin(angle), 20.0 * (1.0 - np.cos(angle))], axis=-1)[:-8]
+    route = build_route(loop, angle[:-8], LaneGraph(road()))
+    assert route.goal_s - route.start_s > 100.0
+
+
 def test_a_route_is_known_as_far_as_its_lanes_lead() -> None:
     near_the_end = STRAIGHT + np.array([300.0, 0.0])
     route = build_route(near_the_end, EAST, LaneGraph(road()))
