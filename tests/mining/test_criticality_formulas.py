@@ -292,6 +292,12 @@ def test_the_crash_potential_is_a_mean_chance() -> None:
     assert crash_potential(row(9.0), np.zeros((1, 1), dtype=bool), **options)[0] == 0.0
 
 
+def test_whoever_brakes_far_better_than_the_bounds_brakes_as_the_bound() -> None:
+    known = np.ones((1, 3), dtype=bool)
+    options = {"mean": 84.5, "deviation": 1.40, "least": 4.23, "most": 12.68}
+    assert crash_potential(row(4.0, 12.6, 12.7), known, **options)[0] == pytest.approx(1 / 3)
+
+
 @given(finite, finite, st.floats(0.0, 30.0), st.floats(0.0, 30.0))
 def test_a_longer_gap_leaves_no_less_time(
     gap: float, more: float, rear: float, front: float
