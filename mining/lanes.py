@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
+from geometry.polylines import arc_length, resample
 from schemas.labels import EdgeKind, LaneType, MapLayer
 from schemas.records import MapFeature, RoadMap
 
@@ -110,6 +111,10 @@ class LaneGraph:
         self._edges = [f.points for f in road_map.of_layer(MapLayer.ROAD_EDGE)]
         self._outlines: dict[int, Any] = {}
         self._signs = [f.points[0, :2] for f in road_map.of_layer(MapLayer.STOP_SIGN)]
+        marks = (MapLayer.STOP_LINE, MapLayer.STOP_SIGN)
+        self._waits = [f.points for f in road_map.features if f.layer in marks]
+        crosswalks = road_map.of_layer(MapLayer.CROSSWALK)
+        self._waits += [np.concatenate([f.points, f.points[:1]]) for f in crosswalks]
         drivable = road_map.of_layer(MapLayer.DRIVABLE_AREA)
         self._areas = (
             [f for layer in SURFACES for f in road_map.of_layer(layer)] if drivable else []
@@ -426,6 +431,28 @@ class LaneGraph:
         """Of the sample points of lanes in intersections; None if there are none."""
         inside = self.in_intersection[self.samples.lane] & self.for_cars[self.samples.lane]
         return _tree(self.samples.xy[inside]) if inside.any() else None
+
+    @cached_property
+    def junctions(self) -> Float[Array, "points 2"]:
+        """Sample points of lanes in intersections [m]."""
+        return self.samples.xy[(self.in_intersection & self.for_cars)[self.samples.lane]]
+
+    @cached_property
+    def places_to_wait(self) -> Float[Array, "points 2"]:
+        """Where one may have to wait, at most a metre apart [m].
+
+        Intersections, crosswalks, stop lines and signs, and the ends of lanes that nothing continues or
+        that run together with others.
+        """
+        samples = self.samples
+        last = [
+            samples.xy[samples.first[k] + samples.count[k] - 1]
+            for k in np.flatnonzero(self.for_cars).tolist()
+            if self.merges[k] or not self.successors[k]
+        ]
+        dense = [resample(line, 2 + int(arc_length(line)[-1]))[:, :2] for line in self._waits]
+        ends = np.array(last, dtype=np.float64).reshape(-1, 2)
+        return np.concatenate([self.junctions, ends, *dense])
 
     @cached_property
     def road_edges(self) -> tuple[Float[Array, "points 2"], Float[Array, " points"]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of the tables: a lake of a newer version is refused, one of an older
 version gains the columns that it lacks, as null."""
 

@@ -44,6 +44,9 @@ def crash_potential(
     """
     low, high = ndtr((least - mean) / deviation), ndtr((most - mean) / deviation)
     asked = np.clip(deceleration, least, most)
-    chance = (ndtr((asked - mean) / deviation) - low) / (high - low)
+    if high > low:
+        chance = (ndtr((asked - mean) / deviation) - low) / (high - low)
+    else:  # the mean is so far outside that all brake as hard as the bound on its side
+        chance = np.where(asked >= np.clip(mean, least, most), 1.0, 0.0)
     count = known.sum(axis=-1)
     return np.asarray(np.where(known, chance, 0.0).sum(axis=-1) / np.maximum(count, 1))

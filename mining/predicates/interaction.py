@@ -414,7 +414,7 @@ CROSSED_BY = Predicate(
         Parameter("speed", 0.2, "m/s", "RefAV being_crossed_by"),
     ),
     of_ego=True,
-    version=3,
+    version=4,
     only=(DRIVING,),
 )
 CROSSES_IN_FRONT = Predicate(
@@ -470,7 +470,7 @@ YIELDS_TO = Predicate(
         Parameter("share", 0.15, "1", "nuPlan-KG yieldsTo"),
         Parameter("distance", 18.0, "m", "nuPlan-KG yieldsTo"),
     ),
-    version=3,
+    version=4,
     only=(DRIVING,),
 )
 BLOCKED_BY = Predicate(
@@ -508,7 +508,7 @@ JAYWALKING = Predicate(
     ),
     needs=("map", "crossings"),
     only=(ON_FOOT,),
-    version=3,
+    version=4,
 )
 WAITING_FOR_PEDESTRIAN = Predicate(
     name="waiting_for_pedestrian",

@@ -495,7 +495,7 @@ def _trajectory_type(kind: str, what: str) -> Predicate:
         unit="°",
         parameters=tuple(p for p in _TRAJECTORY if f"{{{p.name}}}" in rule),
         ordinary=kind in ("stationary", "straight"),
-        version=3,
+        version=4,
     )
 
 
@@ -696,7 +696,7 @@ MERGE = Predicate(
         Parameter("speed", 1.0, "m/s", "own"),
     ),
     needs=("map",),
-    version=3,
+    version=4,
 )
 PULL_OVER = Predicate(
     name="pull_over",
@@ -750,7 +750,7 @@ CUT_IN = Predicate(
     ),
     needs=("map",),
     only=(DRIVING, DRIVING),
-    version=3,
+    version=4,
 )
 CUT_OUT = Predicate(
     name="cut_out",
@@ -801,7 +801,7 @@ NUDGE = Predicate(
         Parameter("within", 8.0, "s", "nuPlan-KG changesLane"),
     ),
     needs=("map",),
-    version=3,
+    version=4,
     only=(DRIVING,),
 )
 SWERVE = Predicate(
@@ -824,7 +824,7 @@ SWERVE = Predicate(
         Parameter("bend", 45.0, "°", "own: the road turns by no more meanwhile; more is a corner"),
     ),
     needs=("map",),
-    version=5,
+    version=6,
     only=(DRIVING,),
 )
 WRONG_WAY = Predicate(

@@ -239,7 +239,7 @@ STARTING = Predicate(
         Parameter("to", 1.0, "m/s", "own"),
         Parameter("within", 2.0, "s", "own"),
     ),
-    version=3,
+    version=4,
     only=(DRIVING,),
 )
 STOPPING = Predicate(
@@ -267,7 +267,7 @@ REVERSING = Predicate(
         Parameter("way", 1.0, "m", "own: standing boxes jitter by less"),
     ),
     only=(VEHICLES,),
-    version=3,
+    version=4,
 )
 OVER_LIMIT = Predicate(
     name="over_limit",

@@ -349,7 +349,7 @@ OFF_DRIVABLE = Predicate(
         Parameter("farthest", 5.0, "m", "own"),
     ),
     needs=("map", "surface"),
-    version=3,
+    version=4,
     only=(VEHICLES,),
 )
 IN_INTERSECTION = Predicate(
@@ -383,7 +383,7 @@ AT_CROSSWALK = Predicate(
     find=_at_crosswalk,
     parameters=(Parameter("distance", CROSSWALK_M, "m", "RefAV at_pedestrian_crossing"),),
     needs=("map", "crosswalks"),
-    version=3,
+    version=4,
 )
 TRAVERSING_CROSSWALK = Predicate(
     name="traversing_crosswalk",
@@ -407,7 +407,7 @@ AT_STOP_SIGN = Predicate(
         Parameter("aside", 7.0, "m", "RefAV at_stop_sign"),
     ),
     needs=("map", "stop_signs"),
-    version=3,
+    version=4,
     only=(DRIVING,),
 )
 ON_STOP_LINE = Predicate(
@@ -496,7 +496,7 @@ STALLED_VEHICLE = Predicate(
     ),
     needs=("map",),
     only=(VEHICLES,),
-    version=3,
+    version=4,
 )
 IN_PICKUP_DROPOFF = Predicate(
     name="in_pickup_dropoff",
@@ -516,7 +516,7 @@ ROUNDABOUT = Predicate(
     find=_roundabout,
     needs=("map",),
     only=(DRIVING,),
-    version=3,
+    version=4,
 )
 MERGE_ZONE = Predicate(
     name="merge_zone",
@@ -528,7 +528,7 @@ MERGE_ZONE = Predicate(
     parameters=(Parameter("distance", 50.0, "m", "own"),),
     needs=("map",),
     only=(DRIVING,),
-    version=3,
+    version=4,
 )
 LANE_STRADDLING = Predicate(
     name="lane_straddling",

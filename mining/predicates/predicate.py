@@ -123,7 +123,7 @@ class Predicate:
     symmetric: bool = False
     of_ego: bool = False
     ordinary: bool = False
-    version: int = 2
+    version: int = 3
 
     @property
     def limits(self) -> dict[str, float]:

@@ -495,7 +495,7 @@ TTC_2D = Predicate(
         Parameter("closing", 1.0, "m/s", "own"),
     ),
     symmetric=True,
-    version=3,
+    version=4,
 )
 THW = Predicate(
     name="thw",
@@ -833,7 +833,7 @@ COLLISION = Predicate(
         Parameter("walked_into", 0.5, "m/s", "own: a vehicle that does not hit, but is touched"),
     ),
     symmetric=True,
-    version=3,
+    version=4,
 )
 NEAR_MISS = Predicate(
     name="near_miss",
@@ -856,5 +856,5 @@ NEAR_MISS = Predicate(
         Parameter("seen", 0.5, "s", "own: shorter events are dropped, too"),
     ),
     symmetric=True,
-    version=4,
+    version=5,
 )

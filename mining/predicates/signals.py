@@ -382,7 +382,7 @@ RED_LIGHT_RUNNING = Predicate(
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=5,
+    version=6,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

@@ -26,7 +26,6 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import unit
 from geometry.arrays import Array
 from geometry.boxes import Box, in_frame_of, meets_line
-from geometry.polylines import arc_length, resample
 from mining.intervals import BRIDGE_S, spells, steps_of
 from mining.kept import kept
 from mining.lanes import HALF_WIDTH_M, SIGN_ASIDE_M
@@ -63,7 +62,7 @@ PARKED = "it may be parked: it was not seen to come, and stands at the side of t
 def stalled(motion: Motion, limits: Limits) -> Iterable[Span]:
     """Where vehicles have stalled, or may have."""
     stands = _stands_in_lane(motion, limits)
-    waits = _places_to_wait(motion)
+    waits = motion.graph.places_to_wait
     view, lasts = motion.signal, {"least_s": limits["duration"], "bridge_s": BRIDGE_S}
     before_light = (view.distance > -2.0) & (view.distance <= limits["light"])
     held = before_light & np.isin(view.state, (LightState.RED, LightState.YELLOW))
@@ -134,7 +133,7 @@ def _may_be_lit(
     view = motion.signal
     near = (view.distance[i] > -2.0) & (view.distance[i] <= limits["line"])
     unlit = near & np.isin(view.state[i], (LightState.UNKNOWN, LightState.RED, LightState.YELLOW))
-    straight = _ahead_of(box, _junctions(motion))
+    straight = _ahead_of(box, motion.graph.junctions)
     lane, s = int(motion.lane[i, seen[0]]), float(motion.lane_s[i, seen[0]])
     by_lane = _to_junction(motion, lane, s, within=limits["line"] + box[Box.LENGTH])
     junction = min(straight, by_lane - box[Box.LENGTH] / 2)
@@ -253,35 +252,6 @@ def _stands_in_lane(motion: Motion, limits: Limits) -> Bool[Array, "agents steps
             if stands[i, before] and stands[i, after] and np.hypot(*moved) <= limits["moved"]:
                 stands[i, before:after] = True
     return stands
-
-
-def _junctions(motion: Motion) -> Float[Array, "points 2"]:
-    """Points of intersections, at most a metre apart [m]."""
-    graph = motion.graph
-    return graph.samples.xy[(graph.in_intersection & graph.for_cars)[graph.samples.lane]]
-
-
-def _places_to_wait(motion: Motion) -> Float[Array, "points 2"]:
-    """Where one may have to wait, at most a metre apart [m].
-
-    Intersections, crosswalks, stop lines and signs, and the ends of lanes that nothing continues or
-    that run together with others.
-    """
-    graph, road = motion.graph, motion.scene.map
-    samples = graph.samples
-    last = [
-        samples.xy[samples.first[k] + samples.count[k] - 1]
-        for k in np.flatnonzero(graph.for_cars).tolist()
-        if graph.merges[k] or not graph.successors[k]
-    ]
-    lines = [
-        f.points for f in road.features if f.layer in (MapLayer.STOP_LINE, MapLayer.STOP_SIGN)
-    ]
-    crosswalks = road.of_layer(MapLayer.CROSSWALK)
-    lines += [np.concatenate([f.points, f.points[:1]]) for f in crosswalks]
-    dense = [resample(line, 2 + int(arc_length(line)[-1]))[:, :2] for line in lines]
-    ends = np.array(last, dtype=np.float64).reshape(-1, 2)
-    return np.concatenate([_junctions(motion), ends, *dense])
 
 
 def _ahead_of(box: Float[Array, " 5"], points: Float[Array, "points 2"]) -> float:
