@@ -11,7 +11,7 @@ from geometry.arrays import Array
 from schemas.labels import EdgeKind
 from schemas.records import RoadMap
 from simulation.paths import Paths, extended
-from simulation.routes import LaneGraph, build_route
+from simulation.routes import LaneGraph, _leads_on, build_route
 from tests.simulation.driving import lane, road
 
 STRAIGHT = np.stack([np.linspace(0.0, 80.0, 81), np.zeros(81)], axis=-1)
@@ -125,12 +125,12 @@ def test_where_lanes_overlap_the_one_that_the_drive_ends_on_may_begin_before_it(
     assert build_route(driven, yaw, graph).source == "map"
 
 
-def test_lanes_along_which_the_drive_gets_nowhere_are_no_route() -> None:
-    """Round a loop back onto the lane that it began on, behind where it began."""
-    angle = np.linspace(0.0, 2 * np.pi, 130)
-    loop = np.stack([20.0 * np.sin(angle), 20.0 * (1.0 - np.cos(angle))], axis=-1)[:-8]
-    route = build_route(loop, angle[:-8], LaneGraph(road()))
-    assert route.goal_s - route.start_s > 100.0
+def test_a_route_leads_on_if_the_drive_gets_on_along_it() -> None:
+    route = build_route(STRAIGHT, EAST, LaneGraph(road()))
+    assert _leads_on(route, STRAIGHT)
+    back = replace(route, goal_s=route.start_s - 20.0)
+    assert not _leads_on(back, STRAIGHT)
+    assert _leads_on(replace(route, goal_s=route.start_s), np.zeros((50, 2)))
 
 
 def test_a_route_is_known_as_far_as_its_lanes_lead() -> None:
