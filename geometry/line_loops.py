@@ -12,13 +12,16 @@ from geometry.compiled import compiled
 
 @compiled
 def nearest_segments(
-    xy: Array, start: Array, unit: Array, length: Array
+    xy: Array, start: Array, unit: Array, length: Array, first: Array, last: Array
 ) -> tuple[Array, Array, Array]:
-    """Of each point the nearest segment, the first of equals; how far along it, and how far off [m]."""
-    chosen = np.zeros(len(xy), dtype=np.int64)
+    """Of each point the nearest of its segments, the first of equals; how far along it, and how far off [m].
+
+    Those of point i are from ``first[i]`` to ``last[i]``, which is left out.
+    """
+    chosen = first.copy()
     along, off = np.zeros(len(xy)), np.full(len(xy), np.inf)
     for i in range(len(xy)):
-        for k in range(len(start)):
+        for k in range(first[i], last[i]):
             x, y = xy[i, 0] - start[k, 0], xy[i, 1] - start[k, 1]
             on = min(max(x * unit[k, 0] + y * unit[k, 1], 0.0), length[k])
             away_x = xy[i, 0] - (start[k, 0] + on * unit[k, 0])

@@ -3,8 +3,10 @@
 Frenet coordinates (s, d): s metres along the line from its start, d metres to its left.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from geometry.arrays import Array
 
@@ -78,24 +80,49 @@ def project(
     Raises:
         ValueError: The line has fewer than two points.
     """
+    return project_each(xy, np.zeros(len(xy), dtype=np.int64), [line])
+
+
+def project_each(
+    xy: Float[Array, "many 2"],
+    which: Int[Array, " many"],
+    lines: Sequence[Float[Array, "_points _dims"]],
+) -> tuple[Float[Array, " many"], Float[Array, " many"], Float[Array, " many"]]:
+    """As :func:`project`, of each point on a line of its own among several.
+
+    Args:
+        xy: The points [m].
+        which: Index of the line of each.
+        lines: The lines.
+
+    Raises:
+        ValueError: A line has fewer than two points.
+    """
     from geometry.line_loops import nearest_segments
 
-    if len(line) < 2:
-        raise ValueError(f"A line of {len(line)} points has no direction; two are needed.")
-    start, step = line[:-1, :2], np.diff(line[:, :2], axis=0)
+    counts = np.array([len(line) for line in lines], dtype=np.int64)
+    if (counts < 2).any():
+        raise ValueError(f"A line of {counts.min()} points has no direction; two are needed.")
+    points = np.concatenate([line[:, :2] for line in lines]).astype(np.float64)
+    last = np.cumsum(counts)
+    within = np.ones(len(points) - 1, dtype=bool)
+    within[last[:-1] - 1] = False  # from the end of a line to the begin of the next
+    start, step = points[:-1][within], np.diff(points, axis=0)[within]
+    s = np.concatenate([arc_length(line)[:-1] for line in lines])
     length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
-    unit = step / length[:, None]
+    end = last - np.arange(1, len(lines) + 1)
     best, along, distance = nearest_segments(
-        np.ascontiguousarray(xy, dtype=np.float64), np.ascontiguousarray(start), unit, length
+        np.ascontiguousarray(xy, dtype=np.float64),
+        np.ascontiguousarray(start),
+        step / length[:, None],
+        length,
+        (end - counts + 1)[which],
+        end[which],
     )
     x, y = (xy - start[best]).T
     cross = step[best, 0] * y - step[best, 1] * x
     side = np.where(cross >= 0.0, 1.0, -1.0)
-    return (
-        arc_length(line)[best] + along,
-        side * distance,
-        np.arctan2(step[best, 1], step[best, 0]),
-    )
+    return s[best] + along, side * distance, np.arctan2(step[best, 1], step[best, 0])
 
 
 def inside(

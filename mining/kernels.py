@@ -240,3 +240,29 @@ def driven(
             braking[run] = max(braking[run], (v - after) / tick)
             at, v = at + (v + after) / 2.0 * tick, after
     return reached, braking
+
+
+@compiled
+def worst_times(
+    apart: Array, relative: Array, reach: Array, acceleration: Array, error: float
+) -> Array:
+    """Least t with |p + w t| ≤ R + A t²/2; see :func:`mining.criticality.worst_time_to_collision`."""
+    told = np.zeros(len(apart))
+    for i in range(len(apart)):
+        w_x, w_y, a = relative[i, 0], relative[i, 1], acceleration[i]
+        while True:
+            t = told[i]
+            x, y = apart[i, 0] + w_x * t, apart[i, 1] + w_y * t
+            distance = math.hypot(x, y)
+            lacks = distance - reach[i] - a * t * t / 2
+            if lacks <= 0.0:
+                break
+            if a <= 0.0:  # neither moves of itself
+                told[i] = math.inf
+                break
+            # Where distance + rate (t' − t) = R + A t'²/2.
+            rate = (x * w_x + y * w_y) / max(distance, 1e-9)
+            told[i] = (rate + math.sqrt((rate - a * t) ** 2 + 2 * a * lacks)) / a
+            if told[i] - t <= error:
+                break
+    return told

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from lake import Lake
 from lake.ids import stable_ids
 from lake.json_text import as_json
+from lake.workers import rarer_collections
 from mining.criticality.table import criticality_table
 from mining.looked import MARKED, adopt, mark, missing, tidy
 from mining.motion import Motion
@@ -246,12 +247,13 @@ def _work(uri: str, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
 def _work_on(lake: Lake, names: Sequence[str], scene_ids: Sequence[int]) -> _Work:
     events, criticality = [SCHEMA.empty_table()], []
     predicates = [name for name in names if name != CRITICALITY]
-    for scene in lake.scenes(scene_ids):
-        if scene.steps == 0 or not len(scene.tracks.track_id):
-            continue
-        rows, measures = _found_in(scene, predicates, measured=CRITICALITY in names)
-        events.append(rows)
-        criticality += measures
+    with rarer_collections():
+        for scene in lake.scenes(scene_ids):
+            if scene.steps == 0 or not len(scene.tracks.track_id):
+                continue
+            rows, measures = _found_in(scene, predicates, measured=CRITICALITY in names)
+            events.append(rows)
+            criticality += measures
     return _Work(events=pa.concat_tables(events), criticality=criticality)
 
 
@@ -321,25 +323,31 @@ def _repeats(*columns: Sequence[object]) -> list[int]:
 
 
 def _params(intervals: Iterable[Interval]) -> list[str]:
-    """Their parameters as JSON: the same for all of a predicate."""
-    known: dict[str, tuple[Mapping[str, Any], str]] = {}
+    """Their parameters as JSON: the same for all of a predicate, and from scene to scene."""
     told = []
     for interval in intervals:
-        if known.get(interval.name, (None,))[0] is not interval.params:
-            known[interval.name] = interval.params, as_json(dict(interval.params))
-        told.append(known[interval.name][1])
+        known = _PARAMS.get(interval.name)
+        if known is None or known[0] is not interval.params:
+            known = _PARAMS[interval.name] = interval.params, as_json(dict(interval.params))
+        told.append(known[1])
     return told
+
+
+_PARAMS: dict[str, tuple[Mapping[str, Any], str]] = {}
+"""Of each predicate the parameters that were told last, and their text."""
 
 
 def evidence_text(evidence: Mapping[str, Any]) -> str:
     """Evidence as JSON, which knows no infinity; three decimals are more than a number is worth."""
     if not evidence:
         return "{}"
-    told = {name: _finite(value) for name, value in evidence.items()}
-    if all(type(value) is float for value in told.values()):
-        # Nearly all of it is so, and an encoder takes five times as long.
-        return "{" + ", ".join(f'"{name}": {told[name]!r}' for name in sorted(told)) + "}"
-    return as_json(told)
+    parts = []
+    for name in sorted(evidence):
+        value = evidence[name]
+        if type(value) is not float or not math.isfinite(value):
+            return as_json({name: _finite(value) for name, value in evidence.items()})
+        parts.append(f'"{name}": {round(value, 3)!r}')
+    return "{" + ", ".join(parts) + "}"  # nearly all of it; an encoder takes five times as long
 
 
 def _finite(value: Any) -> Any:

@@ -58,18 +58,9 @@ def worst_time_to_collision(
     Returns:
         WTTC, 0 where the circles meet already [s].
     """
-    time, todo = np.zeros(len(apart)), np.arange(len(apart))
-    while len(todo):
-        t, w, r, a = time[todo], relative[todo], reach[todo], acceleration[todo]
-        at = apart[todo] + w * t[:, None]
-        distance = np.hypot(at[:, 0], at[:, 1])
-        rate = (at * w).sum(axis=1) / np.maximum(distance, 1e-9)
-        lacks = np.maximum(distance - r - a * t**2 / 2, 0.0)
-        # Where distance + rate (t' − t) = r + a t'²/2.
-        time[todo] = (rate + np.sqrt((rate - a * t) ** 2 + 2 * a * lacks)) / a
-        time[todo] = np.where(lacks > 0.0, time[todo], t)
-        todo = todo[time[todo] - t > WORST_ERROR_S]
-    return time
+    from mining.kernels import worst_times
+
+    return worst_times(apart, relative, reach, acceleration, WORST_ERROR_S)
 
 
 def shared_ground(

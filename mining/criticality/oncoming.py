@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from geometry.angles import difference
 from geometry.arrays import Array
-from geometry.polylines import arc_length, project
+from geometry.polylines import arc_length, project_each
 from mining.kept import kept
 from mining.motion import Motion
 
@@ -56,26 +56,21 @@ def oncoming_of(motion: Motion) -> Oncoming:
     if not len(row):
         return Oncoming(on=on, gap=gap)
     lane = motion.lane[a[row], step]
-    # Whoever is in one lane has one way: all who come there are looked for at once.
-    way_of, who = np.unique(np.stack([a[row], lane]), axis=1, return_inverse=True)
-    order = np.argsort(who.ravel(), kind="stable")
-    for (i, k), part in zip(way_of.T.tolist(), np.split(order, _ends(who.ravel())), strict=True):
-        rows, steps, way = row[part], step[part], _way_from(motion, i, k)
-        j = b[rows]
-        s, d, yaw = project(motion.xy[j, steps], way)
-        inside = (s > 0.0) & (s < arc_length(way)[-1])
-        inside &= np.abs(difference(motion.yaw[j, steps], yaw)) >= AGAINST
-        half = (motion.width[i] + motion.width[j]) / 2 + ASIDE_M
-        inside &= np.abs(d - motion.lane_d[i, steps]) < half
-        room = s - motion.lane_s[i, steps] - (motion.length[i] + motion.length[j]) / 2
-        on[rows, steps] = inside & (room > 0.0)
-        gap[rows, steps] = np.where(inside & (room > 0.0), room, np.inf)
+    # Whoever is in one lane has one way.
+    ways, way = np.unique(np.stack([a[row], lane]), axis=1, return_inverse=True)
+    way = way.ravel()
+    lines = [_way_from(motion, i, k) for i, k in ways.T.tolist()]
+    i, j = a[row], b[row]
+    s, d, yaw = project_each(motion.xy[j, step], way, lines)
+    inside = (s > 0.0) & (s < np.array([arc_length(line)[-1] for line in lines])[way])
+    inside &= np.abs(difference(motion.yaw[j, step], yaw)) >= AGAINST
+    inside &= (
+        np.abs(d - motion.lane_d[i, step]) < (motion.width[i] + motion.width[j]) / 2 + ASIDE_M
+    )
+    room = s - motion.lane_s[i, step] - (motion.length[i] + motion.length[j]) / 2
+    on[row, step] = inside & (room > 0.0)
+    gap[row, step] = np.where(inside & (room > 0.0), room, np.inf)
     return Oncoming(on=on, gap=gap)
-
-
-def _ends(group: Int[Array, " many"]) -> Int[Array, " groups"]:
-    """Where each group but the last ends among members sorted by group."""
-    return np.asarray(np.cumsum(np.bincount(group))[:-1])
 
 
 def _way_from(motion: Motion, i: int, lane: int) -> Float[Array, "points 2"]:

@@ -262,10 +262,7 @@ def tag_scene(
 def _ask(
     predicate: Predicate, motion: Motion, lacking: frozenset[str], lost: _Doubt | None
 ) -> list[Interval]:
-    params = {
-        p.name: {"value": p.value, "unit": p.unit, "source": p.source}
-        for p in predicate.parameters
-    }
+    params = predicate.params
     missing = [need for need in predicate.needs if need in lacking]
     if missing:
         evidence = {"reason": "; ".join(WHY_UNKNOWN[need] for need in missing)}

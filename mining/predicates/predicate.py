@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ SIGNS: Mapping[str, str] = {
 """What stands for what in formulas."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Predicate:
     """Something that can be said of a scene, an agent, or two agents.
 
@@ -124,6 +125,13 @@ class Predicate:
     of_ego: bool = False
     ordinary: bool = False
     version: int = 3
+
+    @cached_property
+    def params(self) -> Mapping[str, Mapping[str, Any]]:
+        """Its parameters as intervals tell them: value, unit and source by name."""
+        return {
+            p.name: {"value": p.value, "unit": p.unit, "source": p.source} for p in self.parameters
+        }
 
     @property
     def limits(self) -> dict[str, float]:

@@ -76,3 +76,15 @@ def test_an_offset_to_the_left_of_a_circle_shrinks_it() -> None:
 def test_repeated_points_are_dropped() -> None:
     line = np.array([[0.0, 0], [0, 0], [1, 0], [1, 0.0001], [2, 0]])
     assert len(polylines.without_repeats(line)) == 3
+
+
+def test_points_on_lines_of_their_own_are_projected_as_each_on_its_line_alone() -> None:
+    rng = np.random.default_rng(5)
+    lines = [np.cumsum(rng.normal(1.0, 0.6, (count, 3)), axis=0) for count in (2, 9, 4)]
+    xy, which = rng.uniform(-5.0, 12.0, (200, 2)), rng.integers(0, 3, 200)
+    together = np.column_stack(polylines.project_each(xy, which, lines))
+    for k, line in enumerate(lines):
+        alone = np.column_stack(polylines.project(xy[which == k], line))
+        np.testing.assert_array_equal(together[which == k], alone)
+    with pytest.raises(ValueError, match="of 1 points"):
+        polylines.project_each(xy, which, [lines[0], lines[1][:1], lines[2]])
