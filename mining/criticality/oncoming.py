@@ -56,10 +56,12 @@ def oncoming_of(motion: Motion) -> Oncoming:
     if not len(row):
         return Oncoming(on=on, gap=gap)
     lane = motion.lane[a[row], step]
-    # Whoever is in one lane has one way.
-    ways, way = np.unique(np.stack([a[row], lane]), axis=1, return_inverse=True)
-    way = way.ravel()
-    lines = [_way_from(motion, i, k) for i, k in ways.T.tolist()]
+    # Whoever is in one lane has one way, and mostly the same as others there.
+    whose, of = np.unique(a[row] * len(motion.graph.lanes) + lane, return_inverse=True)
+    ways = [_way_from(motion, *divmod(n, len(motion.graph.lanes))) for n in whose.tolist()]
+    places = {way: place for place, way in enumerate(dict.fromkeys(ways))}
+    lines = [_line_along(motion, way) for way in places]
+    way = np.array([places[way] for way in ways])[of.ravel()]
     i, j = a[row], b[row]
     s, d, yaw = project_each(motion.xy[j, step], way, lines)
     inside = (s > 0.0) & (s < np.array([arc_length(line)[-1] for line in lines])[way])
@@ -73,17 +75,22 @@ def oncoming_of(motion: Motion) -> Oncoming:
     return Oncoming(on=on, gap=gap)
 
 
-def _way_from(motion: Motion, i: int, lane: int) -> Float[Array, "points 2"]:
-    """The centre lines of a lane and of those that an agent drives, or would, after it."""
+def _way_from(motion: Motion, i: int, lane: int) -> tuple[int, ...]:
+    """A lane and those that an agent drives, or would, after it."""
     graph, place = motion.graph, motion.used[1]
-    lines, length, seen = [graph.lanes[lane].points[:, :2]], float(graph.length[lane]), {lane}
-    while length < AHEAD_M + float(graph.length[lane]):
-        after = [k for k in graph.successors[lane] if k not in seen and graph.for_cars[k]]
+    way, length = [lane], float(graph.length[lane])
+    while length < AHEAD_M + float(graph.length[way[0]]):
+        after = [k for k in graph.successors[lane] if k not in way and graph.for_cars[k]]
         driven = [k for k in after if place[k] >= 0 and motion.on_way[i, place[k]]]
         if not after:
             break
         lane = min(driven or after, key=lambda k: abs(float(graph.turn[k])))
-        seen.add(lane)
-        lines.append(graph.lanes[lane].points[1:, :2])
+        way.append(lane)
         length += float(graph.length[lane])
+    return tuple(way)
+
+
+def _line_along(motion: Motion, way: tuple[int, ...]) -> Float[Array, "points 2"]:
+    """The centre lines of lanes one after the other."""
+    lines = [motion.graph.lanes[k].points[min(n, 1) :, :2] for n, k in enumerate(way)]
     return np.concatenate(lines).astype(np.float64)

@@ -88,3 +88,21 @@ def test_points_on_lines_of_their_own_are_projected_as_each_on_its_line_alone() 
         np.testing.assert_array_equal(together[which == k], alone)
     with pytest.raises(ValueError, match="of 1 points"):
         polylines.project_each(xy, which, [lines[0], lines[1][:1], lines[2]])
+
+
+def test_no_segment_is_passed_over_that_is_nearer() -> None:
+    rng = np.random.default_rng(8)
+    for scale in (0.1, 1.0, 20.0):
+        line = np.cumsum(rng.normal(0.3, 1.0, (300, 2)) * scale, axis=0)
+        xy = rng.uniform(line.min(), line.max(), (300, 2))
+        alone = [
+            np.column_stack(polylines.project(xy, line[k : k + 2])) for k in range(len(line) - 1)
+        ]
+        off = np.abs(np.stack([each[:, 1] for each in alone]))
+        nearest = off.argmin(axis=0)
+        s, d, yaw = polylines.project(xy, line)
+        at = np.arange(len(xy))
+        np.testing.assert_array_equal(np.abs(d), off[nearest, at])
+        np.testing.assert_array_equal(yaw, np.stack([each[:, 2] for each in alone])[nearest, at])
+        along = np.stack([each[:, 0] for each in alone])[nearest, at]
+        np.testing.assert_allclose(s, polylines.arc_length(line)[nearest] + along)
