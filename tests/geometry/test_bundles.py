@@ -98,6 +98,8 @@ def test_frenet_coordinates_are_those_of_the_nearest_place(drawn, tenths):
     s, d, _ = polylines.project(xy, line)
     along = (polylines.arc_length(line)[1:] + polylines.arc_length(line)[:-1]) / 2.0
     own = np.abs(s - along) < 1e-9  # else another segment passes nearer
+    from_end, _, _ = polylines.project(xy, line[::-1])
+    own &= np.abs(polylines.arc_length(line)[-1] - from_end - s) < 1e-9  # or as near, further on
     zero = np.zeros(len(middle), dtype=np.int64)
     found_s, found_d = bundle.frenet(zero, along, xy)
     np.testing.assert_allclose(found_s[own], s[own], atol=1e-9)
