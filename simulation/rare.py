@@ -575,7 +575,7 @@ class RedLightRunning(Script):
         red = seen[: at + 1, 2] == LightState.RED
         since = int(np.argmin(red[::-1])) if not red.all() else len(red)
         if (
-            since < 3
+            since <= 3  # as many steps of red are less than 0.3 s
             or since * DT > ALL_RED_S + 4.0
             or seen[at, 3] < 4.0
             or seen[at, 4] > NEAR_M + 20.0

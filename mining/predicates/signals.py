@@ -34,6 +34,8 @@ TURNS_WITHIN_S = 4.0
 BEARS_RIGHT = np.radians(20.0)
 STRAIGHT_ON_M = 12.0
 """[m] Who has not turned by then goes straight on: right turns at stop lines are tighter."""
+ACROSS_AT_MOST = 5.0
+"""[m/s²] Nobody takes a turn at more: half of what a dry road holds, and twice what is comfortable."""
 
 
 def _drivers(motion: Motion) -> Bool[Array, "agents steps"]:
@@ -76,7 +78,8 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
             ways = {k for lane in crossing.lanes for k in (lane, *graph.successors[lane])}
             if crossing.last_seen is None:
                 ways &= set(motion.lane[i, t:].tolist())
-            if any(graph.turn[k] < -TURN_LANE for k in ways) and _bears_right(motion, i, at, t):
+            right = [k for k in ways if graph.turn[k] < -TURN_LANE]
+            if right and _bears_right(motion, i, at, t, right):
                 continue  # Right on red is allowed in much of the world.
             begin = before if hidden else max(by - steps_of(limits["red_for"]), 0)
             shown = _shown(motion, crossing.lanes, begin, by)
@@ -216,18 +219,22 @@ def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float, hardest:
     return bool((way >= beyond).any() or way[-1] + yet >= beyond)
 
 
-def _bears_right(motion: Motion, i: int, since: int, t: int) -> bool:
-    """Whether an agent that may be on a lane to the right turns right, or may yet.
+def _bears_right(motion: Motion, i: int, since: int, t: int, lanes: Sequence[int]) -> bool:
+    """Whether an agent that may be on lanes to the right turns right, or may yet.
 
-    Where lanes fan out from one stop, noise decides which of them its first metres are matched to.
+    Where lanes fan out from one stop, noise decides which of them its first metres are matched to. Who is
+    faster than anybody takes those bends does not turn.
     """
     span = np.arange(t, min(t + steps_of(TURNS_WITHIN_S), motion.steps))
     span = span[motion.seen[i, span]]
     turned = wrap(motion.heading[i, span] - motion.heading[i, since])
     if turned.min(initial=0.0) <= -BEARS_RIGHT:
         return True
-    way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, since]))) if len(span) else 0.0
-    return way < STRAIGHT_ON_M
+    if not len(span):
+        return True
+    way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, since])))
+    widest = max(motion.graph.length[k] / -motion.graph.turn[k] for k in lanes)
+    return way < STRAIGHT_ON_M and bool(motion.speed[i, span[-1]] ** 2 <= ACROSS_AT_MOST * widest)
 
 
 def _shown(
