@@ -33,7 +33,7 @@ from lake.scenes import cut
 from mining.coverage import gap as measure_gap
 from mining.looked import looked
 from mining.predicates import PREDICATES
-from mining.query.find import names_of, understood
+from mining.query.find import understood
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of
 from mining.query.tagging import tag_rules
@@ -290,9 +290,9 @@ def _behaviours(
         return [BEHAVIOURS[request.adversary]]
     first = tags[0] if tags else None
     if first is not None and first in rules:
-        names = names_of(Query(rules[first].node))
+        names = Query(rules[first].node).names
     elif first is None and request.query is not None:
-        names = names_of(understood(request.query, rules))
+        names = understood(request.query, rules).names
     else:
         names = [] if first is None else [first]
     made = (behaviours_for_tag(name) for name in names)

@@ -90,7 +90,7 @@ def bound(node: Node) -> frozenset[str]:
 
 def named(node: Node) -> frozenset[str]:
     """All variables anywhere within."""
-    found = {a.name for n in node.walk() if isinstance(n, Call) for a in n.actors if a.is_variable}
+    found = {a.name for call in node.calls() for a in call.actors if a.is_variable}
     return frozenset(found)
 
 
@@ -248,7 +248,7 @@ class _Check:
         part = _with_actors(rule.node, told)
         for actor in node.actors:
             self.actor(actor)
-        for name in (a.name for n in part.walk() if isinstance(n, Call) for a in n.actors):
+        for name in (a.name for call in part.calls() for a in call.actors):
             if name != SOMEONE and sum(a.name == name for a in node.actors) > 1:
                 self.wrong(
                     node.place, f"`{node.name}` is of two actors, and `{name}` is one",

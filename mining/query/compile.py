@@ -113,7 +113,7 @@ def plan_of(
     node = _normal(query.node)
     work = _Work(
         columns={name: f"v{k}" for k, name in enumerate(sorted(named(node)))},
-        names_ego=any(a.name == EGO for n in node.walk() if isinstance(n, Call) for a in n.actors),
+        names_ego=any(call.names_ego for call in node.calls()),
         vectors=vectors or {},
         partly=partly or {},
     )
@@ -280,8 +280,8 @@ class _Work:
         Order, number and duration of what is possible throughout a scene tell nothing of those of
         what is so. Where one of its parts is known not to be, it is not possible.
         """
-        calls = [n for n in node.walk() if isinstance(n, Call)]
-        of_ego = any(actor.name == EGO for call in calls for actor in call.actors)
+        calls = node.calls()
+        of_ego = any(call.names_ego for call in calls)
         unseen = self._unseen((call.name for call in calls), or_without_ego=of_ego)
         if unseen is None:
             return made
@@ -387,7 +387,7 @@ class _Work:
 
     def _unasked(self, node: Call, told: Iterable[tuple[Actor, str]]) -> str:
         """Scenes in which nobody could say: of an ego that is not there, of others than the ego."""
-        if any(a.name == EGO for a in node.actors):
+        if node.names_ego:
             where = "has_ego IS NOT TRUE"
         elif PREDICATES[node.name].of_ego:
             where = "has_ego"

@@ -17,7 +17,7 @@ from mining.predicates import PREDICATES
 from mining.query.compile import plan_of
 from mining.query.facts import FACTS
 from mining.query.narrow import only, rows_of
-from mining.query.tree import EGO, Call, Fact, Query
+from mining.query.tree import Call, Fact, Query
 from schemas.labels import AgentClass
 
 DRAWN = 2000
@@ -74,8 +74,7 @@ def doubt_of(
         exact: Judge them all.
     """
     reasons = _reasons(query)
-    names = list(dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)))
-    open_ = _not_known(lake, query, names, reasons, vectors, seen, instead)
+    open_ = _not_known(lake, query, reasons, vectors, seen, instead)
     if among is not None:
         open_ = np.intersect1d(open_, among)
     open_ = np.setdiff1d(open_, np.fromiter(matched, np.int64, len(matched)))
@@ -85,7 +84,7 @@ def doubt_of(
     if not exact and len(open_) > DRAWN:
         judged = np.random.default_rng(len(open_)).choice(open_, DRAWN, replace=False)
     rows = rows_of(lake, query, judged) if instead is None else only(instead, judged)
-    counted = _judged(lake, query, names, reasons, vectors, judged, rows or {})
+    counted = _judged(lake, query, reasons, vectors, judged, rows or {})
     weight = len(open_) / len(judged)
     scenes = counted.pop("")
     return Doubt(
@@ -102,7 +101,6 @@ def _most(counted: tuple[str, int]) -> int:
 def _not_known(
     lake: Lake,
     query: Query,
-    names: Sequence[str],
     reasons: Mapping[str, str],
     vectors: Mapping[str, tuple[int, str]],
     seen: str,
@@ -113,12 +111,13 @@ def _not_known(
         f"SELECT s.scene_id FROM scenes s JOIN logs l USING (log_id) WHERE {where}"
         for where in reasons.values()
     ]
-    if names:
-        of.append(_of_events(names, "truth = 'unknown'"))
-    compared = [n.name for n in query.node.walk() if isinstance(n, Call) and n.compare is not None]
+    calls = query.node.calls()
+    if calls:
+        of.append(_of_events(query.names, "truth = 'unknown'"))
+    compared = [call.name for call in calls if call.compare is not None]
     if compared:  # a value that is not known may be great enough
         of.append(_of_events(compared, "value IS NULL"))
-    if any(a.cls is not None for n in query.node.walk() if isinstance(n, Call) for a in n.actors):
+    if any(actor.cls is not None for call in calls for actor in call.actors):
         of.append(
             "SELECT scene_id FROM scenes WHERE log_id IN (SELECT log_id FROM tracks"
             f" WHERE cls = {literal(AgentClass.UNKNOWN.word)})"
@@ -140,7 +139,6 @@ def _not_known(
 def _judged(
     lake: Lake,
     query: Query,
-    names: Sequence[str],
     reasons: Mapping[str, str],
     vectors: Mapping[str, tuple[int, str]],
     scenes: Int[Array, " scenes"],
@@ -153,12 +151,12 @@ def _judged(
         f" JOIN logs l USING (log_id) WHERE {where}"
         for why, where in reasons.items()
     )
-    if names:
+    if query.names:
         told += f"""
 UNION ALL SELECT * FROM (
   SELECT '`' || name || '`: ' || json_extract_string(evidence, '$.reason') AS why,
     count(DISTINCT scene_id) AS n
-  FROM events WHERE name IN ({_listed(names)}) AND source = 'rule'
+  FROM events WHERE name IN ({_listed(query.names)}) AND source = 'rule'
     AND truth = 'unknown' AND scene_id IN (SELECT scene_id FROM open_)
   GROUP BY why HAVING why IS NOT NULL ORDER BY n DESC, why LIMIT {MOST_REASONS})"""
     ids = pa.table({"scene_id": pa.array(scenes, pa.int64())})
@@ -186,7 +184,7 @@ def _reasons(query: Query) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in query.node.walk():
         if isinstance(node, Call):
-            if any(actor.name == EGO for actor in node.actors):
+            if node.names_ego:
                 found["there is no ego"] = "s.has_ego IS NOT TRUE"
             elif PREDICATES[node.name].of_ego:
                 told_of = "the ego" if len(PREDICATES[node.name].roles) == 1 else "pairs with it"

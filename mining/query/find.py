@@ -30,7 +30,7 @@ from mining.query.narrow import may_hold_in, rows_of
 from mining.query.parse import parse
 from mining.query.rule import Rule
 from mining.query.rules import meanings, rules_of, shipped_rules
-from mining.query.tree import EGO, SOMEONE, Actor, Call, Compare, Node, Query, Similar
+from mining.query.tree import EGO, SOMEONE, Actor, Node, Query, Similar
 from mining.tag import SCHEMA, event_table
 from mining.vectors import model_of
 from schemas.errors import MissingData, UnknownName
@@ -215,7 +215,7 @@ def untagged_for(
 ) -> frozenset[int]:
     """Ids of the scenes that nobody has looked through for all that a query asks."""
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    return looked(lake.at(), meanings(names_of(asked))).untagged
+    return looked(lake.at(), meanings(asked.names)).untagged
 
 
 def holds(
@@ -275,7 +275,7 @@ def _told(queries: Sequence[Query], scenes: Sequence[Scene]) -> list[list[list[M
             "A scene that is in no lake has no vector to compare.",
             hint="Leave `similar to` out, or put the scene into a lake and encode it.",
         )
-    names = dict.fromkeys(name for query in queries for name in names_of(query))
+    names = dict.fromkeys(name for query in queries for name in query.names)
     tables = tables_of_scenes(scenes, only=names)
     begins = {scene.scene_id: scene.t0_ns for scene in scenes}
     held = (event for event in tables["events"].to_pylist() if event["truth"] == "true")
@@ -299,7 +299,7 @@ def explain(
     """How a query was understood, what decides its predicates, its statement, and DuckDB's plan."""
     lake = lake.at()
     asked = understood(query, {**rules_of(lake), **(rules or {})})
-    plan = planned(lake, asked, looked(lake, meanings(names_of(asked))).partly)
+    plan = planned(lake, asked, looked(lake, meanings(asked.names)).partly)
     steps = lake.sql(f"EXPLAIN {plan.sql}", by_index=False)
     decides = "".join(f"\n{line}" for line in _formulas(asked))
     return f"{asked}\n{decides}\n\n{plan.sql}\n\n{steps.column(steps.num_columns - 1)[0].as_py()}"
@@ -308,7 +308,7 @@ def explain(
 def _formulas(query: Query) -> list[str]:
     """Of each predicate that a query names its formula, and the values in it."""
     told = []
-    for name in dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)):
+    for name in query.names:
         known = PREDICATES[name]
         values = ", ".join(
             f"{p.name} = {p.value:g}{'' if p.unit == '1' else f' {p.unit}'}"
@@ -347,11 +347,6 @@ def understood(query: str | Query | Node, rules: Mapping[str, Rule] | None = Non
     if isinstance(query, str):
         query = parse(query)
     return checked(Query(query) if isinstance(query, Node) else query, rules)
-
-
-def names_of(query: Query) -> list[str]:
-    """The predicates that a query uses."""
-    return list(dict.fromkeys(n.name for n in query.node.walk() if isinstance(n, Call)))
 
 
 def tables_of_scenes(scenes: Sequence[Scene], *, only: Iterable[str]) -> dict[str, pa.Table]:
@@ -397,7 +392,7 @@ def _matches(
     made = []
     for row in rows:
         actors = {name: row[column] for name, column in plan.columns.items()}
-        names_ego = any(a.name == EGO for call in plan.calls for a in call.actors)
+        names_ego = any(call.names_ego for call in plan.calls)
         made.append(
             Match(
                 scene_id=row["scene_id"],
@@ -432,7 +427,7 @@ def _evidence(
             begin = event["t0_ns"] - event["scene_t0_ns"]
             fits = event["name"] == call.name and begin <= row["t1_ns"]
             fits &= event["t1_ns"] - event["scene_t0_ns"] >= row["t0_ns"]
-            fits &= call.compare is None or _compares(event["value"], call.compare)
+            fits &= call.compare is None or call.compare.holds(event["value"])
             fits = fits and any(
                 all(
                     (who is None or event[role] == who)
@@ -445,17 +440,6 @@ def _evidence(
                 facts = json.loads(event["evidence"]) if event["evidence"] else {}
                 told.setdefault(call.name, {"value": event["value"], **facts})
     return told
-
-
-def _compares(value: float | None, compare: Compare) -> bool:
-    """Whether a value compares as a query asks."""
-    if value is None:
-        return False
-    number = compare.number
-    return {
-        "<": value < number, "<=": value <= number, ">": value > number, ">=": value >= number,
-        "=": value == number, "!=": value != number,
-    }[compare.op]  # fmt: skip
 
 
 def _may_be(cls: str | None, actor: Actor) -> bool:
@@ -533,6 +517,6 @@ def see_that_tagged(lake: Lake, query: Query) -> Looked:
     Raises:
         MissingData: Nobody here has looked for a predicate of the query, as it is meant now.
     """
-    found = looked(lake, meanings(names_of(query)))
+    found = looked(lake, meanings(query.names))
     found.refuse_never()
     return found

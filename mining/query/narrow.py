@@ -25,7 +25,7 @@ from lake.literals import literal
 from mining.predicates import PREDICATES
 from mining.query.compile import DOUBTED, EGO_ID, condition
 from mining.query.facts import FACTS
-from mining.query.tree import EGO, And, Call, Count, Fact, Lasting, Node, Query, Saved, Sequence
+from mining.query.tree import And, Call, Count, Fact, Lasting, Node, Query, Saved, Sequence
 from schemas.tables import TABLES
 
 A_SCENE = 120
@@ -67,7 +67,7 @@ def may_hold_in(lake: Lake, query: Query) -> Int[Array, " scenes"] | None:
     for call, look in looks:
         if len(left) * A_SCENE > counted[call.name]:
             kept = np.isin(left, look(lake, call))
-            if _names_ego(call):
+            if call.names_ego:
                 kept |= ~has_ego
             left, has_ego = left[kept], has_ego[kept]
     return left
@@ -94,9 +94,9 @@ def rows_of(
         query: A checked query.
         scenes: Which scenes; all if None.
     """
-    calls = [node for node in query.node.walk() if isinstance(node, Call)]
-    names = list(dict.fromkeys(call.name for call in calls))
-    read = [*_READ, "value"] if any(call.compare for call in calls) else list(_READ)
+    names = query.names
+    compares = any(call.compare is not None for call in query.node.calls())
+    read = [*_READ, "value"] if compares else list(_READ)
     columns = [*read, "evidence"]
     in_all = sum(events_of(lake, names).values())
     by_id = None  # how the scenes are looked up, if they are few
@@ -143,18 +143,14 @@ def _needed(node: Node) -> Iterator[Node]:
                 yield from _needed(part)
         case Call():
             # What is told of the ego alone may be so of others in any scene that has one.
-            if _names_ego(node) or not PREDICATES[node.name].of_ego:
+            if node.names_ego or not PREDICATES[node.name].of_ego:
                 yield node
         case Fact() if "c." not in FACTS[node.name].sql:
             yield node
 
 
-def _names_ego(call: Call) -> bool:
-    return any(actor.name == EGO for actor in call.actors)
-
-
 def _of_ego_alone(call: Call) -> bool:
-    return len(PREDICATES[call.name].roles) == 1 and _names_ego(call)
+    return len(PREDICATES[call.name].roles) == 1 and call.names_ego
 
 
 def _told_of(lake: Lake, call: Call) -> Int[Array, " rows"]:

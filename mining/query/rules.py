@@ -30,7 +30,7 @@ from mining.query.facts import FACTS
 from mining.query.mistakes import BadExpression
 from mining.query.parse import parse
 from mining.query.rule import Rule
-from mining.query.tree import Call, Fact, Node, Saved, Similar
+from mining.query.tree import Fact, Node, Saved, Similar
 from schemas import config
 from schemas.errors import BadSetting, UnknownName
 
@@ -139,7 +139,7 @@ def as_told(rule: Rule) -> dict[str, Any]:
 def _meaning(rule: Rule) -> int:
     parts: list[Node] = [rule.node]
     parts += [node.part for node in rule.node.walk() if isinstance(node, Saved)]
-    used = {n.name: PREDICATES[n.name].version for n in rule.node.walk() if isinstance(n, Call)}
+    used = {call.name: PREDICATES[call.name].version for call in rule.node.calls()}
     words = [f"{name} {version}" for name, version in sorted(used.items())]
     return stable_id("rule", rule.version, *rule.actors, *map(str, parts), *words)
 

@@ -15,7 +15,7 @@ from lake.json_text import as_json
 from lake.literals import literal
 from lake.store import conform
 from mining.looked import MARKED, Looked, adopt, looked, mark, tidy
-from mining.query.find import names_of, planned, understood
+from mining.query.find import planned, understood
 from mining.query.rule import Rule
 from mining.query.rules import as_told, looks_afar, meanings, rules_of
 from mining.query.tree import Actor, Call
@@ -43,7 +43,7 @@ def tag_rules(lake: Lake, rules: Iterable[Rule], *, again: bool = False) -> TagR
     """
     rules = list(rules)
     known = {**rules_of(lake), **{rule.name: rule for rule in rules}}
-    used = {rule.name: names_of(understood(rule.node, known)) for rule in rules}
+    used = {rule.name: understood(rule.node, known).names for rule in rules}
     adopt(lake)
     now = lake.at()
     tagged = looked(now, meanings(name for names in used.values() for name in names))
@@ -142,7 +142,7 @@ def _rows(
     if not scene_ids:
         return
     query = understood(Call(rule.name, tuple(map(Actor, rule.actors))), known)
-    only = _only(lake, names_of(query), scene_ids)
+    only = _only(lake, query.names, scene_ids)
     for open_, truth in ((False, "true"), (True, "unknown")):
         plan = planned(lake, replace(query, unknown_as_true=open_))
         who = [

@@ -31,7 +31,8 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -44,6 +45,11 @@ Place: TypeAlias = tuple[int, int]
 NOWHERE: Place = (0, 0)
 Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 Order: TypeAlias = Literal["then", "before", "during", "overlaps"]
+
+_OPERATORS: Mapping[Operator, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "=": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,12 @@ class Compare:
     number: float
     unit: str = ""
     place: Place = field(default=NOWHERE, compare=False)
+
+    def holds(self, value: float | None) -> bool:
+        """Whether a value compares so; one that is not known does not."""
+        if value is None:
+            return False
+        return _OPERATORS[self.op](value, self.number)
 
     def __str__(self) -> str:
         return f"{self.op} {_number(self.number)}{' ' if self.unit else ''}{self.unit}"
@@ -128,6 +140,10 @@ class Node:
         """It lasts no longer."""
         return Lasting(self, "<=", seconds)
 
+    def calls(self) -> list[Call]:
+        """All predicates in it, as often as they stand there."""
+        return [node for node in self.walk() if isinstance(node, Call)]
+
     def children(self) -> tuple[Node, ...]:
         """The parts that hold or do not themselves."""
         return ()
@@ -150,6 +166,11 @@ class Call(Node):
     def __str__(self) -> str:
         told = f"{self.name}({', '.join(map(str, self.actors))})"
         return told if self.compare is None else f"{told} {self.compare}"
+
+    @property
+    def names_ego(self) -> bool:
+        """Whether the ego is among those of whom it is said."""
+        return any(actor.name == EGO for actor in self.actors)
 
     def _compared(self, op: Operator, number: float) -> Call:
         return replace(self, compare=Compare(op, float(number)))
@@ -359,6 +380,11 @@ class Query:
     node: Node
     unknown_as_true: bool = False
     text: str = field(default="", compare=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The predicates that it uses, each once."""
+        return list(dict.fromkeys(call.name for call in self.node.calls()))
 
     def __str__(self) -> str:
         return f"{self.node} unknown as true" if self.unknown_as_true else str(self.node)

@@ -30,7 +30,7 @@ from mining.query.words.sentence import Told
 
 def as_written(node: Node, people: Sequence[Person]) -> Node:
     """The class where somebody is named first, and `_` for anyone who is named once."""
-    often = Counter(a.name for n in node.walk() if isinstance(n, Call) for a in n.actors)
+    often = Counter(actor.name for call in node.calls() for actor in call.actors)
     nobody = {p.name for p in people if p.anyone and often[p.name] == 1}
     seen: set[str] = set()
 
