@@ -44,6 +44,18 @@ BATCH_BYTES = 64 * 2**20
 
 FETCHED_ROWS = 2048  # rows that DuckDB hands over at least: one of its vectors
 
+OF_ITSELF = (duckdb.InternalException, duckdb.FatalException)
+"""What DuckDB raises where it fails within itself, which leaves its connection unusable.
+
+Its threads race: DuckDB 1.5.5 answers ``count(*) OVER ()`` over a few rows of a UNION with
+``INTERNAL Error: Attempted to access index 0 within vector of size 0`` about once in 300 times, and
+never in one thread (duckdb issues 22352, 25713). So such a query is asked again in one.
+"""
+
+
+class _Failed(BadQuery):
+    """DuckDB failed within itself; see ``OF_ITSELF``."""
+
 
 def _most_bytes() -> int:
     """The largest answer that is gathered in memory: a third of what this machine has."""
@@ -67,7 +79,16 @@ def run_sql(query: str, *, tables: Mapping[str, Any], by_index: bool = True) -> 
         BadQuery: It does not run, would write, is more than one statement, or its answer does not
             fit into memory.
     """
-    connection, names = _asked(query, tables, by_index=by_index)
+    try:
+        return _gathered(query, tables, by_index=by_index)
+    except _Failed:
+        return _gathered(query, tables, by_index=by_index, threads=1)
+
+
+def _gathered(
+    query: str, tables: Mapping[str, Any], *, by_index: bool, threads: int | None = None
+) -> pa.Table:
+    connection, names = _asked(query, tables, by_index=by_index, threads=threads)
     with connection:
         try:
             reader = connection.to_arrow_reader(FETCHED_ROWS)
@@ -100,7 +121,21 @@ def run_sql_batches(
         BadQuery: As :func:`run_sql`; also while batches are taken.
     """
     whole("rows", rows, least=1, most=2**31)
-    connection, names = _asked(query, tables)
+    told = False
+    try:
+        for batch in _handed_over(query, tables, rows=rows):
+            told = True
+            yield batch
+    except _Failed:
+        if told:  # another answer may come in another order
+            raise
+        yield from _handed_over(query, tables, rows=rows, threads=1)
+
+
+def _handed_over(
+    query: str, tables: Mapping[str, Any], *, rows: int, threads: int | None = None
+) -> Iterator[pa.RecordBatch]:
+    connection, names = _asked(query, tables, threads=threads)
     with connection:
         try:
             reader = connection.to_arrow_reader(min(rows, FETCHED_ROWS))
@@ -131,7 +166,11 @@ def _batches(
 
 
 def _asked(
-    query: str, tables: Mapping[str, Any], *, by_index: bool = True
+    query: str,
+    tables: Mapping[str, Any],
+    *,
+    by_index: bool = True,
+    threads: int | None = None,
 ) -> tuple[duckdb.DuckDBPyConnection, Sequence[str]]:
     """A connection that has been asked the query and waits for its answer to be fetched.
 
@@ -143,7 +182,9 @@ def _asked(
         The connection, and how the columns of the answer are called.
     """
     for easy in (False,) if _LISTING.search(query) else (True, False):
-        connection = connect(tables, _words(query) if easy else None, by_index=by_index)
+        connection = connect(
+            tables, _words(query) if easy else None, by_index=by_index, threads=threads
+        )
         try:
             with _closed_on_error(connection):
                 statement = _reading_statement(connection, query)
@@ -197,7 +238,11 @@ def _reading_statement(connection: duckdb.DuckDBPyConnection, query: str) -> duc
 
 
 def connect(
-    tables: Mapping[str, Any], names: Collection[str] | None = None, *, by_index: bool = True
+    tables: Mapping[str, Any],
+    names: Collection[str] | None = None,
+    *,
+    by_index: bool = True,
+    threads: int | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A connection that sees the tables and nothing else.
 
@@ -206,9 +251,12 @@ def connect(
         names: Of the tables, views, macros and functions that will be asked for; others may be
             left out, which takes a tenth of the time. None: all.
         by_index: As for :func:`run_sql`.
+        threads: Of DuckDB; as many as there are cores if none are named.
     """
     connection = duckdb.connect(config={"python_enable_replacements": False})
     with _closed_on_error(connection):
+        if threads is not None:
+            connection.execute(f"SET threads = {threads}")
         if not by_index:
             connection.execute("SET disabled_optimizers = 'join_filter_pushdown'")
         _make_known(connection, tables, names)
@@ -295,6 +343,11 @@ def _bad_query(error: duckdb.Error) -> BadQuery:
         guess = f" Did you mean `{near[0]}`?" if near else ""
         return BadQuery(
             f"No table is called `{missing[1]}`.{guess}", hint=f"Tables: {', '.join(names)}."
+        )
+    if isinstance(error, OF_ITSELF):
+        return _Failed(
+            f"DuckDB failed within itself: {message.splitlines()[0]}",
+            hint="This is no fault of the lake's; ask again, or in other words.",
         )
     # A function of ours that refuses its arguments is told without where in our code it did.
     message = re.split(r"\n+At:", message)[0].rstrip()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 from lake.dense import PACKING, unpack_signals, unpack_tracks
 from lake.findings import ERROR, WARNING, Tally
 from lake.findings import Finding as Finding
-from lake.sql import connect
+from lake.sql import OF_ITSELF, connect
 from lake.verify_files import blob_contents, frame_files, snapshots, video_stamps
 from lake.verify_motion import motion
 from lake.waiting import interruptible
@@ -91,11 +92,10 @@ def verify(
     tell = progress or (lambda _: None)
     lake = lake.at()
     tables = lake.store.datasets()
-    with connect(tables) as connection:
-        for name, finding in _checks(connection, set(tables)):
-            tell(name)
-            if finding is not None:
-                found.append(finding)
+    for name, finding in _checks(tables):
+        tell(name)
+        if finding is not None:
+            found.append(finding)
     for check, name, look in _looks(lake, deep=deep):
         tell(f"{check} {name}")
         try:
@@ -121,13 +121,24 @@ def _looks(lake: Lake, *, deep: bool) -> Iterator[tuple[str, str, Callable[[], l
     yield "snapshots", "", lambda: list(snapshots(lake))
 
 
-def _checks(
-    sql: duckdb.DuckDBPyConnection, there: Set[str]
-) -> Iterator[tuple[str, Finding | None]]:
+def _checks(tables: Mapping[str, Any]) -> Iterator[tuple[str, Finding | None]]:
     """Each check's name and what it found; tables without rows break no rule."""
-    for severity, check, table, query, what in _rules():
-        if table in there:
-            yield _check(sql, severity, check, table, query, what)
+    with ExitStack() as opened:
+        sql = opened.enter_context(connect(tables))
+        for severity, check, table, query, what in _rules():
+            if table not in tables:
+                continue
+            try:
+                try:
+                    found = _check(sql, severity, check, table, query, what)
+                except (
+                    OF_ITSELF
+                ):  # which leaves the connection unusable, and tells nothing of rows
+                    sql = opened.enter_context(connect(tables, threads=1))
+                    found = _check(sql, severity, check, table, query, what)
+            except duckdb.Error as error:
+                found = _unreadable(table, error)
+            yield f"{check} {table}", found
 
 
 def _rules() -> Iterator[tuple[str, str, str, str, str]]:
@@ -213,16 +224,12 @@ def _rules() -> Iterator[tuple[str, str, str, str, str]]:
 
 def _check(
     sql: duckdb.DuckDBPyConnection, severity: str, check: str, table: str, query: str, what: str
-) -> tuple[str, Finding | None]:
-    name = f"{check} {table}"
-    try:
-        count, example = _first(sql, query)
-    except duckdb.Error as error:
-        return name, _unreadable(table, error)
+) -> Finding | None:
+    count, example = _first(sql, query)
     if not count:
-        return name, None
+        return None
     detail = f"{count} {what}; for example {example}."
-    return name, Finding(severity=severity, check=check, table=table, count=count, detail=detail)
+    return Finding(severity=severity, check=check, table=table, count=count, detail=detail)
 
 
 def _unreadable(table: str, error: Exception) -> Finding:
@@ -236,17 +243,17 @@ def _unreadable(table: str, error: Exception) -> Finding:
 
 def _first(sql: duckdb.DuckDBPyConnection, query: str) -> tuple[int, str]:
     """How many rows a query finds, and the first of them."""
-    one = f"SELECT *, count(*) OVER () AS found FROM ({query}) LIMIT 1"
 
-    def ask() -> tuple[list[str], tuple[Any, ...] | None]:
-        answer = sql.execute(one)
-        return [column[0] for column in answer.description or ()], answer.fetchone()
+    def ask() -> tuple[list[str], tuple[Any, ...] | None, int]:
+        answer = sql.execute(f"FROM ({query}) LIMIT 1")
+        names, row = [column[0] for column in answer.description or ()], answer.fetchone()
+        count = sql.execute(f"SELECT count(*) FROM ({query})").fetchone() if row else None
+        return names, row, int(count[0]) if count else 0
 
-    names, row = interruptible(sql, ask)
+    names, row, count = interruptible(sql, ask)
     if row is None:
         return 0, ""
-    told = ", ".join(f"{name} {value}" for name, value in zip(names[:-1], row, strict=False))
-    return int(row[-1]), told
+    return count, ", ".join(f"{n} {v}" for n, v in zip(names, row, strict=True))
 
 
 def _order(lake: Lake, name: str, columns: Sequence[str]) -> list[Finding]:

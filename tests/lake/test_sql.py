@@ -4,12 +4,14 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from lake import Lake
 from lake.macros import VIEWS
 from lake.sql import connect
+from lake.waiting import interruptible
 from schemas.errors import BadQuery
 from schemas.tables import TABLES
 from tests.builders import make_crossing_log, make_straight_log
@@ -212,6 +214,48 @@ def test_batches_of_an_answer_are_bounded_by_rows_and_by_bytes(lake, monkeypatch
     monkeypatch.setattr("lake.sql._most_bytes", lambda: 6_000_000)
     with pytest.raises(BadQuery, match="larger than"):
         lake.sql(asked)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """DuckDB fails within itself when it is first asked; here is in how many threads it was."""
+    threads = []
+
+    def of_itself(connection, work):
+        asked = connection.cursor().execute("SELECT current_setting('threads')")
+        threads.append(asked.fetchone()[0])
+        if len(threads) == 1:
+            raise duckdb.InternalException("INTERNAL Error: Attempted to access\n\nStack Trace: …")
+        return interruptible(connection, work)
+
+    monkeypatch.setattr("lake.sql.interruptible", of_itself)
+    monkeypatch.setattr("lake.verify.interruptible", of_itself)
+    return threads
+
+
+def test_what_fails_within_duckdb_is_asked_again_in_one_thread(lake, failing):
+    asked = "SELECT count(*) OVER () AS n FROM logs"
+    assert rows(lake, asked) == [{"n": 2}, {"n": 2}]
+    assert failing[1] == 1
+    failing.clear()
+    assert pa.Table.from_batches(lake.sql_batches(asked)).num_rows == 2
+    assert failing[1] == 1
+    failing.clear()
+    assert lake.verify() == []
+    assert failing[1] == 1
+
+
+def test_what_fails_within_duckdb_twice_is_told_without_its_stack(lake, monkeypatch):
+    def of_itself(connection, work):
+        raise duckdb.FatalException("FATAL Error: no more\n\nStack Trace: …")
+
+    monkeypatch.setattr("lake.sql.interruptible", of_itself)
+    for ask in (lake.sql, lambda query: list(lake.sql_batches(query))):
+        with pytest.raises(BadQuery, match=r"within itself: FATAL Error: no more$") as told:
+            ask("FROM logs")
+        assert "no fault of the lake" in told.value.hint
+    monkeypatch.setattr("lake.verify.interruptible", of_itself)
+    assert {finding.check for finding in lake.verify()} == {"readable"}
 
 
 WITHIN_A_BATCH = """
