@@ -630,9 +630,9 @@ def _lights(log: Log, road_map: RoadMap, origin: Array, notes: list[Note]) -> Lo
     stop_xy = np.zeros((len(names), 2), dtype=np.float32)
     has_stop = np.zeros(len(names), dtype=bool)
     stops = np.asarray(states.stop_xyz, dtype=np.float64).reshape(-1, 3)[:, :2] - origin[:2]
-    for row in order[::-1]:
-        if np.isfinite(stops[row]).all():
-            stop_xy[signal[row]], has_stop[signal[row]] = stops[row], True
+    told = order[::-1]
+    told = told[np.isfinite(stops[told]).all(axis=1)]  # the earliest comes last, and stays
+    stop_xy[signal[told]], has_stop[signal[told]] = stops[told], True
     return LocalLights(
         source_lane_id=names,
         lane=lane,

@@ -42,6 +42,7 @@ SPEEDING_UP = 1.0  # [m/s²] on foot
 WIDEST_M = 1.5  # from the middle of the footway
 QUEUE_M, CREEPS = 40.0, 2.0  # [m, m/s] a leader this near and this slow is a queue's end
 STANDS = 0.3  # [m/s]
+OUTFLOW_M = 60.0  # before its end, a road's traffic already feels what is congested beyond
 GRID_M = 0.5  # between the columns of the ways' tables
 CYCLING = 6.0  # [m/s] at most
 _WAVES = tuple(WAVES.tolist())
@@ -166,6 +167,15 @@ class Tables(NamedTuple):
     member: Array
     first: Array
     points: Array
+
+
+class Lines(NamedTuple):
+    """Where ways run, on a grid of stations; see :class:`simulation.ways.Ways`."""
+
+    x: Array
+    y: Array
+    yaw: Array
+    curvature: Array
 
 
 class Crowd(NamedTuple):
@@ -306,21 +316,6 @@ def pose(
 
 
 @compiled
-def placed(
-    x: Array, y: Array, yaw: Array, kappa: Array, d: Array, slope: Array
-) -> tuple[Array, Array, Array]:
-    """Positions and headings of those who drive at an offset from their ways."""
-    out = np.empty((3, len(x)))
-    for k in range(len(x)):
-        out[0, k] = x[k] - d[k] * math.sin(yaw[k])
-        out[1, k] = y[k] + d[k] * math.cos(yaw[k])
-        heading = yaw[k] + math.atan2(slope[k], 1.0 - kappa[k] * d[k])
-        heading = math.pi - (math.pi - heading) % (2.0 * math.pi)
-        out[2, k] = heading if heading > -math.pi else math.pi
-    return out[0], out[1], out[2]
-
-
-@compiled
 def located(x: Array, y: Array, yaw: Array, px: float, py: float) -> tuple[Array, Array, Array]:
     """Station, offset to the left and heading of a point on every way, by the nearest grid point."""
     count = len(x)
@@ -391,6 +386,33 @@ def offsets(slots: Slots, tables: Tables, rows: Array, habit: Array) -> tuple[Ar
         rate = 2.0 * math.pi / max(DRIFT_WAY_M, DRIFT_PERIOD_S * v[i])
         slope[k] += eased * (habit[i, 9] * cosine * rate) + (bent - ratio * eased) * narrowing
     return d, slope, drift
+
+
+@compiled
+def poses(
+    slots: Slots, tables: Tables, lines: Lines, rows: Array, habit: Array
+) -> tuple[Array, Array, Array]:
+    """Positions and headings of those who drive at an offset from their ways.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        lines: Where these run.
+        rows: Slots of those who are asked for.
+        habit: Of all vehicles.
+    """
+    x, y, yaw, kappa = pose(
+        lines.x, lines.y, lines.yaw, lines.curvature, slots.whole[0][rows], slots.real[0][rows]
+    )
+    d, slope, _ = offsets(slots, tables, rows, habit)
+    out = np.empty((3, len(x)))
+    for k in range(len(x)):
+        out[0, k] = x[k] - d[k] * math.sin(yaw[k])
+        out[1, k] = y[k] + d[k] * math.cos(yaw[k])
+        heading = yaw[k] + math.atan2(slope[k], 1.0 - kappa[k] * d[k])
+        heading = math.pi - (math.pi - heading) % (2.0 * math.pi)
+        out[2, k] = heading if heading > -math.pi else math.pi
+    return out[0], out[1], out[2]
 
 
 @inlined
@@ -1249,3 +1271,84 @@ def go_on(crowd: Crowd, w: int, speed: float, dt: float) -> None:
             return
     x, y, yaw = standing_between(xy, along, first, last, s, slot)
     state[w, SPEED], state[w, X], state[w, Y], state[w, YAW] = 0.0, x, y, yaw
+
+
+# ── One step ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def meant(
+    slots: Slots, tables: Tables, crowd: Crowd, rows: Array, habit: Array, lights: Array,
+    hazard: Array, outflow: float, t: float, dt: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """What everyone means to do at a time [m/s²]; who goes at a junction is noted as committed.
+
+    All that :meth:`simulation.traffic.Traffic.step` asks before anybody changes lanes, in one call.
+
+    Args:
+        slots: All vehicles.
+        tables: The ways.
+        crowd: Those on foot.
+        rows: Slots of all who are there.
+        habit: Of all vehicles.
+        lights: What each signal group shows.
+        hazard: Distance of each to things off the ways [m].
+        outflow: Speed at which vehicles can leave at the roads' ends [m/s].
+        t: Time [s].
+        dt: Step [s].
+
+    Returns:
+        Free acceleration, what leader and stops take from it, and what is meant with a restless foot.
+    """
+    fleet = fleet_of(slots)
+    roads = roads_of(tables)
+    way, s, length = fleet.way, fleet.s, fleet.length
+    wanted = wanted_speeds(slots, tables, rows)
+    if outflow < np.inf:
+        for k in range(len(rows)):
+            if roads.length[way[rows[k]]] - s[rows[k]] < OUTFLOW_M:
+                wanted[k] = min(wanted[k], outflow)
+    gap, leader_speed, leader = leaders(slots, tables, rows, way[rows], s[rows], rows, True)
+    walked, free = crosswalk_gaps(slots, tables, crowd, rows, gap, leader_speed)
+    halt = np.full(len(rows), FAR)
+    if len(roads.movement_length):
+        halt = junction_gaps(slots, tables, rows, rows, lights, walked, dt)
+    for k in range(len(rows)):
+        i = rows[k]
+        end = FAR
+        if roads.dead_end[way[i]]:
+            end = max(roads.length[way[i]] - s[i] - length[i] / 2 - 3.0, GAP_FLOOR_M)
+        halt[k] = min(halt[k], walked[k], free[k], end, hazard[k])
+    free_a, push, halt_push = wishes(slots, rows, wanted, gap, leader_speed, leader, halt)
+    target = restless(slots, tables, rows, habit, halt_push, t)
+    for k in range(len(rows)):
+        target[k] = free_a[k] - push[k] + target[k]
+    return free_a, push, target
+
+
+@compiled
+def go(
+    slots: Slots, tables: Tables, lines: Lines, rows: Array, habit: Array, target: Array,
+    push: Array, forced: Array, dt: float,
+) -> None:  # fmt: skip
+    """Move everyone as they mean to, or have to.
+
+    Args:
+        slots: All vehicles, changed.
+        tables: The ways.
+        lines: Where these run.
+        rows: Slots of all who are there.
+        habit: Of all vehicles.
+        target: What each means to do [m/s²].
+        push: What those ahead take from it [m/s²].
+        forced: What a script has each do instead [m/s²], not a number otherwise.
+        dt: Step [s].
+    """
+    a = accelerations(slots, rows, target, push, forced, dt)
+    _, _, _, kappa = pose(
+        lines.x, lines.y, lines.yaw, lines.curvature, slots.whole[0][rows], slots.real[0][rows]
+    )
+    d, slope, _ = offsets(slots, tables, rows, habit)
+    advance(slots, rows, a, kappa, d, slope, dt)
+    d, _, drift = offsets(slots, tables, rows, habit)
+    arrive(slots, tables, rows, d, drift)

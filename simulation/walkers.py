@@ -164,10 +164,12 @@ class Crowd:
         plan = _DARK if signals is None else signals
         now = (t + plan.offset) % plan.cycle
         kernels.walk(slots, tables, alive, self.loops, plan.ends, plan.states, now, dt)
-        for walker, state in zip(self.walkers, self.loops.state.tolist(), strict=True):
-            walker.s, walker.slot, walker.speed, x, y, walker.yaw = state[:6]
-            walker.at = np.array((x, y))
-            walker.crossing, walker.waiting = int(state[6]), state[7] > 0.0
+        places = self.loops.state[:, kernels.X : kernels.Y + 1].copy()
+        for walker, state, at in zip(
+            self.walkers, self.loops.state.tolist(), places, strict=True
+        ):  # fmt: skip
+            walker.s, walker.slot, walker.speed, _, _, walker.yaw, crossing, waiting, *_ = state
+            walker.at, walker.crossing, walker.waiting = at, int(crossing), waiting > 0.0
 
 
 _DARK = SignalPlan(np.array([1.0]), np.zeros((1, 0), dtype=np.int64), 0.0)
