@@ -17,7 +17,7 @@ from simulation.world import make_log, warm_traffic
 
 def alone(network: Network) -> Traffic:
     traffic = Traffic(network, np.random.default_rng(0), Climate())
-    traffic._next_entry[:] = np.inf  # nobody else comes
+    traffic._next_entry = [np.inf] * len(traffic._next_entry)  # nobody else comes
     return traffic
 
 

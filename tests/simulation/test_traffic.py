@@ -16,7 +16,7 @@ from simulation.world import choose_egos, motion_of, record, warm_traffic
 def empty(kind: str, seed: int) -> Traffic:
     rng = np.random.default_rng(seed)
     traffic = Traffic(build(kind, rng), rng, Climate())
-    traffic._next_entry[:] = np.inf  # nobody else comes
+    traffic._next_entry = [np.inf] * len(traffic._next_entry)  # nobody else comes
     return traffic
 
 
