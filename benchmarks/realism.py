@@ -4,7 +4,8 @@
 
 Beside the published figures of the whole validation set: truth .832, random .485. Deviations: up
 to eight tracks of 91 steps that move are evaluated (not tracks_to_predict), and random agents walk at
-random about where they stand, 0.1 m a step. IDM: vehicles on their logged line, the ego too.
+random about where they stand, 0.1 m a step. IDM: vehicles on their logged line, the ego too. The generator:
+everybody who moves as it draws them in closed loop, each rollout from a seed of its own, the ego by IDM.
 Sources: folders of GPUDrive JSON or files of Waymo scenario records.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ import numpy as np
 from formats import gpudrive, waymo_motion
 from geometry.arrays import Array
 from lake.scenes import scenes_of
-from schemas.labels import VEHICLES, MapLayer
+from schemas.labels import MapLayer
 from schemas.records import Log
 from schemas.scene import Scene
-from simulation.batch import AgentMode, ready, stack
+from simulation.batch import ready, stack
+from simulation.behaviours import FOR, AgentMode
 from simulation.cases import make_case
 from simulation.engine import simulate
 from simulation.planners import IdmPlanner
@@ -91,11 +93,13 @@ def scored(scene: Scene) -> dict[str, float]:
     there = here.valid.copy()
     there[:, NOW + 1 :] = True
     everywhere = np.broadcast_to(there, (ROLLOUTS, *there.shape))
-    by_idm, its_yaw = driven_by_idm(scene, agents, xy, yaw)
+    by_idm, its_yaw = driven(scene, agents, xy, yaw, AgentMode.IDM)
+    drawn, drawn_yaw = driven(scene, agents, xy, yaw, AgentMode.DIFFUSION, rollouts=ROLLOUTS)
     ways = {
         "truth, repeated": repeated(of(xy, yaw, here.valid[None])),
         "constant velocity, repeated": repeated(of(straight, kept, there[None])),
         "IDM, repeated": repeated(of(by_idm, its_yaw, there[None])),
+        "the generator in closed loop": of(drawn, drawn_yaw, everywhere),
         "random": of(drift, turned, everywhere),
     }
     made = {}
@@ -104,33 +108,35 @@ def scored(scene: Scene) -> dict[str, float]:
     return made
 
 
-def driven_by_idm(scene: Scene, agents: Array, xy: Array, yaw: Array) -> tuple[Array, Array]:
-    """The same, but vehicles keep to their logged line and their distance by IDM, from the present on.
+def driven(
+    scene: Scene, agents: Array, xy: Array, yaw: Array, mode: AgentMode, *, rollouts: int = 1
+) -> tuple[Array, Array]:
+    """The same, but those who can move by the mode do from the present on, the ego by IDM.
 
-    Whoever is not a vehicle, or not in the case, goes straight on as it is told.
+    Whoever cannot, or is not in the case, goes straight on as it is told.
     """
-    made_xy, made_yaw = straight_on(scene, agents, xy), yaw.copy()
+    made_xy = np.repeat(straight_on(scene, agents, xy), rollouts, axis=0)
+    made_yaw = np.repeat(yaw, rollouts, axis=0)
     made_yaw[..., NOW + 1 :] = yaw[..., NOW : NOW + 1]
-    case = make_case(scene, suite="realism", agents="idm", start=NOW)
+    case = make_case(scene, suite="realism", agents="log", start=NOW)
     if isinstance(case, str):
         return made_xy, made_yaw
-    modes = [AgentMode.IDM if c in {int(v) for v in VEHICLES} else AgentMode.CONSTANT_VELOCITY
-             for c in scene.tracks.cls.tolist()]  # fmt: skip
-    prepared = ready(case, scene, mode=modes)
-    rollout = simulate(stack([prepared]), IdmPlanner())
-    place = {int(track): k for k, track in enumerate(prepared.track_id)}
+    able = {int(cls) for cls in FOR[mode]}
+    modes = [mode if c in able else AgentMode.CONSTANT_VELOCITY for c in scene.tracks.cls.tolist()]
+    prepared = [ready(replace(case, seed=k), scene, mode=modes) for k in range(rollouts)]
+    rollout = simulate(stack(prepared), IdmPlanner())
+    place = {int(track): k for k, track in enumerate(prepared[0].track_id)}
     last = min(len(rollout.xy), xy.shape[2])
     for row, agent in enumerate(agents.tolist()):
         k = place.get(int(scene.tracks.track_id[agent]))
-        if k is None:
-            continue
-        seen = np.flatnonzero(rollout.valid[NOW + 1 : last, 0, k]) + NOW + 1
-        made_xy[0, row, seen] = rollout.xy[seen, 0, k]
-        made_yaw[0, row, seen] = rollout.yaw[seen, 0, k]
-        if len(seen) and seen[-1] + 1 < xy.shape[2]:
-            # Gone from the simulation: it stays where it was last.
-            made_xy[0, row, seen[-1] + 1 :] = made_xy[0, row, seen[-1]]
-            made_yaw[0, row, seen[-1] + 1 :] = made_yaw[0, row, seen[-1]]
+        for number in range(rollouts if k is not None else 0):
+            seen = np.flatnonzero(rollout.valid[NOW + 1 : last, number, k]) + NOW + 1
+            made_xy[number, row, seen] = rollout.xy[seen, number, k]
+            made_yaw[number, row, seen] = rollout.yaw[seen, number, k]
+            if len(seen) and seen[-1] + 1 < xy.shape[2]:
+                # Gone from the simulation: it stays where it was last.
+                made_xy[number, row, seen[-1] + 1 :] = made_xy[number, row, seen[-1]]
+                made_yaw[number, row, seen[-1] + 1 :] = made_yaw[number, row, seen[-1]]
     return made_xy, made_yaw
 
 

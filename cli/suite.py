@@ -46,8 +46,8 @@ def build(
     agents: Annotated[
         str,
         typer.Option(
-            help="How others move: log, constant_velocity, idm, log_then_idm, mobil, yielding, or "
-            "shares: mixed:idm=0.5,mobil=0.5,yielding=0.7 (docs/agents.md)."
+            help="How others move: log, constant_velocity, idm, log_then_idm, mobil, yielding, "
+            "diffusion, or shares: mixed:idm=0.5,mobil=0.5,yielding=0.7 (docs/agents.md)."
         ),
     ] = "log",
     criterion: Annotated[

@@ -8,7 +8,7 @@ actions are fitted to the track so that the unicycle, rolled out, passes through
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -180,6 +180,54 @@ def example_of(
             "be generated round it.",
             hint="Choose another start step, or a scene with an ego.",
         )
+    given = _given(scene, start, centre=centre, must=must, pieces=pieces)
+    rows = given.agents[given.agents >= 0]
+    future = _future(given.states, tracks.valid[rows], start)
+    goal, has_goal = _goals(future)
+    return Example(
+        context=replace(given.context, goal=goal, has_goal=has_goal), future=future,
+        agents=given.agents, scene_from_local=given.scene_from_local,
+    )  # fmt: skip
+
+
+def present_of(
+    scene: Scene,
+    start: int,
+    *,
+    centre: int,
+    must: Sequence[int] = (),
+    pieces: Pieces | None = None,
+) -> tuple[Context, Int[Array, " agents"], SE2]:
+    """What is given at one step, when what happens then is not known: nobody has a goal.
+
+    Args:
+        scene: Of which the steps up to the start are looked at.
+        start: Step that counts as now.
+        centre: As for :func:`example_of`; it has to be observed.
+        must: Likewise.
+        pieces: Likewise.
+
+    Returns:
+        The context, ``Example.agents`` and ``Example.scene_from_local``.
+    """
+    given = _given(scene, start, centre=centre, must=must, pieces=pieces)
+    return given.context, given.agents, given.scene_from_local
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """A context without goals, and what it was made of: states of its agents at all steps."""
+
+    context: Context
+    agents: Int[Array, " agents"]
+    scene_from_local: SE2
+    states: Float[Array, "filled steps 4"]
+
+
+def _given(
+    scene: Scene, start: int, *, centre: int, must: Sequence[int], pieces: Pieces | None
+) -> _Given:
+    tracks = scene.tracks
     agents = _choose(tracks, start, centre, must)
     rows = agents[agents >= 0]
     filled = len(rows)
@@ -199,22 +247,17 @@ def example_of(
     history[~seen] = 0.0
     now = np.zeros((AGENTS, 4), dtype=np.float32)
     now[:filled] = states[:, start]
-    future = _future(states, tracks.valid[rows], start)
-    goal, has_goal = _goals(future)
     line, kind, signal, there = _lines(
         scene, start, pieces or Pieces.of(scene.map), local_from_scene
     )
-    present = agents >= 0
-    return Example(
-        context=Context(
-            history=history, seen=seen, start=now, present=present,
-            kind=_padded(tracks.cls[rows], AgentClass.UNKNOWN).astype(np.int64),
-            size=_padded(tracks.size[rows, :2], 1.0).astype(np.float32),
-            goal=goal, has_goal=has_goal, line=line, line_kind=kind, line_signal=signal,
-            line_there=there,
-        ),
-        future=future, agents=agents, scene_from_local=scene_from_local,
+    context = Context(
+        history=history, seen=seen, start=now, present=agents >= 0,
+        kind=_padded(tracks.cls[rows], AgentClass.UNKNOWN).astype(np.int64),
+        size=_padded(tracks.size[rows, :2], 1.0).astype(np.float32),
+        goal=np.zeros((AGENTS, 2), dtype=np.float32), has_goal=np.zeros(AGENTS, dtype=bool),
+        line=line, line_kind=kind, line_signal=signal, line_there=there,
     )  # fmt: skip
+    return _Given(context, agents, scene_from_local, states)
 
 
 def starts_of(scene: Scene, *, every: int = 20, least: int = 20) -> list[int]:

@@ -9,7 +9,7 @@ ego included, and heeds signals. An IDM agent
   or than it went there; one that stood throughout, stands.
 
 ``idm``, ``log_then_idm`` and ``mobil`` are in :mod:`simulation.reacting`, ``yielding`` in
-:mod:`simulation.yielding`; what each agent does is drawn in :mod:`simulation.behaviours`.
+:mod:`simulation.yielding`, ``diffusion`` in :mod:`simulation.diffusing`; what each agent does is drawn in :mod:`simulation.behaviours`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from geometry.arrays import Array
 from schemas.scene import DT
 from simulation.batch import NOW, CaseBatch
 from simulation.behaviours import BLIND, MIXED, AgentMode
+from simulation.diffusing import Diffusing
 from simulation.following import Everyone
 from simulation.reacting import Reacting
 from simulation.yielding import Yielding
@@ -91,7 +92,9 @@ class Traffic:
         self.steady = np.nonzero(steady & batch.valid[NOW])
         self.reacting = Reacting(batch)
         self.yielding = Yielding(batch)
-        self.anyone_reacts = bool(len(self.reacting.case) + len(self.yielding.case))
+        self.diffusing = Diffusing(batch)
+        movers = (self.reacting, self.yielding, self.diffusing)
+        self.anyone_reacts = any(len(some.case) for some in movers)
         self._desired = np.full(batch.valid.shape[1:], -1.0)
         self.reacting.desired_of_all(self._desired)
 
@@ -103,7 +106,7 @@ class Traffic:
         since[reacting.case, reacting.agent] = reacting.since
         since[:, 0] = 0
         kept_out = np.zeros(batch.mode.shape, dtype=bool)
-        for some in (reacting, yielding):
+        for some in (reacting, yielding, self.diffusing):
             kept_out[some.case, some.agent] = some.kept_out
         changes = np.zeros(batch.mode.shape, dtype=np.int64)
         changes[reacting.case, reacting.agent] = reacting.changes
@@ -137,5 +140,9 @@ class Traffic:
         if len(self.yielding.case):
             who = (self.yielding.case, self.yielding.agent)
             moved = self.yielding.step(step, everyone)
+            next_xy[who], next_yaw[who], next_velocity[who], next_valid[who] = moved
+        if len(self.diffusing.case):
+            who = (self.diffusing.case, self.diffusing.agent)
+            moved = self.diffusing.step(step, everyone)
             next_xy[who], next_yaw[who], next_velocity[who], next_valid[who] = moved
         return next_xy, next_yaw, next_velocity, next_valid

@@ -42,6 +42,8 @@ class AgentMode(IntEnum):
     """As ``IDM``, and it changes lanes where that gains it something and is safe."""
     YIELDING = 5
     """Along its logged path at its logged pace, but waiting for gaps between vehicles."""
+    DIFFUSION = 6
+    """As the generator draws its next seconds from the last one, again and again."""
 
 
 BLIND = frozenset({AgentMode.LOG, AgentMode.CONSTANT_VELOCITY})
@@ -56,6 +58,7 @@ FOR: Mapping[AgentMode, frozenset[AgentClass]] = {
     AgentMode.LOG_THEN_IDM: VEHICLES | {AgentClass.CYCLIST},
     AgentMode.MOBIL: VEHICLES,
     AgentMode.YIELDING: _WALKERS,
+    AgentMode.DIFFUSION: VEHICLES | _WALKERS,
 }
 """Who can behave so; the others keep to the log."""
 
@@ -146,7 +149,7 @@ def modes_of(
     return modes
 
 
-_PURPOSES = ("behaviour", "margin")
+_PURPOSES = ("behaviour", "margin", "future")
 
 
 def chance(
@@ -156,10 +159,20 @@ def chance(
 
     The three ids go through the finaliser of SplitMix64 (Steele et al. 2014), one after the other.
     """
-    state = np.full(len(track_id), _PURPOSES.index(purpose) + 1, dtype=np.uint64)
-    for part in (np.int64(seed), np.int64(case_id), track_id.astype(np.int64)):
-        state = _mixed(state ^ _mixed(np.atleast_1d(part).astype(np.uint64)))
+    state = _hashed(purpose, np.int64(seed), np.int64(case_id), track_id.astype(np.int64))
     return np.asarray((state >> np.uint64(11)).astype(np.float64) / float(1 << 53))
+
+
+def hashed(purpose: str, *numbers: int) -> int:
+    """A seed in [0, 2⁶³) of its own for some numbers and a purpose, by the same finaliser."""
+    return int(_hashed(purpose, *map(np.int64, numbers))[0] >> np.uint64(1))
+
+
+def _hashed(purpose: str, *parts: Array | np.int64) -> Array:
+    state = np.full(1, _PURPOSES.index(purpose) + 1, dtype=np.uint64)
+    for part in parts:
+        state = _mixed(state ^ _mixed(np.atleast_1d(part).astype(np.uint64)))
+    return state
 
 
 def _mixed(state: Array) -> Array:

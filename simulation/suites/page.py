@@ -613,6 +613,7 @@ _OTHERS = {
     "log_then_idm": "the others replay their log until one would ram somebody",
     "mobil": "the others drive by IDM and change lanes by MOBIL",
     "yielding": "people and cyclists wait for gaps, the others replay their log",
+    "diffusion": "the others drive as the generator draws it, anew every 0.8 s",
 }
 """How the others of a case move, in words; a mixture speaks for itself."""
 

@@ -1,0 +1,171 @@
+"""Agents that the generator drives: the same in any company, without artefacts, minding whom they meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from generation.compose import BRAKE, SPEED_UP
+from geometry.angles import wrap
+from geometry.boxes import overlap
+from schemas.labels import AgentClass
+from schemas.scene import DT, Scene
+from simulation.batch import NOW, CaseBatch, ready, stack
+from simulation.behaviours import AgentMode, hashed
+from simulation.diffusing import EVERY, HORIZON, _clock_at
+from simulation.engine import Rollout, simulate
+from simulation.idm import BRAKE_MAX
+from tests.simulation.driving import batch_of, case_of, drawn_scenes, going, road, scene
+from tests.simulation.test_fallback import Stops
+
+
+def batch(*scenes: Scene, seed: int = 0) -> CaseBatch:
+    return stack(
+        [ready(replace(case_of(s, agents="diffusion"), seed=seed, case_id=s.scene_id), s)
+         for s in scenes]
+    )  # fmt: skip
+
+
+def driven(*scenes: Scene, seed: int = 0, braking: float = 2.0) -> Rollout:
+    return simulate(batch(*scenes, seed=seed), Stops(braking))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return list(drawn_scenes(4, seed=3))
+
+
+def states(rollout: Rollout, case: int) -> list[np.ndarray]:
+    """All that is simulated of a case, padding left out."""
+    many = len(rollout.batch.ready[case].track_id)
+    end = NOW + 1 + int(rollout.batch.horizon[case])
+    valid = rollout.valid[:end, case, :many]
+    return [
+        np.where(valid[..., None], rollout.xy[:end, case, :many], 0.0),
+        np.where(valid, rollout.yaw[:end, case, :many], 0.0), valid,
+    ]  # fmt: skip
+
+
+def test_a_case_is_the_same_in_any_company_and_order(scenes: list[Scene]) -> None:
+    together, turned = driven(*scenes), driven(*scenes[::-1])
+    for k, one in enumerate(scenes):
+        alone = states(driven(one), 0)
+        for other in (states(together, k), states(turned, len(scenes) - 1 - k)):
+            assert all(np.array_equal(a, b) for a, b in zip(alone, other, strict=True))
+
+
+def test_another_seed_draws_other_futures(scenes: list[Scene]) -> None:
+    one, same, other = (states(driven(scenes[0], seed=seed), 0)[0] for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert np.abs(one - other).max() > 0.1
+
+
+def test_nobody_jumps_spins_or_speeds_up_beyond_what_a_car_can(scenes: list[Scene]) -> None:
+    rollout = driven(*scenes)
+    who = np.argwhere(rollout.batch.mode == AgentMode.DIFFUSION)
+    assert len(who) > 5
+    for case, agent in who.tolist():
+        seen = np.flatnonzero(rollout.valid[NOW:, case, agent]) + NOW
+        xy, yaw = rollout.xy[seen, case, agent], rollout.yaw[seen, case, agent]
+        speed = np.hypot(*rollout.velocity[seen, case, agent].T)
+        assert (np.diff(seen) == 1).all()
+        moved = np.hypot(*np.diff(xy, axis=0).T)
+        assert np.abs(moved - (speed[1:] + speed[:-1]) / 2.0 * DT).max(initial=0.0) < 0.08
+        assert np.abs(wrap(np.diff(yaw))).max(initial=0.0) < 0.35
+        gained = np.diff(speed) / DT
+        assert gained.max(initial=0.0) < SPEED_UP + 0.1
+        assert gained.min(initial=0.0) > min(BRAKE, -BRAKE_MAX) - 0.1
+
+
+def test_who_drives_behind_one_that_stops_does_not_ram_it() -> None:
+    """The log drives on: only what the ego does now can be why it brakes."""
+    touched = 0
+    for gap in (15.0, 25.0, 40.0):
+        built = scene(going(0.0), going(-gap), road_map=road())
+        rollout = driven(built, braking=4.0)
+        touched += int(rollout.contact[0, 1] >= 0)
+        speed = np.hypot(*rollout.velocity[-1, 0, 1])
+        assert speed < 2.0, "the one ahead has stood for six seconds"
+        ahead = rollout.xy[-1, 0, 0] - rollout.xy[-1, 0, 1]
+        assert ahead[0] < gap + 1.0, "it has come nearer"
+    assert touched == 0
+
+
+def test_who_stands_in_the_log_stands_and_things_keep_to_the_log() -> None:
+    barrel = going(30.0, 6.0, speed=0.0, cls=AgentClass.OBSTACLE, size=(0.5, 0.5))
+    built = scene(going(0.0), going(20.0, 3.5, speed=0.0), barrel, road_map=road())
+    rollout = driven(built)
+    assert rollout.batch.mode[0].tolist()[1:] == [AgentMode.DIFFUSION, AgentMode.LOG]
+    for agent in (1, 2):
+        there = rollout.xy[NOW:, 0, agent]
+        assert np.abs(there - there[0]).max() == 0.0
+        assert rollout.valid[NOW:, 0, agent].all()
+
+
+def test_they_come_where_the_log_has_them_if_there_is_room_and_go_when_it_has_lost_them() -> None:
+    late = going(40.0, 3.5, since=35)
+    blocked = going(0.0, speed=0.01, since=45)
+    early = going(-30.0, 3.5, until=50)
+    built = scene(going(0.0, speed=0.5), late, blocked, early, road_map=road())
+    rollout = simulate(batch(built), Stops(0.0))
+    valid = rollout.valid[:, 0]
+    assert not valid[: NOW + 25, 1].any()
+    assert valid[NOW + 25 :, 1].all()
+    assert not valid[:, 2].any()
+    assert rollout.traffic.kept_out[0].tolist() == [False, False, True, False]
+    assert valid[NOW : NOW + 40, 3].all()
+    assert not valid[-1, 3]
+    here = rollout.batch.xy[NOW + 25, 0, 1]
+    assert np.allclose(rollout.xy[NOW + 25, 0, 1], here)
+
+
+def test_all_of_many_are_drawn_and_hardly_any_touch() -> None:
+    """More than the network sees at once: two columns of nine."""
+    users = [going(14.0 * k, 3.5 * (k % 2), speed=8.0) for k in range(-9, 9)]
+    rollout = simulate(batch(scene(going(150.0), *users, road_map=road())), Stops(0.0))
+    moved = np.hypot(*(rollout.xy[-1, 0, 1:] - rollout.xy[NOW, 0, 1:]).T)
+    straight = 8.0 * DT * (len(rollout.xy) - 1 - NOW)
+    assert (np.abs(moved - straight) > 1e-3).all(), "nobody merely goes straight on"
+    assert (moved > 10.0).mean() > 0.8
+    size = np.broadcast_to(rollout.batch.size[0], (*rollout.yaw[:, 0].shape, 2))
+    boxes = np.concatenate([rollout.xy[:, 0], rollout.yaw[:, 0, :, None], size], axis=-1)
+    pairs = [(a, b) for a in range(1, 19) for b in range(a + 1, 19)]
+    touch = [overlap(boxes[NOW:, a], boxes[NOW:, b]).any() for a, b in pairs]
+    assert sum(touch) <= 2
+
+
+def test_threads_are_left_as_they_were(scenes: list[Scene]) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        driven(scenes[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_batches_without_them_do_not_load_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulation.diffusing._shipped", lambda: pytest.fail("loaded"))
+    simulate(batch_of(scene(going(0.0), going(20.0)), agents="idm"), Stops())
+
+
+def test_the_clock_is_on_time_unless_one_is_held_up() -> None:
+    along = np.array([0.0, 1.0, 2.0, 2.0, 2.0, 3.0])
+    assert _clock_at(along, 1.0, 1.0) == 1.0
+    assert _clock_at(along, 2.0, 4.0) == 4.0  # it was to stand, and stands on time
+    assert _clock_at(along, 0.5, 3.0) == pytest.approx(0.5)
+    assert _clock_at(along, 2.5, 5.0) == pytest.approx(4.5)
+    assert _clock_at(along, 1.1, 1.9) == pytest.approx(1.1)
+    assert _clock_at(along, 9.0, 9.0) == 5.0
+    assert HORIZON > EVERY
+
+
+def test_seeds_are_spread() -> None:
+    drawn = {hashed("future", seed, case, 0, 7) for seed in range(20) for case in range(20)}
+    assert len(drawn) == 400
+    assert all(0 <= seed < 2**63 for seed in drawn)
+    assert hashed("future", 1, 2) != hashed("margin", 1, 2)
