@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import fields, replace
 
 import numpy as np
@@ -424,12 +425,18 @@ def test_writers_wait_for_each_other(lake, caplog, monkeypatch):
     def hold():
         with other.store.writing():
             started.set()
-            go.wait(5)
+            go.wait(60)
+
+    def let_go_once_somebody_waits():
+        until = time.monotonic() + 60
+        while "Another process is writing" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.02)
+        go.set()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    started.wait(5)
-    threading.Timer(0.3, go.set).start()
+    started.wait(60)
+    threading.Thread(target=let_go_once_somebody_waits).start()
     add(lake, make_straight_log())
     holder.join()
     assert "Another process is writing" in caplog.text

@@ -207,11 +207,12 @@ def test_a_dead_holder_is_replaced(options, uri, monkeypatch, caplog):
     lake.store.place.write(places.LOCK, held, tag=None)
     began = time.monotonic()
     lake.append("gaps", [gap("a")])
-    assert 0.5 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.5
     assert "Another process is writing" in caplog.text
-    began = time.monotonic()
+    caplog.clear()
+    monkeypatch.setattr(places, "PATIENCE_S", 0.0)
     lake.append("gaps", [gap("b")])  # it was given back
-    assert time.monotonic() - began < 0.5
+    assert "Another process is writing" not in caplog.text
 
 
 def test_one_that_died_long_ago_is_not_waited_for(options, uri, monkeypatch):
