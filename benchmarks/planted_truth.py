@@ -7,7 +7,8 @@ Logs of the procedural world, as many with each behaviour, are put into a lake a
 moved. The world's own truth answers both.
 
 *Recall*: a planted behaviour counts as found if its predicate (``FOUND_BY``) names the same actor,
-and the same other where both name one, at overlapping times. Intervals are Wilson's at 95 %.
+and the same other where both name one, at overlapping times. Intervals are Wilson's at 95 %. *Doubted* are
+those that are not found, but told as *unknown* of the same actor then: not silently missed.
 
 *Precision*: every hit of the predicate in any of the logs, planted there or not, is judged anew from
 the true motion and the map by a function of its own (:mod:`simulation.judges`), never by the predicate.
@@ -69,10 +70,15 @@ def drawn(behaviour: str, first_seed: int) -> Iterator[Made]:
             print(error, file=sys.stderr)
 
 
-def hits_of(made: Iterable[Made]) -> dict[str, dict[str, list[Hit]]]:
-    """Events by source log id and predicate."""
+Found = dict[str, dict[str, list[Hit]]]
+"""Hits by source log id and predicate."""
+
+
+def hits_of(made: Iterable[Made]) -> tuple[Found, Found]:
+    """Events that are true, and those of which it is unknown."""
     rows = {log.source_log_id: truth.motion.source_track_id for log, truth in made}
-    found: dict[str, dict[str, list[Hit]]] = {name: defaultdict(list) for name in rows}
+    true: Found = {name: defaultdict(list) for name in rows}
+    unknown: Found = {name: defaultdict(list) for name in rows}
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake.create(Path(folder) / "lake")
         with lake.run("world") as run:
@@ -80,20 +86,21 @@ def hits_of(made: Iterable[Made]) -> dict[str, dict[str, list[Hit]]]:
         tag(lake, only=sorted(set(FOUND_BY.values())))
         events = lake.sql("""
             select distinct source_log_id, name, e.t0_ns, e.t1_ns, a.source_track_id as actor,
-                b.source_track_id as other
+                b.source_track_id as other, truth
             from events e join logs using (log_id)
             join tracks a on a.log_id = e.log_id and a.track_id = e.actor_id
             left join tracks b on b.log_id = e.log_id and b.track_id = e.other_id
-            where truth = 'true' order by all
+            where truth in ('true', 'unknown') order by all
         """)
         for event in events.to_pylist():
             log_name, name = event["source_log_id"], event["name"]
             known = rows[log_name]
+            found = true if event["truth"] == "true" else unknown
             actor = known.index(event["actor"])
             other = -1 if event["other"] is None else known.index(event["other"])
             begin, end = (round(event[key] / STEP_NS) for key in ("t0_ns", "t1_ns"))
             found[log_name][name].append(Hit(actor, other, begin, end))
-    return found
+    return true, unknown
 
 
 # -- the table --------------------------------------------------------------------------------------
@@ -101,10 +108,11 @@ def hits_of(made: Iterable[Made]) -> dict[str, dict[str, list[Hit]]]:
 
 @dataclass(slots=True)
 class Score:
-    """Of one behaviour: how many were planted and found, how many hits there were and are true."""
+    """Of one behaviour: how many were planted, found and doubted, how many hits there were and are true."""
 
     planted: int = 0
     found: int = 0
+    doubted: int = 0
     hits: int = 0
     true: int = 0
 
@@ -112,22 +120,27 @@ class Score:
 def scored(made: list[Made], *, told: Callable[[str], None] = lambda _: None) -> dict[str, Score]:
     """Scores by behaviour; misses and false hits are told in words."""
     scores = {name: Score() for name in BEHAVIOURS}
-    hits = hits_of(made)
+    hits, doubts = hits_of(made)
     for log, truth in made:
         motion, name = truth.motion, log.source_log_id
         ground = Ground(log.map, log.lights)
         for planted in truth.planted:
             who = [motion.source_track_id.index(actor) for actor in planted.actors]
             begin, end = planted.t0_ns // STEP_NS, planted.t1_ns // STEP_NS
-            found = any(
-                _same(hit, who) and hit.begin <= end and hit.end >= begin
-                for hit in hits[name][FOUND_BY[planted.name]]
+            found, doubted = (
+                any(
+                    _same(hit, who) and hit.begin <= end and hit.end >= begin
+                    for hit in some[name][FOUND_BY[planted.name]]
+                )
+                for some in (hits, doubts)
             )
             scores[planted.name].planted += 1
             scores[planted.name].found += found
+            scores[planted.name].doubted += doubted and not found
             if not found:
                 seen = motion.observed[who[0], max(begin - 20, 0) : end + 1]
-                told(f"{name} miss {planted.name} {who} {begin}-{end}, the ego sees {seen.sum()} of "
+                how = "doubt" if doubted else "miss"
+                told(f"{name} {how} {planted.name} {who} {begin}-{end}, the ego sees {seen.sum()} of "
                      f"{seen.size} steps, {dict(planted.measure)}")  # fmt: skip
         for behaviour, predicate in FOUND_BY.items():
             for hit in hits[name][predicate]:
@@ -148,9 +161,9 @@ def _same(hit: Hit, who: list[int]) -> bool:
 
 def table(noisy: dict[str, Score], clean: dict[str, Score]) -> Iterator[str]:
     """Rows in Markdown."""
-    head = "recall (95 %) | precision, of hits"
+    head = "recall (95 %) | doubted | precision, of hits"
     yield f"| behaviour | planted | clean: {head} | noisy: {head} |"
-    yield "|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in BEHAVIOURS:
         if not clean[name].planted:
             continue
@@ -158,6 +171,7 @@ def table(noisy: dict[str, Score], clean: dict[str, Score]) -> Iterator[str]:
         for score in (clean[name], noisy[name]):
             low, high = wilson(score.found / score.planted, score.planted)
             cells.append(f"{score.found / score.planted:.3f} ({low:.2f}–{high:.2f})")
+            cells.append(str(score.doubted))
             cells.append(f"{score.true / max(score.hits, 1):.3f} of {score.hits:,}")
         yield f"| {' | '.join(cells)} |"
 
