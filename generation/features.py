@@ -180,6 +180,7 @@ def example_of(
             "be generated round it.",
             hint="Choose another start step, or a scene with an ego.",
         )
+    pieces = pieces or Pieces.of(scene.map)
     given = _given(scene, start, centre=centre, must=must, pieces=pieces)
     rows = given.agents[given.agents >= 0]
     future = _future(given.states, tracks.valid[rows], start)
@@ -191,12 +192,7 @@ def example_of(
 
 
 def present_of(
-    scene: Scene,
-    start: int,
-    *,
-    centre: int,
-    must: Sequence[int] = (),
-    pieces: Pieces | None = None,
+    scene: Scene, start: int, *, centre: int, pieces: Pieces
 ) -> tuple[Context, Int[Array, " agents"], SE2]:
     """What is given at one step, when what happens then is not known: nobody has a goal.
 
@@ -204,13 +200,12 @@ def present_of(
         scene: Of which the steps up to the start are looked at.
         start: Step that counts as now.
         centre: As for :func:`example_of`; it has to be observed.
-        must: Likewise.
-        pieces: Likewise.
+        pieces: Of the scene's map.
 
     Returns:
         The context, ``Example.agents`` and ``Example.scene_from_local``.
     """
-    given = _given(scene, start, centre=centre, must=must, pieces=pieces)
+    given = _given(scene, start, centre=centre, must=(), pieces=pieces)
     return given.context, given.agents, given.scene_from_local
 
 
@@ -225,7 +220,7 @@ class _Given:
 
 
 def _given(
-    scene: Scene, start: int, *, centre: int, must: Sequence[int], pieces: Pieces | None
+    scene: Scene, start: int, *, centre: int, must: Sequence[int], pieces: Pieces
 ) -> _Given:
     tracks = scene.tracks
     agents = _choose(tracks, start, centre, must)
@@ -247,9 +242,7 @@ def _given(
     history[~seen] = 0.0
     now = np.zeros((AGENTS, 4), dtype=np.float32)
     now[:filled] = states[:, start]
-    line, kind, signal, there = _lines(
-        scene, start, pieces or Pieces.of(scene.map), local_from_scene
-    )
+    line, kind, signal, there = _lines(scene, start, pieces, local_from_scene)
     context = Context(
         history=history, seen=seen, start=now, present=agents >= 0,
         kind=_padded(tracks.cls[rows], AgentClass.UNKNOWN).astype(np.int64),
