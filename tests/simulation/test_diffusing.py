@@ -16,8 +16,10 @@ from schemas.scene import DT, Scene
 from simulation.batch import NOW, CaseBatch, ready, stack
 from simulation.behaviours import AgentMode, hashed
 from simulation.diffusing import EVERY, HORIZON, _clock_at
-from simulation.engine import Rollout, simulate
+from simulation.engine import Reference, Rollout, simulate
 from simulation.idm import BRAKE_MAX
+from simulation.planners import planner
+from simulation.protocol import CaseBatchView, Observation, Plan
 from simulation.world import draw_log
 from tests.simulation.driving import batch_of, case_of, drawn_scenes, going, road, scene
 from tests.simulation.test_fallback import Stops
@@ -56,6 +58,35 @@ def test_a_case_is_the_same_in_any_company_and_order(scenes: list[Scene]) -> Non
         alone = states(driven(one), 0)
         for other in (states(together, k), states(turned, len(scenes) - 1 - k)):
             assert all(np.array_equal(a, b) for a, b in zip(alone, other, strict=True))
+
+
+def test_a_drive_is_seen_again_as_it_was(scenes: list[Scene]) -> None:
+    """From the ego's states in float32, as results keep them."""
+    for one in scenes:
+        was = simulate(batch(one), planner("idm"))
+        kept = np.concatenate(
+            [was.xy[NOW:, :, 0], was.yaw[NOW:, :, 0, None], was.speed[NOW:, :, None]], axis=-1
+        ).astype(np.float32)
+        again = simulate(batch(one), Again(kept))
+        assert np.array_equal(was.valid, again.valid)
+        others = was.valid[:, 0, 1:]
+        gap = was.xy[:, 0, 1:][others] - again.xy[:, 0, 1:][others]
+        assert np.abs(gap).max(initial=0.0) < 1e-6
+
+
+class Again(Reference):
+    """The ego where it was."""
+
+    name = "again"
+
+    def __init__(self, states: np.ndarray) -> None:
+        self.states = states.astype(np.float64)
+
+    def start(self, cases: CaseBatchView) -> None:
+        pass
+
+    def plan(self, obs: Observation) -> Plan:
+        return Plan(trajectory=self.states[obs.step + 1][:, None], exact=True)
 
 
 def test_another_seed_draws_other_futures(scenes: list[Scene]) -> None:
