@@ -12,20 +12,23 @@ drawn for eight at a time knows nothing of the ninth, and nothing of what the eg
 
 They come where the log first has them if there is room, and go once the log has lost them and nobody
 drives behind them; who stands throughout the log, stands. What they do until the first draw after
-they came is going straight on. A learned driver may still touch others, or leave the road: how often is
+they came is going straight on, as far as whoever is in the way lets them. A learned driver may still touch others, or leave the road: how often is
 told in docs/agents.md.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from geometry.angles import unit, wrap
 from geometry.arrays import Array
+from schemas.labels import VEHICLES
 from schemas.scene import DT, Scene, Signals, Tracks
 from simulation.batch import NOW, PARKED_M, CaseBatch
 from simulation.behaviours import AgentMode, hashed
@@ -43,6 +46,7 @@ EVERY = 8
 """Steps between draws: two of the generator's own."""
 HORIZON = 80
 """Steps that are drawn."""
+STANDS = 0.3  # [m/s] on foot
 BEYOND_M = 30.0  # what lies ahead of the drawn path's end is looked at, too
 GUARD = Idm(gap=1.0, headway=0.5, acceleration=2.0, braking=4.0)
 """Whoever is in the way is minded so: closer than anybody would follow of their own accord."""
@@ -79,7 +83,10 @@ class Diffusing:
         moved = np.where(here, np.hypot(*np.moveaxis(xy - first, -1, 0)), 0.0).max(axis=0)
         moving = np.hypot(*np.moveaxis(velocity[:, self.case, self.agent], -1, 0))
         fastest = np.where(here, moving, 0.0).max(axis=0)
-        self._parked = (moved < PARKED_M) & (fastest < PARKED_SPEED)
+        # Somebody on foot who is seen for a moment hardly moves, and does not stand.
+        self._walks = ~np.isin(batch.cls[self.case, self.agent], [int(c) for c in VEHICLES])
+        slow = np.where(self._walks, STANDS, PARKED_SPEED)
+        self._parked = (moved < PARKED_M) & (fastest < slow)
         self._inside, self._gone = here[0].copy(), np.zeros(count, dtype=bool)
         at = (self._enters, self.case, self.agent)
         self._now = self._as_states(batch.xy[at], batch.yaw[at], batch.velocity[at])
@@ -88,6 +95,7 @@ class Diffusing:
         self._gone_m, self._clock = np.zeros(count), np.zeros(count)
         self._drawn: Array = np.zeros((0, HORIZON + 1, 4))
         self._along: Array = np.zeros((0, HORIZON + 1))
+        self._lines: list[Array] = []
         self._past: deque[Moment] = deque(
             ((batch.xy[k], batch.yaw[k], batch.velocity[k], batch.valid[k]) for k in range(NOW)),
             maxlen=NOW + 1,
@@ -110,8 +118,9 @@ class Diffusing:
         self._drive(everyone)
         following = step + 1
         lost = np.flatnonzero(
-            self._inside & (self._last < self._ends) & (following > self._last) & ~self._parked
-        )
+            self._inside & (self._last < self._ends) & (following > self._last)
+            & (self._walks | ~self._parked)
+        )  # fmt: skip
         if len(lost):
             lost = lost[~followed(self.case[lost], self.agent[lost], everyone)]
             self._inside[lost], self._gone[lost] = False, True
@@ -126,11 +135,9 @@ class Diffusing:
     def _drive(self, everyone: Everyone) -> None:
         """One step along what was drawn, as far as whoever is in the way lets each."""
         rows = np.flatnonzero(self._inside & ~self._parked)
-        new = rows[self._path[rows] < 0]
-        self._now[new, :2] += self._velocity[new] * DT
-        rows = rows[self._path[rows] >= 0]
         if not len(rows):
             return
+        self._go_straight(rows[self._path[rows] < 0])
         path, speed = self._path[rows], self._now[rows, 3]
         who = (self.case[rows], self.agent[rows])
         size = np.ascontiguousarray(self.batch.size[who])
@@ -167,13 +174,31 @@ class Diffusing:
             plans |= self._draw_case(
                 case, {int(self.agent[row]): int(row) for row in rows}, step
             )  # fmt: skip
-        self._path[:], self._gone_m[:], self._clock[:] = -1, 0.0, 0.0
-        self._path[list(plans)] = np.arange(len(plans))
-        self._drawn = np.array(list(plans.values())).reshape(-1, HORIZON + 1, 4)
-        steps = np.diff(self._drawn[..., :2], axis=1)
+        self._path[:], self._lines = -1, []
+        self._drawn, self._along = self._drawn[:0], self._along[:0]
+        self._follow(list(plans), np.array(list(plans.values())).reshape(-1, HORIZON + 1, 4))
+
+    def _go_straight(self, rows: Int[Array, " rows"]) -> None:
+        """What those do who came since the last draw."""
+        if len(rows):
+            velocity, states = self._velocity[rows], np.empty((len(rows), HORIZON + 1, 4))
+            self._now[rows, 3] = np.hypot(velocity[:, 0], velocity[:, 1])
+            states[:] = self._now[rows][:, None]
+            states[..., :2] += np.arange(HORIZON + 1)[:, None] * DT * velocity[:, None]
+            self._follow(rows.tolist(), states)
+
+    def _follow(self, rows: Sequence[int], states: Float[Array, "rows steps 4"]) -> None:
+        """Begin states that are to be driven from now on."""
+        index = np.array(rows, dtype=np.int64)
+        self._path[index] = len(self._drawn) + np.arange(len(index))
+        self._gone_m[index], self._clock[index] = 0.0, 0.0
+        steps = np.diff(states[..., :2], axis=1)
         gone = np.cumsum(np.hypot(steps[..., 0], steps[..., 1]), axis=1)
-        self._along = np.concatenate([np.zeros((len(plans), 1)), gone], axis=1)
-        self._paths = Paths.through([_line(drawn) for drawn in self._drawn])
+        along = np.concatenate([np.zeros((len(index), 1)), gone], axis=1)
+        self._drawn = np.concatenate([self._drawn, states])
+        self._along = np.concatenate([self._along, along])
+        self._lines += [_line(drawn) for drawn in states]
+        self._paths = Paths.through(self._lines)
 
     def _draw_case(self, case: int, rows: dict[int, int], step: int) -> dict[int, Array]:
         """States from now on of each row in one case; ``rows`` are ours by their place in the case."""

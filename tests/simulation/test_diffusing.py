@@ -167,6 +167,27 @@ def test_they_come_where_the_log_has_them_if_there_is_room_and_go_when_it_has_lo
     assert np.allclose(rollout.xy[NOW + 25, 0, 1], here)
 
 
+@pytest.mark.parametrize("since", range(62, 70))
+def test_who_comes_into_sight_between_two_draws_brakes_for_whom_it_meets(since: int) -> None:
+    """The ego has come to a stand meanwhile, where the log had it drive on."""
+    built = scene(going(0.0), going(-50.0, since=since), road_map=road())
+    rollout = driven(built, braking=2.0)
+    assert rollout.valid[-1, 0, 1]
+    assert rollout.contact[0, 1] == -1
+
+
+def test_a_walker_seen_for_a_moment_does_not_stand_there_for_ever() -> None:
+    person = {"cls": AgentClass.PEDESTRIAN, "size": (0.6, 0.6)}
+    walks = going(50.0, 6.0, speed=1.4, yaw=np.pi / 2, until=15, **person)
+    stands = going(30.0, -6.0, speed=0.0, until=15, **person)
+    rollout = simulate(batch(scene(going(0.0), walks, stands, road_map=road())), Stops(0.0))
+    assert rollout.valid[NOW : NOW + 5, 0, 1:].all()
+    assert not rollout.valid[-1, 0, 1:].any()
+    moved = rollout.xy[NOW + 4, 0, 1:] - rollout.xy[NOW, 0, 1:]
+    assert moved[0, 1] > 0.2
+    assert np.abs(moved[1]).max() == 0.0
+
+
 def test_all_of_many_are_drawn_and_hardly_any_touch() -> None:
     """More than the network sees at once: two columns of nine."""
     users = [going(14.0 * k, 3.5 * (k % 2), speed=8.0) for k in range(-9, 9)]
