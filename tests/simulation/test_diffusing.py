@@ -167,10 +167,10 @@ def test_they_come_where_the_log_has_them_if_there_is_room_and_go_when_it_has_lo
     assert np.allclose(rollout.xy[NOW + 25, 0, 1], here)
 
 
-@pytest.mark.parametrize("since", range(62, 70))
+@pytest.mark.parametrize("since", range(66, 70))
 def test_who_comes_into_sight_between_two_draws_brakes_for_whom_it_meets(since: int) -> None:
-    """The ego has come to a stand meanwhile, where the log had it drive on."""
-    built = scene(going(0.0), going(-50.0, since=since), road_map=road())
+    """9.4 m behind the ego, which has come to a stand where the log had it drive on; 6.3 m are needed."""
+    built = scene(going(0.0), going(21.0 - since, since=since), road_map=road())
     rollout = driven(built, braking=2.0)
     assert rollout.valid[-1, 0, 1]
     assert rollout.contact[0, 1] == -1
