@@ -96,6 +96,8 @@ class Diffusing:
         self._drawn: Array = np.zeros((0, HORIZON + 1, 4))
         self._along: Array = np.zeros((0, HORIZON + 1))
         self._lines: list[Array] = []
+        # Until their first draw some move otherwise than along their heading: that way.
+        self._straight, self._way = np.zeros(count, dtype=bool), np.zeros((count, 2))
         self._past: deque[Moment] = deque(
             ((batch.xy[k], batch.yaw[k], batch.velocity[k], batch.valid[k]) for k in range(NOW)),
             maxlen=NOW + 1,
@@ -161,7 +163,8 @@ class Diffusing:
             self._clock[row] = clock
         states[:, 3] = after
         self._now[rows] = states
-        self._velocity[rows] = after[:, None] * unit(states[:, 2])
+        ways = np.where(self._straight[rows, None], self._way[rows], unit(states[:, 2]))
+        self._velocity[rows] = after[:, None] * ways
 
     # -- drawing ------------------------------------------------------------------------------------
 
@@ -174,7 +177,7 @@ class Diffusing:
             plans |= self._draw_case(
                 case, {int(self.agent[row]): int(row) for row in rows}, step
             )  # fmt: skip
-        self._path[:], self._lines = -1, []
+        self._path[:], self._lines, self._straight[:] = -1, [], False
         self._drawn, self._along = self._drawn[:0], self._along[:0]
         self._follow(list(plans), np.array(list(plans.values())).reshape(-1, HORIZON + 1, 4))
 
@@ -182,7 +185,10 @@ class Diffusing:
         """What those do who came since the last draw."""
         if len(rows):
             velocity, states = self._velocity[rows], np.empty((len(rows), HORIZON + 1, 4))
-            self._now[rows, 3] = np.hypot(velocity[:, 0], velocity[:, 1])
+            self._now[rows, 3] = speed = np.hypot(velocity[:, 0], velocity[:, 1])
+            ways = velocity / np.maximum(speed, 1e-9)[:, None]
+            self._way[rows] = np.where(speed[:, None] > 0.0, ways, unit(self._now[rows, 2]))
+            self._straight[rows] = True
             states[:] = self._now[rows][:, None]
             states[..., :2] += np.arange(HORIZON + 1)[:, None] * DT * velocity[:, None]
             self._follow(rows.tolist(), states)
@@ -229,6 +235,8 @@ class Diffusing:
         ):  # fmt: skip
             where = [rows[agent] for agent in agents[mine].tolist()]
             start = self._now[where].copy()
+            along = (self._velocity[where] * unit(start[:, 2])).sum(axis=1)
+            start[:, 3] = np.maximum(along, 0.0)
             local = scene_from_local.inverse()
             start[:, :2], start[:, 2] = local.apply(start[:, :2]), local.turn(start[:, 2])
             ahead = integrate(drawn[mine], start, context.kind[mine])

@@ -176,6 +176,21 @@ def test_who_comes_into_sight_between_two_draws_brakes_for_whom_it_meets(since: 
     assert rollout.contact[0, 1] == -1
 
 
+def test_velocities_are_motions_of_those_who_come_sideways_and_backwards_too() -> None:
+    late = [going(30.0, 3.5, speed=-3.0, since=13), going(-30.0, 6.0, speed=2.0, since=13)]
+    late[1].yaw[:] = np.pi / 2
+    rollout = simulate(batch(scene(going(0.0), *late, road_map=road())), Stops(0.0))
+    for agent in (1, 2):
+        seen = np.flatnonzero(rollout.valid[:, 0, agent])
+        moved = np.diff(rollout.xy[seen, 0, agent], axis=0) / DT
+        told = rollout.velocity[seen, 0, agent]
+        between = (told[1:] + told[:-1]) / 2.0
+        straight = seen[1:] < NOW + EVERY
+        assert straight.any()
+        assert np.abs(moved - between)[straight].max() < 0.1
+        assert (np.einsum("ij,ij->i", moved, told[1:]) >= -1e-6).all()
+
+
 def test_a_walker_seen_for_a_moment_does_not_stand_there_for_ever() -> None:
     person = {"cls": AgentClass.PEDESTRIAN, "size": (0.6, 0.6)}
     walks = going(50.0, 6.0, speed=1.4, yaw=np.pi / 2, until=15, **person)
