@@ -164,6 +164,13 @@ class CaseBatch:
     def __len__(self) -> int:
         return len(self.ready)
 
+    def who(self, *modes: AgentMode) -> tuple[Int[Array, " rows"], Int[Array, " rows"]]:
+        """Case and place of each agent, egos left out, that moves in one of these ways."""
+        wanted = np.isin(self.mode, [int(mode) for mode in modes])
+        wanted[:, 0] = False
+        case, agent = np.nonzero(wanted)
+        return case, agent
+
     @property
     def agents(self) -> int:
         """Agents a case is padded to, ego included."""

@@ -36,7 +36,7 @@ from simulation.following import Everyone, leader_braking
 from simulation.idm import BRAKE_MAX, Idm
 from simulation.kernels import thinned
 from simulation.paths import SPACING_M, Paths, extended, respace
-from simulation.presence import PARKED_SPEED, followed, has_room
+from simulation.presence import PARKED_SPEED, followed, has_room, logged_span
 
 if TYPE_CHECKING:
     from generation.checkpoint import Generator
@@ -67,16 +67,13 @@ class Diffusing:
     def __init__(self, batch: CaseBatch) -> None:
         """Find who they are; the network is loaded if there are any."""
         self.batch = batch
-        wanted = batch.mode == AgentMode.DIFFUSION
-        wanted[:, 0] = False
-        self.case, self.agent = np.nonzero(wanted)
+        self.case, self.agent = batch.who(AgentMode.DIFFUSION)
         count = len(self.case)
         self.kept_out = np.zeros(count, dtype=bool)
         if not count:
             return
         here = batch.valid[NOW:, self.case, self.agent]
-        self._enters = NOW + here.argmax(axis=0)
-        self._last = NOW + len(here) - 1 - here[::-1].argmax(axis=0)
+        self._enters, self._last = logged_span(batch, self.case, self.agent)
         self._ends = NOW + batch.horizon[self.case]
         xy, velocity = batch.xy[NOW:, self.case, self.agent], batch.velocity[NOW:]
         first = batch.xy[self._enters, self.case, self.agent]

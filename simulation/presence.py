@@ -45,6 +45,20 @@ class Presence:
     leaves_at: Float[Array, " rows"]
 
 
+def logged_span(
+    batch: CaseBatch, case: Int[Array, " rows"], agent: Int[Array, " rows"]
+) -> tuple[Int[Array, " rows"], Int[Array, " rows"]]:
+    """First and last step, of ``NOW`` and after, at which agents are logged.
+
+    Args:
+        batch: The cases.
+        case: Of each agent.
+        agent: Its place in the case.
+    """
+    here = batch.valid[NOW:, case, agent]
+    return NOW + here.argmax(axis=0), NOW + len(here) - 1 - here[::-1].argmax(axis=0)
+
+
 def presence_of(
     batch: CaseBatch, case: Int[Array, " rows"], agent: Int[Array, " rows"]
 ) -> Presence:
@@ -56,7 +70,7 @@ def presence_of(
         agent: Its place in the case.
     """
     here = batch.valid[NOW:, case, agent]
-    enters = NOW + here.argmax(axis=0)
+    enters, last = logged_span(batch, case, agent)
     begin = batch.velocity[enters, case, agent]
     moving = batch.velocity[NOW:, case, agent]
     logged_speed = np.where(here, np.hypot(moving[..., 0].copy(), moving[..., 1].copy()), 0.0)
@@ -66,7 +80,6 @@ def presence_of(
     fastest = logged_speed.max(axis=0, initial=0.0)
     parked = (length - AGENT_PATH_EXTENSION_M <= 2.0 * PARKED_M) & (fastest < PARKED_SPEED)
     speed = np.hypot(begin[:, 0].copy(), begin[:, 1].copy())
-    last = NOW + (len(here) - 1 - here[::-1].argmax(axis=0)) if len(here) else enters
     # Lost from sight before the end: it left the scene where its line ended.
     leaves_at = np.where(
         last < NOW + batch.horizon[case], length - AGENT_PATH_EXTENSION_M, np.inf

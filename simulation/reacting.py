@@ -58,9 +58,7 @@ class Reacting:
         self._mobil = np.array(
             [mobil.politeness, mobil.threshold, mobil.safe_braking, mobil.bias]
         )  # fmt: skip
-        wanted = np.isin(batch.mode, [int(mode) for mode in ON_LINES])
-        wanted[:, 0] = False
-        self.case, self.agent = np.nonzero(wanted)
+        self.case, self.agent = batch.who(*ON_LINES)
         self._ends = NOW + batch.horizon[self.case]
         count = len(self.case)
         mode = batch.mode[self.case, self.agent]

@@ -602,32 +602,19 @@ class Traffic:
         """Where everyone is now."""
         rows = np.flatnonzero(self.alive)
         x, y, yaw = self.poses(rows)
-        people = self._everyone_walking().loops.state
+        people, things = self._everyone_walking().loops.state, self.obstacles
+        more = [(o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity))) for o in things]
         if len(self._parked) != len(self.parked):
             still = [(o.uid, o.at[0], o.at[1], o.yaw, 0.0) for o in self.parked]
             self._parked = np.array(still, dtype=np.float64)
-        extra = [people[:, _SEEN], self._parked]
-        if self.obstacles:
-            extra.insert(1, np.array([
-                (o.uid, o.at[0], o.at[1], o.yaw, float(np.hypot(*o.velocity)))
-                for o in self.obstacles
-            ], dtype=np.float64))  # fmt: skip
-        count = len(rows) + sum(map(len, extra))
-        told = np.empty((5, count))
-        told[0, : len(rows)], told[1, : len(rows)], told[2, : len(rows)] = x, y, yaw
-        told[3, : len(rows)], told[4, : len(rows)] = self.v[rows], self.a[rows]
-        uid = np.empty(count, dtype=np.int64)
-        uid[: len(rows)], begin = self.uid[rows], len(rows)
-        for some in extra:
-            end = begin + len(some)
-            uid[begin:end], told[:4, begin:end], told[4, begin:end] = (
-                some[:, 0],
-                some[:, 1:].T,
-                0.0,
-            )
-            begin = end
+        extra = np.concatenate([
+            people[:, _SEEN], np.array(more, dtype=np.float64).reshape(-1, 5), self._parked
+        ])  # fmt: skip
         return Step(
-            uid=uid, x=told[0], y=told[1], yaw=told[2], speed=told[3], acceleration=told[4]
+            uid=np.concatenate([self.uid[rows], extra[:, 0].astype(np.int64)]),
+            x=np.concatenate([x, extra[:, 1]]), y=np.concatenate([y, extra[:, 2]]),
+            yaw=np.concatenate([yaw, extra[:, 3]]), speed=np.concatenate([self.v[rows], extra[:, 4]]),
+            acceleration=np.concatenate([self.a[rows], np.zeros(len(extra))]),
         )  # fmt: skip
 
     def slot_of(self, uid: int) -> int:

@@ -32,7 +32,7 @@ from simulation.behaviours import AgentMode, chance
 from simulation.fallback import off_log
 from simulation.following import Everyone
 from simulation.kernels import compiled
-from simulation.presence import has_room
+from simulation.presence import has_room, logged_span
 
 MARGIN_S = (1.5, 4.5)
 LOOK_STEPS = 80  # of the log ahead: who is not across by then is not going to be
@@ -58,9 +58,7 @@ class Yielding:
     def __init__(self, batch: CaseBatch) -> None:
         """Find who they are."""
         self.batch = batch
-        wanted = batch.mode == AgentMode.YIELDING
-        wanted[:, 0] = False
-        self.case, self.agent = np.nonzero(wanted)
+        self.case, self.agent = batch.who(AgentMode.YIELDING)
         drawn = np.zeros(len(self.case))
         for c in np.unique(self.case).tolist():
             mine = self.case == c
@@ -69,14 +67,12 @@ class Yielding:
                 track_id=batch.track_id[c, self.agent[mine]],
             )  # fmt: skip
         self.margin = MARGIN_S[0] + (MARGIN_S[1] - MARGIN_S[0]) * drawn
-        here = batch.valid[NOW:, self.case, self.agent]
-        self._first = NOW + here.argmax(axis=0)
-        self._last = NOW + len(here) - 1 - here[::-1].argmax(axis=0)
+        self._first, self._last = logged_span(batch, self.case, self.agent)
         # Where the log lost sight for a while the path goes straight on between.
         self._xy, self._yaw, self._velocity = _bridged(
             batch, self.case, self.agent, self._first, self._last
         )
-        self._inside = here[0].copy()
+        self._inside = batch.valid[NOW, self.case, self.agent]
         self.kept_out = np.zeros(len(self.case), dtype=bool)
         self.clock = self._first.astype(np.float64)
         self._rate = np.ones(len(self.case))
