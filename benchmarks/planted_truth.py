@@ -84,13 +84,20 @@ def hits_of(made: Iterable[Made]) -> tuple[Found, Found]:
         with lake.run("world") as run:
             lake.add_logs((log for log, _ in made), run_id=run.id)
         tag(lake, only=sorted(set(FOUND_BY.values())))
+        # What is unknown is one row for all whom it concerns, listed in its evidence.
         events = lake.sql("""
-            select distinct source_log_id, name, e.t0_ns, e.t1_ns, a.source_track_id as actor,
+            with told as (
+                select distinct log_id, name, t0_ns, t1_ns, truth, other_id,
+                    unnest(case truth when 'true' then [actor_id]
+                        else from_json(evidence -> '$.actors', '["BIGINT"]') end) as actor_id
+                from events where truth in ('true', 'unknown')
+            )
+            select source_log_id, name, e.t0_ns, e.t1_ns, a.source_track_id as actor,
                 b.source_track_id as other, truth
-            from events e join logs using (log_id)
+            from told e join logs using (log_id)
             join tracks a on a.log_id = e.log_id and a.track_id = e.actor_id
             left join tracks b on b.log_id = e.log_id and b.track_id = e.other_id
-            where truth in ('true', 'unknown') order by all
+            order by all
         """)
         for event in events.to_pylist():
             log_name, name = event["source_log_id"], event["name"]
@@ -129,10 +136,10 @@ def scored(made: list[Made], *, told: Callable[[str], None] = lambda _: None) ->
             begin, end = planted.t0_ns // STEP_NS, planted.t1_ns // STEP_NS
             found, doubted = (
                 any(
-                    _same(hit, who) and hit.begin <= end and hit.end >= begin
+                    same(hit, who) and hit.begin <= end and hit.end >= begin
                     for hit in some[name][FOUND_BY[planted.name]]
                 )
-                for some in (hits, doubts)
+                for some, same in ((hits, _same), (doubts, _about))
             )
             scores[planted.name].planted += 1
             scores[planted.name].found += found
@@ -150,6 +157,11 @@ def scored(made: list[Made], *, told: Callable[[str], None] = lambda _: None) ->
                 if not right:
                     told(f"{name} false {behaviour} {hit}")
     return scores
+
+
+def _about(hit: Hit, who: list[int]) -> bool:
+    """Whether what is unknown concerns any of the planted actors but the ego."""
+    return hit.actor in who and (hit.actor != 0 or who == [0])
 
 
 def _same(hit: Hit, who: list[int]) -> bool:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from geometry.angles import difference, wrap
 from geometry.arrays import Array
 from geometry.boxes import clearance, corners
-from geometry.polylines import project
+from geometry.polylines import project_each
 from lake.localise import TYPICAL_SIZE
 from mining.criticality import encroachment, shared_ground
 from mining.intervals import above, spells, steps_of
@@ -71,6 +71,8 @@ CROSSWALK_M = 1.0
 """[m] Who is this near to a crosswalk is at it."""
 SIGNAL_M = 80.0
 """[m] Signals farther ahead do not concern an agent yet."""
+PASSED_M = 45.0
+"""[m] Nor do those that it passed so far back: no intersection is longer."""
 CROSSING_ANGLE = np.radians(25.0)
 """[rad] Ways that meet at less follow or oppose each other; they do not cross."""
 
@@ -630,10 +632,11 @@ class Motion:
         import shapely
 
         outline = area.points[:, :2].astype(np.float64)
-        reach = margin + (np.hypot(self.length, self.width).max() / 2 if whole else 0.0)
-        low, high = outline.min(axis=0) - reach, outline.max(axis=0) + reach
         near = (self.seen if among is None else among).copy()
-        near &= ((self.xy >= low) & (self.xy <= high)).all(axis=-1)
+        for axis in (0, 1):
+            reach = margin + (self.half_diagonal if whole else 0.0)
+            near &= self.xy[..., axis] >= outline[:, axis].min() - reach
+            near &= self.xy[..., axis] <= outline[:, axis].max() + reach
         mask = np.zeros(self.seen.shape, dtype=bool)
         agents, steps = np.nonzero(near)
         if not len(agents):
@@ -645,6 +648,11 @@ class Motion:
             shapes = shapely.points(self.xy[agents, steps])
         mask[agents, steps] = shapely.dwithin(polygon, shapes, margin)
         return mask
+
+    @cached_property
+    def half_diagonal(self) -> Float[Array, "agents 1"]:
+        """From each agent's centre to its corners [m]."""
+        return np.hypot(self.length, self.width)[:, None] / 2
 
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:
@@ -738,36 +746,42 @@ class Motion:
         _, place, away = self.used
         usable = self.focus[:, None] & self.drives[:, None] & (self.place >= 0)
         own = np.maximum(self.place, 0)
-        for row, lane in enumerate(self.controlled):
+        for row, (lane, stop_s) in enumerate(zip(self.controlled, self.stops_s, strict=True)):
             if lane < 0:
                 continue
             here = int(place[lane])
-            to_stop = away[own, here] + self._stop_s(row, lane) - self.lane_s
-            past = away[here, own] + self.lane_s - self._stop_s(row, lane)
-            to_stop = np.where(np.isfinite(to_stop), to_stop, -past) - self.length[:, None] / 2
-            ok = usable & self.on_way[:, here][:, None] & np.isfinite(to_stop)
-            ok &= (to_stop <= reach) & (to_stop > -30.0)
-            shown = np.broadcast_to(signals.state[row], size)
-            same_stop = ok & (np.abs(to_stop - distance) < 3.0)
-            unlike = same_stop & (shown != state)
+            who = np.flatnonzero(self.on_way[:, here] & usable.any(axis=1))
+            to_stop = away[own[who], here] + stop_s - self.lane_s[who]
+            past = away[here, own[who]] + self.lane_s[who] - stop_s
+            to_stop = np.where(np.isfinite(to_stop), to_stop, -past)
+            to_stop = to_stop - self.length[who, None] / 2
+            ok = usable[who] & np.isfinite(to_stop) & (to_stop <= reach) & (to_stop > -PASSED_M)
+            shown = np.broadcast_to(signals.state[row], to_stop.shape)
+            same_stop = ok & (np.abs(to_stop - distance[who]) < 3.0)
+            unlike = same_stop & (shown != state[who])
             # The nearest stop ahead counts; one already passed counts until another comes up.
-            nearer = ok & ~same_stop & (_rank(to_stop) < _rank(distance))
-            state = np.where(nearer, shown, np.where(unlike, int(LightState.UNKNOWN), state))
-            controlled = np.where(nearer, lane, controlled)
-            distance = np.where(nearer, to_stop, distance)
+            nearer = ok & ~same_stop & (_rank(to_stop) < _rank(distance[who]))
+            state[who] = np.where(
+                nearer, shown, np.where(unlike, int(LightState.UNKNOWN), state[who])
+            )
+            controlled[who] = np.where(nearer, lane, controlled[who])
+            distance[who] = np.where(nearer, to_stop, distance[who])
         return SignalView(distance, state, controlled)
 
-    def _stop_s(self, row: int, lane: int) -> float:
-        """Where along a lane its signal's stop line lies [m]."""
-        signals = self.scene.signals
-        if bool(signals.has_stop[row]):
-            line = self.graph.lanes[lane].points
-            stop = signals.stop_xy[row : row + 1].astype(np.float64)
-            s, _, _ = project(stop, line)
-            return float(s[0])
-        if self.graph.in_intersection[lane]:
-            return 0.0
-        return float(self.graph.length[lane])
+    @cached_property
+    def stops_s(self) -> Float[Array, " signals"]:
+        """Where along the lane that it controls each signal's stop line lies; 0 if it controls none [m]."""
+        signals, lanes = self.scene.signals, np.array(self.controlled, dtype=np.int64)
+        if not len(self.graph):
+            return np.zeros(len(lanes))
+        at_end = np.where(self.graph.in_intersection[lanes], 0.0, self.graph.length[lanes])
+        stop_s = np.where(lanes >= 0, at_end, 0.0)
+        told = np.flatnonzero(signals.has_stop & (lanes >= 0))
+        if len(told):
+            lines = [self.graph.lanes[k].points for k in lanes[told].tolist()]
+            stops = signals.stop_xy[told].astype(np.float64)
+            stop_s[told], _, _ = project_each(stops, np.arange(len(told)), lines)
+        return stop_s
 
     # -- events --------------------------------------------------------------------------------
 

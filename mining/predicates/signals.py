@@ -10,8 +10,9 @@ from jaxtyping import Bool, Int
 
 from geometry.angles import wrap
 from geometry.arrays import Array
+from geometry.polylines import project_each
 from mining.intervals import spells, steps_of
-from mining.lanes import TURN_LANE
+from mining.lanes import HALF_WIDTH_M, TURN_LANE
 from mining.motion import SIGNAL_M, Motion
 from mining.predicates.longitudinal import standing
 from mining.predicates.predicate import (
@@ -27,9 +28,10 @@ from schemas.labels import DRIVING, LightState, Truth
 from schemas.scene import DT
 
 GROUP = "signals"
-PAST_LINE_M = 15.0
-FAST = 5.0
-"""[m/s] Who has waited within the intersection is not so fast that near the line."""
+NOT_OBSERVED = "the crossing of the stop line, or its signal, was not observed"
+NOT_FOLLOWED = "what became of it past the stop line was not observed"
+ALONG = np.radians(15.0)
+"""[rad] Who drives along a way is not more askew."""
 TURNS_WITHIN_S = 4.0
 BEARS_RIGHT = np.radians(20.0)
 STRAIGHT_ON_M = 12.0
@@ -67,40 +69,46 @@ def _approaching_red(motion: Motion, limits: Limits) -> Iterable[Span]:
 def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
     graph = motion.graph
     for i in np.flatnonzero(_drivers(motion).any(axis=1)).tolist():
-        for crossing in [*_crossings(motion, i, limits["gap"]), *_unseen(motion, i, limits)]:
+        for crossing in [*_crossings(motion, i, limits), *_unseen(motion, i, limits)]:
             before, by, t = crossing.before, crossing.by, crossing.seen
             hidden = by - before > 1  # it crossed out of sight: what was shown all that while?
             at = t if crossing.last_seen is None else crossing.last_seen
             if motion.speed[i, at] < limits["speed"]:
                 continue
-            if not _cleared(motion, i, at, t, limits["beyond"] + crossing.to_go, limits["brakes"]):
+            beyond = limits["beyond"] + crossing.to_go
+            went_on = _cleared(motion, i, at, t, beyond, limits["brakes"])
+            if not went_on and motion.speed[i, motion.last_seen[i]] < limits["speed"]:
                 continue
             ways = {k for lane in crossing.lanes for k in (lane, *graph.successors[lane])}
             if crossing.last_seen is None:
                 ways &= set(motion.lane[i, t:].tolist())
             right = [k for k in ways if graph.turn[k] < -TURN_LANE]
-            if right and _bears_right(motion, i, at, t, right):
+            course = float(motion.heading[i, at]) if crossing.course is None else crossing.course
+            turns = _bears_right(motion, i, course, at, t, right) if right else Truth.FALSE
+            if turns == Truth.TRUE:
                 continue  # Right on red is allowed in much of the world.
             begin = before if hidden else max(by - steps_of(limits["red_for"]), 0)
             shown = _shown(motion, crossing.lanes, begin, by)
-            always_red = bool((shown == LightState.RED).all())
+            always_red = crossing.certain and bool((shown == LightState.RED).all())
             perhaps = bool(np.isin(shown, (LightState.UNKNOWN, LightState.RED)).any())
             unsure = (
                 hidden
+                or not crossing.certain
                 or crossing.last_seen is not None
                 or bool((shown == LightState.UNKNOWN).any())
             )
             if not always_red and not (perhaps and unsure):
                 continue
-            reason = {"reason": "the crossing of the stop line, or its signal, was not observed"}
+            ran = always_red and went_on and turns == Truth.FALSE
+            reason = {"reason": NOT_OBSERVED if not always_red else NOT_FOLLOWED}
             yield Span(
                 begin=max(before - steps_of(0.5) + 1, 0),
                 end=min(by + steps_of(0.5), motion.steps - 1),
                 actor=i,
                 lane=crossing.lanes[0],
                 value=float(motion.speed[i, at]),
-                truth=Truth.TRUE if always_red else Truth.UNKNOWN,
-                evidence={"cross_step": by} if always_red else reason,
+                truth=Truth.TRUE if ran else Truth.UNKNOWN,
+                evidence={"cross_step": by} if ran else reason,
             )
 
 
@@ -115,6 +123,9 @@ class _Crossing:
         lanes: Controlled lanes that it may have entered; one if that is known.
         last_seen: When it was lost, if that was long before; None if it was seen on either side.
         to_go: From its front to the line then [m].
+        certain: Whether it has passed the line between those steps; else earlier, maybe, and waited,
+            or not this one.
+        course: Which way it went at the line; as when it is last seen before it, or first behind, if None [rad].
     """
 
     before: int
@@ -123,30 +134,77 @@ class _Crossing:
     lanes: tuple[int, ...]
     last_seen: int | None = None
     to_go: float = 0.0
+    certain: bool = True
+    course: float | None = None
 
 
-def _crossings(motion: Motion, i: int, longest_gap_s: float) -> Iterable[_Crossing]:
-    """Where an agent was seen before and after a stop line.
-
-    One who comes into sight just past the line, and fast, passed it at about that speed.
-    """
+def _crossings(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
+    """Where an agent was seen before and after a stop line, or just after it."""
     view = motion.signal
     known = np.flatnonzero(np.isfinite(view.distance[i]))
-    if len(known):
-        first = int(known[0])
-        past, speed = -float(view.distance[i, first]), float(motion.speed[i, first])
-        if 0.0 <= past <= PAST_LINE_M and speed >= FAST and first == motion.first_seen[i] > 0:
-            earlier = first - steps_of(past / speed + 1.0)
-            if earlier >= 0:
-                lane = _entered(motion, i, first)
-                yield _Crossing(before=earlier, by=first, seen=first, lanes=(lane,))
+    if len(known) and int(known[0]) == motion.first_seen[i] > 0:
+        yield from _just_past(motion, i, int(known[0]), limits)
     ahead = view.distance[i, known] > 0.0
-    passes = ahead[:-1] & ~ahead[1:] & (np.diff(known) <= steps_of(longest_gap_s))
+    passes = ahead[:-1] & ~ahead[1:] & (np.diff(known) <= steps_of(limits["gap"]))
     for k in np.flatnonzero(passes).tolist():
         before, after = int(known[k]), int(known[k + 1])
         if int(view.lane[i, after]) in _same_stop(motion, int(view.lane[i, before])):
             lane = _entered(motion, i, after)
             yield _Crossing(before=before, by=after, seen=after, lanes=(lane,))
+
+
+def _just_past(motion: Motion, i: int, first: int, limits: Limits) -> Iterable[_Crossing]:
+    """Where an agent passed the line that comes into sight beyond it, by D and at speed v.
+
+    What it is seen to gain by, for a second or while it is in sight, it gained by before: at most by b,
+    that and {gains} more. So it passed the line 2 D / (v + √(v² − 2 b D)) ago at the earliest. If v² ≤ 2 b D
+    it may have stood at the line, or in the intersection, and nobody knows since when. Who turns may have
+    waited for others in any case, and set off as hard as anyone can; who goes straight on has not.
+    Where ways from several stops become one, it is not known at which of them it was.
+    """
+    past, speed = -float(motion.signal.distance[i, first]), float(motion.speed[i, first])
+    if past < 0.0 or speed < limits["fast"]:
+        return
+    sight = motion.seen[i, first : first + steps_of(1.0) + 1]
+    later = first + int(np.logical_and.accumulate(sight).sum()) - 1
+    watched = later - first >= steps_of(0.5)
+    gained = float(motion.speed[i, later] - speed) / max((later - first) * DT, DT)
+    most = max(gained, 0.0) + limits["gains"]
+    lane, here = _entered(motion, i, first), int(motion.lane[i, first])
+    if max(abs(motion.graph.turn[lane]), abs(motion.graph.turn[here])) > TURN_LANE:
+        most = limits["accelerates"]
+    left = speed**2 - 2.0 * most * past
+    moving = watched and left > 0.0 and not _merged(motion, i, first)
+    earliest = first - int(np.ceil(2.0 * past / (speed + np.sqrt(max(left, 0.0))) / DT)) - 1
+    yield _Crossing(
+        before=max(earliest, 0),
+        by=first,
+        seen=first,
+        lanes=(lane,),
+        certain=moving and earliest >= 0,
+        course=_course_at_stop(motion, lane),
+    )
+
+
+def _merged(motion: Motion, i: int, t: int) -> bool:
+    """Whether an agent may as well have come along another way, from another stop, that joins its own."""
+    graph, here = motion.graph, int(motion.lane[i, t])
+    joined = {k for after in graph.successors[here] for k in graph.predecessors[after]}
+    others = sorted(joined - {here, *_same_stop(motion, int(motion.signal.lane[i, t]))})
+    if not others:
+        return False
+    lines = [graph.lanes[k].points for k in others]
+    where = np.repeat(motion.xy[i, t][None], len(others), axis=0)
+    _, aside, course = project_each(where, np.arange(len(others)), lines)
+    askew = np.abs(wrap(motion.heading[i, t] - course))
+    return bool(((np.abs(aside) <= HALF_WIDTH_M) & (askew <= ALONG)).any())
+
+
+def _course_at_stop(motion: Motion, lane: int) -> float:
+    """Which way those drive who pass the stop line of a lane [rad]."""
+    points = motion.graph.lanes[lane].points
+    step = points[1] - points[0] if motion.graph.in_intersection[lane] else points[-1] - points[-2]
+    return float(np.arctan2(step[1], step[0]))
 
 
 def _unseen(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
@@ -219,22 +277,23 @@ def _cleared(motion: Motion, i: int, since: int, t: int, beyond: float, hardest:
     return bool((way >= beyond).any() or way[-1] + yet >= beyond)
 
 
-def _bears_right(motion: Motion, i: int, since: int, t: int, lanes: Sequence[int]) -> bool:
-    """Whether an agent that may be on lanes to the right turns right, or may yet.
+def _bears_right(
+    motion: Motion, i: int, course: float, since: int, t: int, lanes: Sequence[int]
+) -> Truth:
+    """Whether an agent that may be on lanes to the right turns right from a course; unknown if it may yet.
 
     Where lanes fan out from one stop, noise decides which of them its first metres are matched to. Who is
     faster than anybody takes those bends does not turn.
     """
     span = np.arange(t, min(t + steps_of(TURNS_WITHIN_S), motion.steps))
     span = span[motion.seen[i, span]]
-    turned = wrap(motion.heading[i, span] - motion.heading[i, since])
-    if turned.min(initial=0.0) <= -BEARS_RIGHT:
-        return True
-    if not len(span):
-        return True
+    turned = wrap(motion.heading[i, span] - course)
+    if turned.min() <= -BEARS_RIGHT:
+        return Truth.TRUE
     way = float(np.hypot(*(motion.xy[i, span[-1]] - motion.xy[i, since])))
     widest = max(motion.graph.length[k] / -motion.graph.turn[k] for k in lanes)
-    return way < STRAIGHT_ON_M and bool(motion.speed[i, span[-1]] ** 2 <= ACROSS_AT_MOST * widest)
+    slow = motion.speed[i, span[-1]] ** 2 <= ACROSS_AT_MOST * widest
+    return Truth.UNKNOWN if way < STRAIGHT_ON_M and slow else Truth.FALSE
 
 
 def _shown(
@@ -372,11 +431,13 @@ RED_LIGHT_RUNNING = Predicate(
     name="red_light_running",
     group=GROUP,
     doc="Crosses the stop line while its signal is red, and drives on; who turns right is left out. "
-    "Out of sight, if it was red all the time in which the line can have been crossed.",
+    "Out of sight, if it was red all the time in which the line can have been crossed. Who is lost before it "
+    "has driven on, or may yet turn right, is unknown.",
     formula="q(t0) > 0 ≥ q(t1), unseen for ≤ {gap} between; signal = red on [t1 − "
     "{red_for}, t1]; v(t1) ≥ {speed} ∧ max |xy − xy(t1)|, or at the last + v² / (2 {brakes}), ≥ {beyond}, no "
     "right turn; unseen for longer: red whenever q = 0 was possible with −{brakes} "
-    "≤ a ≤ {accelerates}",
+    "≤ a ≤ {accelerates}; first seen ≤ 45 m past the line, at v ≥ {fast}: with a ≤ max((v(t1 + 1 s) − v(t1)) / 1 s, 0) + {gains}, "
+    "≤ {accelerates} in a bend",
     find=_red_light_running,
     unit="m/s",
     parameters=(
@@ -386,10 +447,14 @@ RED_LIGHT_RUNNING = Predicate(
         Parameter("gap", 2.0, "s", "own: longest time out of sight at the line"),
         Parameter("brakes", 8.0, "m/s²", "RSS: out of sight nobody brakes harder"),
         Parameter("accelerates", 4.0, "m/s²", "own: nor accelerates harder"),
+        Parameter("fast", 5.0, "m/s", "own: whom nobody sees pass the line may have crept off"),
+        Parameter(
+            "gains", 1.0, "m/s²", "own: nor by so much harder than when it comes into sight"
+        ),
     ),
     needs=("map", "signals"),
     only=(DRIVING,),
-    version=6,
+    version=7,
 )
 STATIONARY_AT_LIGHT = Predicate(
     name="stationary_at_light",

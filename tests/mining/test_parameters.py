@@ -147,6 +147,7 @@ EXTRA: list[tuple[str, Build]] = [
     ("red_light_running", lambda: runs_red((4.0, 6.4))),
     ("red_light_running", lambda: runs_red((4.0, 9.0), red=(0.0, 6.0))),
     ("red_light_running", lambda: runs_red((4.0, 8.0), red=(4.45, 11.0))),
+    ("red_light_running", lambda: runs_red((-1.0, 5.8), red=(4.25, 11.0))),
     ("lane_splitting", of_two_that_ride_askew),
     ("rss_lateral", beside_another),
     ("rss_danger", lambda: beside_another(12.0, 1.0)),

@@ -838,16 +838,16 @@ def test_who_goes_straight_on_at_red_is_told_whatever_lane_the_line_is_matched_t
     assert (found.truth, found.actor) == (Truth.TRUE, 0)
 
 
-@pytest.mark.parametrize(("speed", "runs"), [(12.0, True), (6.0, False)])
+@pytest.mark.parametrize(("speed", "runs"), [(12.0, Truth.TRUE), (6.0, Truth.UNKNOWN)])
 def test_who_is_lost_right_after_the_line_may_turn_right_unless_too_fast_for_it(
-    speed: float, runs: bool
+    speed: float, runs: Truth
 ) -> None:
     """The bend to the right has a radius of some 8 m: at 12 m/s that would be 18 m/s² across."""
     lost = (60.0 - micro.R) / speed + 0.7
     made = lit(east_through(speed, seen=lost >= TIME), through=RED, right=RED)
     made.tracks.lane[0, made.tracks.lane[0] == micro.THROUGH_EAST] = micro.RIGHT_TO_SOUTH
     told = tag_scene(made, ["red_light_running"])
-    assert [i.actor for i in told if i.truth == Truth.TRUE] == ([0] if runs else [])
+    assert [i.truth for i in told if i.evidence.get("reason") != "not observed"] == [runs]
 
 
 def test_who_turns_right_at_red_is_left_out() -> None:
