@@ -266,3 +266,30 @@ def worst_times(
             if told[i] - t <= error:
                 break
     return told
+
+
+@compiled
+def covers(
+    bearing: Array, low: Array, high: Array, distance: Array, close: Array, far: Array, near: Array
+) -> tuple[Array, Array]:
+    """Share and cut of each pair at each step, see :class:`mining.sight.Sight`."""
+    steps = bearing.shape[1]
+    share = np.zeros((len(far), steps))
+    cut = np.zeros((len(far), steps), dtype=np.bool_)
+    for row in range(len(far)):
+        i, j = far[row], near[row]
+        for step in range(steps):
+            if not (close[i, step] and close[j, step]):
+                continue
+            if not distance[j, step] < distance[i, step]:
+                continue
+            apart = bearing[j, step] - bearing[i, step]
+            apart = math.pi - (math.pi - apart) % (2.0 * math.pi)
+            if apart <= -math.pi:
+                apart = math.pi
+            right, left = apart + low[j, step], apart + high[j, step]
+            own = high[i, step] - low[i, step]
+            both = min(high[i, step], left) - max(low[i, step], right)
+            share[row, step] = min(max(both / max(own, 1e-6), 0.0), 1.0)
+            cut[row, step] = right < 0.0 < left
+    return share, cut

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from geometry.angles import wrap
 from geometry.arrays import Array
 from geometry.boxes import corners
 from mining.kept import kept
@@ -120,17 +119,10 @@ def _cover(
     near: Int[Array, " pairs"],
     steps: slice,
 ) -> tuple[Float[Array, "pairs some"], Bool[Array, "pairs some"]]:
-    known = close[:, steps][far] & close[:, steps][near]
-    known &= view.distance[:, steps][near] < view.distance[:, steps][far]
-    share, cut = np.zeros(known.shape), np.zeros(known.shape, dtype=bool)
-    row, step = np.nonzero(known)
-    i, j = far[row], near[row]
-    low, high = view.low[:, steps], view.high[:, steps]
-    bearing = view.bearing[:, steps]
-    apart = wrap(bearing[j, step] - bearing[i, step])
-    right, left = apart + low[j, step], apart + high[j, step]
-    own = high[i, step] - low[i, step]
-    both = np.minimum(high[i, step], left) - np.maximum(low[i, step], right)
-    share[row, step] = np.clip(both / np.maximum(own, 1e-6), 0.0, 1.0)
-    cut[row, step] = (right < 0.0) & (left > 0.0)
-    return share, cut
+    from mining.kernels import covers
+
+    bearing, low, high, distance = (
+        np.ascontiguousarray(array[:, steps])
+        for array in (view.bearing, view.low, view.high, view.distance)
+    )
+    return covers(bearing, low, high, distance, np.ascontiguousarray(close[:, steps]), far, near)

@@ -282,14 +282,15 @@ def _kept(found: Sequence[pa.Table], gone: Iterable[int], run_id: int) -> pa.Tab
 def event_table(scene: Scene, intervals: Iterable[Interval]) -> pa.Table:
     """Rows of ``events`` for the intervals of a scene, but for their run."""
     told = list(intervals)
-    names = [i.name for i in told]
+    names, begins, ends, actors, others, lanes, truths, values, evidence, _ = (
+        map(list, zip(*told, strict=True)) if told else ([] for _ in Interval._fields)
+    )
     t0_ns, t1_ns = (
         (scene.t0_ns + STEP_NS * np.array(steps, dtype=np.int64)).tolist()
-        for steps in ([i.begin_step for i in told], [i.end_step for i in told])
+        for steps in (begins, ends)
     )
-    actors, others = [i.actor for i in told], [i.other for i in told]
-    truths = [TRUTHS[i.truth] for i in told]
-    key = (names, t0_ns, t1_ns, actors, others, truths)
+    words = [TRUTHS[truth] for truth in truths]
+    key = (names, t0_ns, t1_ns, actors, others, words)
     columns = {
         "event_id": stable_ids("rule", scene.scene_id, columns=(*key, _repeats(*key))),
         "log_id": np.full(len(told), scene.log_id),
@@ -299,12 +300,12 @@ def event_table(scene: Scene, intervals: Iterable[Interval]) -> pa.Table:
         "t1_ns": t1_ns,
         "actor_id": actors,
         "other_id": others,
-        "lane_id": [i.lane for i in told],
-        "truth": truths,
+        "lane_id": lanes,
+        "truth": words,
         "value": [
-            i.value if i.value is not None and math.isfinite(i.value) else None for i in told
+            value if value is not None and math.isfinite(value) else None for value in values
         ],
-        "evidence": [evidence_text(i.evidence) for i in told],
+        "evidence": list(map(evidence_text, evidence)),
         "params": _params(told),
         "source": ["rule"] * len(told),
         "rule_version": [PREDICATES[name].version for name in names],

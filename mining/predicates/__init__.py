@@ -265,34 +265,36 @@ def _ask(
     params = predicate.params
     missing = [need for need in predicate.needs if need in lacking]
     if missing:
-        evidence = {"reason": "; ".join(WHY_UNKNOWN[need] for need in missing)}
         return [
             Interval(
                 name=predicate.name,
                 begin_step=0,
                 end_step=motion.steps - 1,
                 truth=Truth.UNKNOWN,
-                evidence=evidence,
+                evidence={"reason": "; ".join(WHY_UNKNOWN[need] for need in missing)},
                 params=params,
             )
         ]
     told: list[Interval] = []
     doubts: list[Span] = []
+    name, track_id, feature = predicate.name, motion.track_id, motion.graph.feature
     for span in predicate.find(motion, predicate.limits):
-        if span.truth == Truth.UNKNOWN:
+        begin, end, actor, other, lane, value, evidence, truth = span
+        if truth == Truth.UNKNOWN:
             doubts.append(span)
             continue
         told.append(
             Interval(
-                name=predicate.name,
-                begin_step=span.begin,
-                end_step=span.end,
-                actor=None if span.actor is None else motion.track_id[span.actor],
-                other=None if span.other is None else motion.track_id[span.other],
-                lane=int(motion.graph.feature[span.lane]) if span.lane >= 0 else None,
-                value=span.value,
-                evidence=span.evidence,
-                params=params,
+                name,
+                begin,
+                end,
+                None if actor is None else track_id[actor],
+                None if other is None else track_id[other],
+                int(feature[lane]) if lane >= 0 else None,
+                truth,
+                value,
+                evidence,
+                params,
             )
         )
     told.sort(key=lambda i: (i.begin_step, _order(i.actor), _order(i.other), i.end_step))

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from geometry.angles import wrap
 from geometry.arrays import Array
 from mining.intervals import above, below
+from mining.kept import kept
 from mining.motion import Motion
 from mining.predicates.predicate import (
     Find,
@@ -88,24 +89,32 @@ def _sector(side: str) -> Find:
     """
 
     def find(motion: Motion, limits: Limits) -> Iterable[Span]:
-        pairs, rows = motion.pairs, motion.pairs.both_ways
-        rows = rows[_has_front(motion)[pairs.a[rows]]]
-        a, b = pairs.a[rows], pairs.b[rows]  # b is in front of, behind, … a
-        x, y = pairs.x[rows], pairs.y[rows]
-        half_length, half_width = motion.length[a][:, None] / 2, motion.width[a][:, None] / 2
-        beyond = np.hypot(
-            np.maximum(np.abs(x) - half_length, 0.0), np.maximum(np.abs(y) - half_width, 0.0)
-        )
-        inside = {
-            "front": x > half_length,
-            "behind": x < -half_length,
-            "left": (np.abs(x) <= half_length) & (y > 0.0),
-            "right": (np.abs(x) <= half_length) & (y < 0.0),
-        }[side]
-        mask = pairs.seen[rows] & inside & (beyond <= limits["distance"])
+        rows, x, y, beyond = _outside_boxes(motion)
+        a, b = motion.pairs.a[rows], motion.pairs.b[rows]  # b is in front of, behind, … a
+        half_length = motion.length[a][:, None] / 2
+        if side == "front":
+            inside = x > half_length
+        elif side == "behind":
+            inside = x < -half_length
+        else:
+            inside = (np.abs(x) <= half_length) & (y > 0.0 if side == "left" else y < 0.0)
+        mask = motion.pairs.seen[rows] & inside & (beyond <= limits["distance"])
         return relations(b, a, mask, beyond, pick=np.argmin, evidence={"ahead": x, "left": y})
 
     return find
+
+
+@kept
+def _outside_boxes(motion: Motion) -> tuple[Array, Array, Array, Array]:
+    """Rows of pairs whose first has a front, where the second's centre is, and how far outside its box."""
+    pairs, rows = motion.pairs, motion.pairs.both_ways
+    rows = rows[_has_front(motion)[pairs.a[rows]]]
+    a, x, y = pairs.a[rows], pairs.x[rows], pairs.y[rows]
+    beyond = np.hypot(
+        np.maximum(np.abs(x) - motion.length[a][:, None] / 2, 0.0),
+        np.maximum(np.abs(y) - motion.width[a][:, None] / 2, 0.0),
+    )
+    return rows, x, y, beyond
 
 
 def _heading_between(motion: Motion, limits: Limits) -> Iterable[Span]:

@@ -94,8 +94,7 @@ def _beyond_edge(
     """
     beyond = np.full(motion.seen.shape, -np.inf)
     # No corner reaches over an edge that is farther off than the half diagonal.
-    reach = np.hypot(motion.length, motion.width)[:, None] / 2
-    far = motion.edge_left > reach + SPACING_M
+    far = motion.edge_left > motion.half_diagonal + SPACING_M
     rows, steps = np.nonzero(asked & motion.focus[:, None] & ~far)
     points, course = motion.graph.road_edges
     if not len(points) or not len(rows):

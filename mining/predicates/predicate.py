@@ -10,7 +10,7 @@ nuPlan_Predicates_KG), WOMD (motion_metrics_utils.cc), CriMe (CommonRoad-CriMe),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -173,13 +173,10 @@ def states(
     lanes = np.full(len(found), -1)
     if len(motion.scene.map.features):
         lanes = motion.lane[found.row, found.begin]
-    told = _told(found, mask, value, pick, evidence or {})
-    return [
-        Span(begin=begin, end=end, actor=row, lane=lane, value=number, evidence=facts)
-        for (row, begin, end), lane, (number, facts) in zip(
-            found, lanes.tolist(), told, strict=True
-        )
-    ]
+    values, facts = _told(found, mask, value, pick, evidence or {})
+    rows = found.begin.tolist(), found.end.tolist(), found.row.tolist()
+    nobody = [None] * len(found)
+    return list(map(Span, *rows, nobody, lanes.tolist(), values, facts))
 
 
 def relations(
@@ -195,13 +192,10 @@ def relations(
 ) -> list[Span]:
     """Spans of a mask over pairs of agents; see :func:`states`."""
     found = spells(mask, least_s=least_s, bridge_s=bridge_s)
-    told = _told(found, mask, value, pick, evidence or {})
-    return [
-        Span(begin=begin, end=end, actor=actor, other=other, value=number, evidence=facts)
-        for (_, begin, end), actor, other, (number, facts) in zip(
-            found, a[found.row].tolist(), b[found.row].tolist(), told, strict=True
-        )
-    ]
+    values, facts = _told(found, mask, value, pick, evidence or {})
+    steps = found.begin.tolist(), found.end.tolist()
+    actors, others, no_lane = a[found.row].tolist(), b[found.row].tolist(), [-1] * len(found)
+    return list(map(Span, *steps, actors, others, no_lane, values, facts))
 
 
 def unknown(
@@ -237,7 +231,7 @@ def _told(
     value: Float[Array, "rows steps"] | None,
     pick: Extreme,
     evidence: Mapping[str, Array],
-) -> Iterator[tuple[float | None, dict[str, float]]]:
+) -> tuple[Sequence[float | None], Sequence[Mapping[str, float]]]:
     """Value and evidence of each span, at its decisive step: one at which the mask itself holds."""
     if value is None:
         step = found.begin
@@ -245,13 +239,9 @@ def _told(
         step = middles(found, mask, value)
     else:
         step = decisive(found, mask, value, greatest=pick is np.argmax)
-    facts = [array[found.row, step].astype(np.float64).tolist() for array in evidence.values()]
-    numbers = (
-        [None] * len(found)
-        if value is None
-        else value[found.row, step].astype(np.float64).tolist()
-    )
-    names = tuple(evidence)
-    told = zip(*facts, strict=True) if facts else ((),) * len(found)
-    for number, told_here in zip(numbers, told, strict=True):
-        yield number, dict(zip(names, told_here, strict=True))
+    at = found.row, step
+    columns = [array[at].astype(np.float64).tolist() for array in evidence.values()]
+    values = [None] * len(found) if value is None else value[at].astype(np.float64).tolist()
+    if not columns:
+        return values, [NOTHING] * len(found)
+    return values, [dict(zip(evidence, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -247,7 +246,9 @@ def _stands_in_lane(motion: Motion, limits: Limits) -> Bool[Array, "agents steps
     for area in motion.areas(MapLayer.PARKING):
         stands &= ~motion.within(area, among=stands)
     for i in np.flatnonzero(stands.any(axis=1) & ~motion.seen.all(axis=1)).tolist():
-        for before, after in pairwise(np.flatnonzero(motion.seen[i]).tolist()):
+        seen = np.flatnonzero(motion.seen[i])
+        lost = np.flatnonzero(np.diff(seen) > 1)
+        for before, after in zip(seen[lost].tolist(), seen[lost + 1].tolist(), strict=True):
             moved = motion.xy[i, after] - motion.xy[i, before]
             if stands[i, before] and stands[i, after] and np.hypot(*moved) <= limits["moved"]:
                 stands[i, before:after] = True
