@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from generation.checkpoint import SHIPPED, load_generator
+from generation.checkpoint import load_generator
 from generation.evaluate import evaluate
+from generation.shipped import SHIPPED
 from generation.train import (
     TrainConfig,
     as_arrays,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from generation.denoiser import Denoiser, DenoiserConfig
+from generation.shipped import SHIPPED, name_of
 from schemas.config import build
 from schemas.errors import BadInput, UnreadableFile
-
-SHIPPED = Path(__file__).parent / "weights" / "generator.safetensors"
-"""Trained on the procedural world alone; the file's metadata holds the command."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,17 +56,11 @@ def load_generator(path: str | Path | None = None) -> Generator:
         BadInput: It holds the weights of something else.
     """
     path = Path(path or SHIPPED)
+    name = name_of(path)
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="pt") as file:
             metadata = dict(file.metadata() or {})
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise UnreadableFile(
-            path,
-            f"cannot be read ({error.strerror or error})",
-            hint="`train generator` makes one.",
-        ) from error
     except SafetensorError as error:
         raise UnreadableFile(path, f"is not a safetensors file: {error}") from error
     if "denoiser" not in metadata:
@@ -81,4 +72,4 @@ def load_generator(path: str | Path | None = None) -> Generator:
     except RuntimeError as error:
         raise BadInput(path, f"its weights do not fit this version's network: {error}") from error
     denoiser.eval().requires_grad_(False)
-    return Generator(denoiser, f"generator-{digest[:12]}", metadata)
+    return Generator(denoiser, name, metadata)

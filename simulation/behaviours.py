@@ -110,6 +110,15 @@ def understood(words: str) -> AgentMode | Mixture:
     return Mixture(vehicles=vehicles, yielding=yielding)
 
 
+def named_in(words: str) -> frozenset[AgentMode]:
+    """Every behaviour that agents may have who move as a case says; for errors see :func:`understood`."""
+    wanted = understood(words)
+    if isinstance(wanted, AgentMode):
+        return frozenset({wanted})
+    shares = {**wanted.vehicles, AgentMode.YIELDING: wanted.yielding}
+    return frozenset(mode for mode, share in shares.items() if share > 0.0)
+
+
 def _behaviour(name: str) -> AgentMode:
     known = [mode.name.lower() for mode in AgentMode]
     if name not in known:

@@ -19,19 +19,20 @@ told in docs/agents.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from generation.shipped import name_of
 from geometry.angles import unit, wrap
 from geometry.arrays import Array
 from schemas.labels import VEHICLES
 from schemas.scene import DT, Scene, Signals, Tracks
 from simulation.batch import NOW, PARKED_M, CaseBatch
-from simulation.behaviours import AgentMode, hashed
+from simulation.behaviours import AgentMode, hashed, named_in
 from simulation.following import Everyone, leader_braking
 from simulation.idm import BRAKE_MAX, Idm
 from simulation.kernels import thinned
@@ -47,6 +48,7 @@ EVERY = 8
 HORIZON = 80
 """Steps that are drawn."""
 STANDS = 0.3  # [m/s] on foot
+CREEPS = 0.5  # [m/s] most of the time, on wheels
 BEYOND_M = 30.0  # what lies ahead of the drawn path's end is looked at, too
 GUARD = Idm(gap=1.0, headway=0.5, acceleration=2.0, braking=4.0)
 """Whoever is in the way is minded so: closer than anybody would follow of their own accord."""
@@ -80,10 +82,11 @@ class Diffusing:
         moved = np.where(here, np.hypot(*np.moveaxis(xy - first, -1, 0)), 0.0).max(axis=0)
         moving = np.hypot(*np.moveaxis(velocity[:, self.case, self.agent], -1, 0))
         fastest = np.where(here, moving, 0.0).max(axis=0)
-        # Somebody on foot who is seen for a moment hardly moves, and does not stand.
+        # Who is seen for a moment, on foot or creeping, hardly moves, and does not stand.
         self._walks = ~np.isin(batch.cls[self.case, self.agent], [int(c) for c in VEHICLES])
         slow = np.where(self._walks, STANDS, PARKED_SPEED)
-        self._parked = (moved < PARKED_M) & (fastest < slow)
+        mostly = np.nanmedian(np.where(here, moving, np.nan), axis=0)
+        self._parked = (moved < PARKED_M) & (fastest < slow) & (mostly < CREEPS)
         self._inside, self._gone = here[0].copy(), np.zeros(count, dtype=bool)
         at = (self._enters, self.case, self.agent)
         self._now = self._as_states(batch.xy[at], batch.yaw[at], batch.velocity[at])
@@ -305,6 +308,29 @@ def _clock_at(along: Array, gone_m: float, most: float) -> float:
         return most
     before = int(np.searchsorted(along, gone_m, side="right")) - 1
     return before + (gone_m - along[before]) / (along[before + 1] - along[before])
+
+
+def is_drawn(agents: str) -> bool:
+    """Whether somebody may drive by the generator who moves as these words of a case say."""
+    return AgentMode.DIFFUSION in named_in(agents)
+
+
+def installed() -> str:
+    """What the weights are called by which agents are driven here.
+
+    Raises:
+        UnreadableFile: There are none.
+    """
+    return _LOADED[0].name if _LOADED else name_of()
+
+
+def weights_behind(agents: Iterable[str]) -> str | None:
+    """Those by which some are driven who move as these words of cases say; None if nobody is.
+
+    Raises:
+        UnreadableFile: They are not there.
+    """
+    return installed() if any(map(is_drawn, agents)) else None
 
 
 _LOADED: list[Generator] = []

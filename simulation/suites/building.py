@@ -16,9 +16,9 @@ from mining.query import Query
 from schemas.case import AgentsMode, Case
 from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
-from simulation.behaviours import understood
 from simulation.cases import make_case
 from simulation.demands import demands_for
+from simulation.diffusing import weights_behind
 from simulation.planners import LogReplay
 from simulation.running import run_cases
 from simulation.suites.choosing import choose, lineage_of, strata_of, tags_of
@@ -102,8 +102,9 @@ def build(
         BadQuery: ``where`` does not run, or ``query`` or a criterion cannot be asked.
         UnknownName: A criterion, or a behaviour of agents, that there is none of.
         MissingData: No scene qualifies, or none of those that do can be driven.
+        UnreadableFile: The generator is to drive others, and its weights are not there.
     """
-    understood(agents)
+    weights_behind([agents])  # by whom others are driven is there
     if n is not None and n < 1:
         raise BadSetting(f"A suite of {n} cases is none.", hint="Ask for one at least.")
     if not name.strip() or "'" in name:

@@ -19,6 +19,7 @@ from lake import Lake
 from lake.literals import literal
 from schemas.case import Case
 from schemas.errors import BadSetting, UnknownName
+from simulation.diffusing import is_drawn, weights_behind
 from simulation.guard import LIMIT_S, Guard
 from simulation.planners import PLANNERS
 from simulation.planners import planner as planner_named
@@ -64,10 +65,12 @@ def run(
 
     Raises:
         UnknownName: There is no such suite, planner or run.
-        BadSetting: The run to resume is of another suite or planner.
+        BadSetting: The run to resume is of another suite or planner, or others drove in it by other weights.
         BadInput: The planner is none.
+        UnreadableFile: The others are to be driven by the generator, and its weights are not there.
     """
     cases = cases_of(lake, name)
+    weights = weights_behind({case.agents for case in cases})
     index = {case.case_id: i for i, case in enumerate(sorted(cases, key=lambda c: c.case_id))}
     params = {
         "suite": name, "planner": planner if isinstance(planner, str) else planner.name,
@@ -77,7 +80,12 @@ def run(
     with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
         done = set() if resume is None else _done(lake, resume, name, driver.planner, params)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
-        with lake.run("suite run", params=params, run_id=resume, announced=True) as made_by:
+        if resume is not None:
+            before = [case for case in cases if case.case_id in done]
+            weights = _one_for_all(lake, resume, before, left)
+        with lake.run(
+            "suite run", params=params, model=weights, run_id=resume, announced=True
+        ) as made_by:
             if begun is not None:
                 begun(made_by.id)
             lost, many, steps = 0, len(done), 0
@@ -193,6 +201,25 @@ def _done(
             hint="Resume it with the same suite and planner, or begin a new run.",
         )
     return {int(row["case_id"]) for row in rows}
+
+
+def _one_for_all(
+    lake: Lake, run_id: int, before: Sequence[Case], left: Sequence[Case]
+) -> str | None:
+    """The weights by which others are driven in a run that is taken up again; None if nobody is.
+
+    Raises:
+        BadSetting: In what it has driven they were others, or may have been.
+    """
+    told = lake.read("runs", ["model"], f"run_id = {run_id}")["model"].to_pylist()
+    then = str(told[0]) if told and told[0] is not None else None
+    now = weights_behind({case.agents for case in left})
+    if now is None or now == then or not any(is_drawn(case.agents) for case in before):
+        return now or then
+    raise BadSetting(
+        f"In run {run_id} others were driven by {then or 'weights that it does not name'}; those installed are {now}.",
+        hint="Begin a new run.",
+    )
 
 
 def _runs_of(lake: Lake, suite: str) -> list[str]:

@@ -30,10 +30,11 @@ from formats.page import Cell, Link, Report, Section, Share, Sheet, write_report
 from lake import Lake
 from lake.literals import literal
 from schemas.case import AT_LEAST, AT_MOST, DONE, Case, Result
-from schemas.errors import BadQuery, MissingData
+from schemas.errors import BadQuery, MissingData, UnreadableFile
 from schemas.scene import DT, Scene
 from simulation.criteria import CRITERIA
 from simulation.demands import DEMANDS
+from simulation.diffusing import installed, is_drawn
 from simulation.driven import DrivenScenes
 from simulation.moments import moments
 from simulation.replay import replayed
@@ -50,6 +51,8 @@ from simulation.suites.statistics import mcnemar, mean_interval, rate
 
 ANIMATED = 12
 """Cases shown as films, where nothing else is asked for."""
+UNNAMED = "weights that are not told"
+"""Runs named none before they kept them."""
 
 LISTED = 100
 """Cases that did not pass that are listed; the lake has all."""
@@ -236,7 +239,7 @@ class _Story:
         self.lost = sorted(lost, key=lambda i: (_score(results, i), i))
         self.results = results
         self.built = lake.read("suites", None, f"suite = {literal(self.suite)}").to_pylist()
-        self.outdated = self._built_anew()
+        self.unseen = self._why_unseen() if animated else ""
         shown = [{i: run[i] for i in self.lost if self._can_be_seen(i)} for run in results]
         self.films = self._films(worst_of_each_kind(shown, animated), progress)
 
@@ -427,11 +430,10 @@ class _Story:
 
     def _worst_section(self) -> Section:
         rows = self._rows(list(self.films))
-        if self.outdated and self.lost:
+        if self.unseen and self.lost:
             return Section(
                 title="Worst cases",
-                text="No case is shown in motion: the suite was built anew after one of these runs, so that how "
-                "others moved in it is not known.",
+                text=f"No case is shown in motion: {self.unseen}, so that how others moved in it is not known.",
             )
         share = f"{len(self.films):,} of the {len(self.lost):,} cases that not everyone passed"
         return Section(
@@ -546,7 +548,22 @@ class _Story:
     def _can_be_seen(self, case: int) -> bool:
         """Whether any run kept a drive of it, and the suite still tells how the others move."""
         kept = any(len(run[case].trajectory) > 1 for run in self.results)
-        return kept and not self.outdated
+        return kept and not self.unseen
+
+    def _why_unseen(self) -> str:
+        """Why what the others did can no longer be told; empty if it can."""
+        if self._built_anew():
+            return "the suite was built anew after one of these runs"
+        then = {str(run.row.get("model") or UNNAMED) for run in self.runs if _is_drawn(run)}
+        if not then:
+            return ""
+        try:
+            now = installed()
+        except UnreadableFile:
+            now = "none"
+        if then == {now}:
+            return ""
+        return f"others were driven by {', '.join(sorted(then))} in these runs, and what is installed is {now}"
 
     def _built_anew(self) -> bool:
         """Whether the suite, as it is now, is younger than a run of which the cases are known no more."""
@@ -667,6 +684,11 @@ def _failure(result: Result, name: str) -> str:
     return f"{name}: {measured.value:.2f}{unit}, {sense} {measured.bound:g} wanted{detail}"
 
 
+def _is_drawn(run: _Run) -> bool:
+    """Whether others were driven by the generator in a run."""
+    return any(map(is_drawn, {result.case.agents for result in run.results.values()}))
+
+
 def _facts(run: _Run) -> dict[str, str]:
     """Where a run is from."""
     row = run.row
@@ -684,7 +706,7 @@ def _facts(run: _Run) -> dict[str, str]:
         "run": str(run.report.run_id),
         "command": f"scenelake {command}",
         "Scenelake": str(row.get("code_version", "not known")),
-        "seed": "none: nothing is drawn" if row.get("seed") is None else str(row["seed"]),
+        "others driven by": str(row.get("model") or UNNAMED) if _is_drawn(run) else "no weights",
         "began": started,
         "took": took,
         "outcome": str(row.get("outcome", "not known")),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from generation.checkpoint import SHIPPED, load_generator, save_generator
+from generation.checkpoint import load_generator, save_generator
 from generation.denoiser import Denoiser, DenoiserConfig
 from generation.noise import add_noise
+from generation.shipped import SHIPPED
 from generation.train import (
     TrainConfig,
     as_arrays,

@@ -203,6 +203,15 @@ def test_a_walker_seen_for_a_moment_does_not_stand_there_for_ever() -> None:
     assert np.abs(moved[1]).max() == 0.0
 
 
+def test_a_vehicle_seen_for_a_moment_while_it_creeps_does_not_stand_there_for_ever() -> None:
+    creeps = going(40.0, speed=0.8, until=NOW + 10)
+    stands = going(30.0, 3.5, speed=0.0, until=NOW + 10)
+    rollout = simulate(batch(scene(going(0.0), creeps, stands, road_map=road())), Stops(0.0))
+    moved = rollout.xy[NOW + 4, 0, 1:, 0] - rollout.xy[NOW, 0, 1:, 0]
+    assert moved[0] > 0.15
+    assert moved[1] == 0.0
+
+
 def test_all_of_many_are_drawn_and_hardly_any_touch() -> None:
     """More than the network sees at once: two columns of nine."""
     users = [going(14.0 * k, 3.5 * (k % 2), speed=8.0) for k in range(-9, 9)]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from formats.page import Link, Share
+from generation import shipped
 from lake import Lake
 from schemas.case import DONE, Case, Measured, Result
-from schemas.errors import BadQuery, MissingData, UnknownName
-from simulation import suites
+from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName, UnreadableFile
+from simulation import diffusing, suites
 from simulation.planners import ConstantVelocity
 from simulation.protocol import CaseView, PerCasePlanner
 from simulation.suites.page import worst_of_each_kind
@@ -235,3 +236,86 @@ def test_a_film_says_how_the_others_move(
     text, _ = page_of(lake, tmp_path, "moved", animated=1)
     assert told in text
     assert "keep their velocity" not in text
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, int, int]:
+    """A lake, a run of a suite with others by the generator, of which half is left, and one without."""
+    lake = Lake.create(tmp_path_factory.mktemp("drawn") / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log("a"), make_crossing_log("b")], run_id=run.id)
+    suites.build(lake, "two", agents="mixed:diffusion=0.5,idm=0.5", criteria={"goal": -1.0})
+    suites.build(lake, "ruled", agents="idm", criteria={"goal": -1.0})
+    half = suites.run(lake, "two", "idm", batch=1, stop_after=1)
+    assert half.cases == 1
+    return lake, half.run_id, suites.run(lake, "ruled", "idm").run_id
+
+
+@pytest.fixture
+def trained_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Other weights, in the place of those shipped."""
+    other = tmp_path / "generator.safetensors"
+    other.write_bytes(b"others")
+    monkeypatch.setattr(shipped, "SHIPPED", other)
+    monkeypatch.setattr(diffusing, "_LOADED", [])
+    return other
+
+
+def model_of(lake: Lake, run: int) -> str | None:
+    (told,) = lake.read("runs", ["model"], f"run_id = {run}")["model"].to_pylist()
+    return told
+
+
+def test_a_run_tells_whose_weights_drove_the_others(
+    drawn: tuple[Lake, int, int], tmp_path: Path
+) -> None:
+    lake, run, ruled = drawn
+    assert (model_of(lake, run), model_of(lake, ruled)) == (shipped.name_of(), None)
+    text, _ = page_of(lake, tmp_path, run)
+    assert shipped.name_of() in text
+    assert '<section class="film' in text
+    assert "no weights" in page_of(lake, tmp_path, ruled)[0]
+
+
+def test_with_other_weights_a_run_is_neither_shown_nor_taken_up_again(
+    drawn: tuple[Lake, int, int], trained_anew: Path, tmp_path: Path
+) -> None:
+    lake, run, ruled = drawn
+    text, _ = page_of(lake, tmp_path, run)
+    assert '<section class="film' not in text
+    before, now = model_of(lake, run), shipped.name_of()
+    assert f"others were driven by {before} in these runs, and what is installed is {now}" in text
+    assert '<section class="film' in page_of(lake, tmp_path, ruled)[0]
+    with pytest.raises(BadSetting, match=f"driven by {before}; those installed are {now}"):
+        suites.run(lake, "two", "idm", resume=run)
+    assert model_of(lake, run) == before
+
+
+def test_of_a_run_that_names_none_it_is_not_known(
+    drawn: tuple[Lake, int, int], tmp_path: Path
+) -> None:
+    lake, run, _ = drawn
+    kept = lake.read("runs", None, f"run_id = {run}").to_pylist()
+    lake.replace("runs", [{**kept[0], "model": None}], where=f"run_id = {run}")
+    text, _ = page_of(lake, tmp_path, run)
+    assert '<section class="film' not in text
+    assert "weights that are not told" in text
+    with pytest.raises(BadSetting, match="weights that it does not name"):
+        suites.run(lake, "two", "idm", resume=run)
+    lake.replace("runs", kept, where=f"run_id = {run}")
+
+
+def test_without_weights_nothing_that_needs_them_begins(
+    drawn: tuple[Lake, int, int], trained_anew: Path, tmp_path: Path
+) -> None:
+    lake, run, ruled = drawn
+    trained_anew.unlink()
+    for asked in (
+        lambda: suites.build(lake, "new", agents="diffusion"),
+        lambda: suites.run(lake, "two", "idm"),
+    ):
+        with pytest.raises(UnreadableFile) as told:
+            asked()
+        assert "install it anew" in str(told.value.hint)
+    assert "what is installed is none" in page_of(lake, tmp_path, run)[0]
+    suites.run(lake, "ruled", "idm", resume=ruled)
