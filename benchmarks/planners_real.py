@@ -148,7 +148,8 @@ def told(ran: list[Ran]) -> str:
     for score in ("nuplan", "epdms"):
         values = np.array([one.result.scores.get(score, 0.0) for one in ran])
         low, high = mean_interval(values)
-        cells.append(f"{values.mean():.3f} ({low:.2f}–{high:.2f})")
+        spread = f"{low:.2f}–{high:.2f}" if len(values) > 1 else "one case"
+        cells.append(f"{values.mean():.3f} ({spread})")
     return " | ".join(cells)
 
 
@@ -167,7 +168,9 @@ def paired(ran: dict[str, list[Ran]], groups: Sequence[str]) -> str:
             for name in ("pdm", "idm")
         )
         low, high = grouped_interval(pdm - idm, groups)
-        cells.append(f"{(pdm - idm).mean():+.3f} ({low:+.3f} to {high:+.3f})")
+        known = np.isfinite([low, high]).all()
+        spread = f"{low:+.3f} to {high:+.3f}" if known else "one recording: no interval"
+        cells.append(f"{(pdm - idm).mean():+.3f} ({spread})")
     return " | ".join(cells)
 
 
