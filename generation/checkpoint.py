@@ -60,7 +60,7 @@ def load_generator(path: str | Path | None = None) -> Generator:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UnreadableFile(path, f"is not a safetensors file: {error}") from error
     if "denoiser" not in metadata:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from geometry.angle_loops import wrapped
 from geometry.arrays import Array
 from geometry.compiled import compiled
 
@@ -283,10 +284,7 @@ def covers(
                 continue
             if not distance[j, step] < distance[i, step]:
                 continue
-            apart = bearing[j, step] - bearing[i, step]
-            apart = math.pi - (math.pi - apart) % (2.0 * math.pi)
-            if apart <= -math.pi:
-                apart = math.pi
+            apart = wrapped(bearing[j, step] - bearing[i, step])
             right, left = apart + low[j, step], apart + high[j, step]
             own = high[i, step] - low[i, step]
             both = min(high[i, step], left) - max(low[i, step], right)

@@ -440,7 +440,7 @@ class Motion:
         keep = come_near(self.xy, self.seen, i, j, within)
         i, j, ego = i[keep], j[keep], ego[keep]
         seen, apart, distance = self._apart(i, j)
-        reach = np.hypot(self.length, self.width) / 2
+        reach = self.half_diagonal
         gap = np.maximum(distance - (reach[i] + reach[j])[:, None], 0.0)
         rows, steps = np.nonzero(gap < CLEARANCE_M)
         gap[rows, steps] = clearance(self.boxes[i[rows], steps], self.boxes[j[rows], steps])
@@ -633,8 +633,8 @@ class Motion:
 
         outline = area.points[:, :2].astype(np.float64)
         near = (self.seen if among is None else among).copy()
+        reach = margin + (self.half_diagonal[:, None] if whole else 0.0)
         for axis in (0, 1):
-            reach = margin + (self.half_diagonal if whole else 0.0)
             near &= self.xy[..., axis] >= outline[:, axis].min() - reach
             near &= self.xy[..., axis] <= outline[:, axis].max() + reach
         mask = np.zeros(self.seen.shape, dtype=bool)
@@ -650,9 +650,9 @@ class Motion:
         return mask
 
     @cached_property
-    def half_diagonal(self) -> Float[Array, "agents 1"]:
+    def half_diagonal(self) -> Float[Array, " agents"]:
         """From each agent's centre to its corners [m]."""
-        return np.hypot(self.length, self.width)[:, None] / 2
+        return np.hypot(self.length, self.width) / 2
 
     @cached_property
     def at_crosswalk(self) -> Bool[Array, "agents steps"]:
@@ -899,7 +899,7 @@ class Motion:
         half = len(pairs.a) // 2
         a, b = pairs.a[:half], pairs.b[:half]
         keep = moved[a] & moved[b] & self._may_cross(a, b)
-        keep &= self._may_meet(a, b, np.full(half, np.hypot(self.length, self.width).max()))
+        keep &= self._may_meet(a, b, np.full(half, 2.0 * self.half_diagonal.max()))
         found = []
         for i, j in zip(a[keep].tolist(), b[keep].tolist(), strict=True):
             meeting = shared_ground(

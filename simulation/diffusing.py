@@ -12,8 +12,8 @@ drawn for eight at a time knows nothing of the ninth, and nothing of what the eg
 
 They come where the log first has them if there is room, and go once the log has lost them and nobody
 drives behind them; who stands throughout the log, stands. What they do until the first draw after
-they came is going straight on, as far as whoever is in the way lets them. A learned driver may still touch others, or leave the road: how often is
-told in docs/agents.md.
+they came is going straight on, as far as whoever is in the way lets them. A learned driver may still
+touch others, or leave the road: how often is told in docs/agents.md.
 """
 
 from __future__ import annotations

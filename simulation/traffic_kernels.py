@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import numba
 import numpy as np
 
+from geometry.angle_loops import wrapped
 from geometry.arrays import Array
 from geometry.compiled import F, compiled
 from schemas.labels import AgentClass, LightState
@@ -409,9 +410,7 @@ def poses(
     for k in range(len(x)):
         out[0, k] = x[k] - d[k] * math.sin(yaw[k])
         out[1, k] = y[k] + d[k] * math.cos(yaw[k])
-        heading = yaw[k] + math.atan2(slope[k], 1.0 - kappa[k] * d[k])
-        heading = math.pi - (math.pi - heading) % (2.0 * math.pi)
-        out[2, k] = heading if heading > -math.pi else math.pi
+        out[2, k] = wrapped(yaw[k] + math.atan2(slope[k], 1.0 - kappa[k] * d[k]))
     return out[0], out[1], out[2]
 
 

@@ -219,7 +219,7 @@ class Measures:
         p = motion.xy[second] - motion.xy[first]
         w = motion.velocity[second] - motion.velocity[first]
         when = np.clip(-(p * w).sum(axis=-1) / (w * w).sum(axis=-1), 0.0, HORIZON_S)
-        reach = np.hypot(motion.length, motion.width) / 2
+        reach = motion.half_diagonal
         rings = np.hypot(*(p + w * when[:, None]).T) - (reach[a] + reach[b])[rows]
         close = np.flatnonzero(rings < ENCOUNTER_M)
         i, j, t = a[rows[close]], b[rows[close]], steps[close]
@@ -261,7 +261,7 @@ class Measures:
         a, b = motion.pairs.a[: self.half], motion.pairs.b[: self.half]
         rows, steps = np.nonzero(self.course_known)
         first, second = (a[rows], steps), (b[rows], steps)
-        reach = np.hypot(motion.length, motion.width) / 2
+        reach = motion.half_diagonal
         able = np.where(motion.is_thing, 0.0, acceleration)
         out = np.full(self.course_known.shape, np.inf)
         out[rows, steps] = worst_time_to_collision(

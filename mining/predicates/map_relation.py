@@ -94,7 +94,7 @@ def _beyond_edge(
     """
     beyond = np.full(motion.seen.shape, -np.inf)
     # No corner reaches over an edge that is farther off than the half diagonal.
-    far = motion.edge_left > motion.half_diagonal + SPACING_M
+    far = motion.edge_left > motion.half_diagonal[:, None] + SPACING_M
     rows, steps = np.nonzero(asked & motion.focus[:, None] & ~far)
     points, course = motion.graph.road_edges
     if not len(points) or not len(rows):
@@ -138,7 +138,7 @@ def _traversing_crosswalk(motion: Motion, limits: Limits) -> Iterable[Span]:
 
 def _on_stop_line(motion: Motion, _: Limits) -> Iterable[Span]:
     mask = np.zeros(motion.seen.shape, dtype=bool)
-    reach = np.hypot(motion.length, motion.width)[:, None] / 2 + 1.0
+    reach = motion.half_diagonal[:, None] + 1.0
     who = motion.seen & (motion.drives & motion.focus & ~motion.parked)[:, None]
     for line in motion.scene.map.of_layer(MapLayer.STOP_LINE):
         points = line.points[:, :2].astype(np.float64)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from geometry.angles import wrap
 from geometry.arrays import Array
-from geometry.polylines import project_each
+from geometry.polylines import headings, project_each
 from mining.intervals import spells, steps_of
 from mining.lanes import HALF_WIDTH_M, TURN_LANE
 from mining.motion import SIGNAL_M, Motion
@@ -83,8 +83,9 @@ def _red_light_running(motion: Motion, limits: Limits) -> Iterable[Span]:
             if crossing.last_seen is None:
                 ways &= set(motion.lane[i, t:].tolist())
             right = [k for k in ways if graph.turn[k] < -TURN_LANE]
-            course = float(motion.heading[i, at]) if crossing.course is None else crossing.course
-            turns = _bears_right(motion, i, course, at, t, right) if right else Truth.FALSE
+            turns = Truth.FALSE
+            if right:
+                turns = _bears_right(motion, i, crossing.course, at, t, right)
             if turns == Truth.TRUE:
                 continue  # Right on red is allowed in much of the world.
             begin = before if hidden else max(by - steps_of(limits["red_for"]), 0)
@@ -123,19 +124,19 @@ class _Crossing:
         lanes: Controlled lanes that it may have entered; one if that is known.
         last_seen: When it was lost, if that was long before; None if it was seen on either side.
         to_go: From its front to the line then [m].
+        course: Which way it went at the line, or where it was seen nearest to it [rad].
         certain: Whether it has passed the line between those steps; else earlier, maybe, and waited,
             or not this one.
-        course: Which way it went at the line; as when it is last seen before it, or first behind, if None [rad].
     """
 
     before: int
     by: int
     seen: int
     lanes: tuple[int, ...]
+    course: float
     last_seen: int | None = None
     to_go: float = 0.0
     certain: bool = True
-    course: float | None = None
 
 
 def _crossings(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
@@ -149,8 +150,13 @@ def _crossings(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
     for k in np.flatnonzero(passes).tolist():
         before, after = int(known[k]), int(known[k + 1])
         if int(view.lane[i, after]) in _same_stop(motion, int(view.lane[i, before])):
-            lane = _entered(motion, i, after)
-            yield _Crossing(before=before, by=after, seen=after, lanes=(lane,))
+            yield _Crossing(
+                before=before,
+                by=after,
+                seen=after,
+                lanes=(_entered(motion, i, after),),
+                course=float(motion.heading[i, after]),
+            )
 
 
 def _just_past(motion: Motion, i: int, first: int, limits: Limits) -> Iterable[_Crossing]:
@@ -181,8 +187,8 @@ def _just_past(motion: Motion, i: int, first: int, limits: Limits) -> Iterable[_
         by=first,
         seen=first,
         lanes=(lane,),
-        certain=moving and earliest >= 0,
         course=_course_at_stop(motion, lane),
+        certain=moving and earliest >= 0,
     )
 
 
@@ -202,9 +208,8 @@ def _merged(motion: Motion, i: int, t: int) -> bool:
 
 def _course_at_stop(motion: Motion, lane: int) -> float:
     """Which way those drive who pass the stop line of a lane [rad]."""
-    points = motion.graph.lanes[lane].points
-    step = points[1] - points[0] if motion.graph.in_intersection[lane] else points[-1] - points[-2]
-    return float(np.arctan2(step[1], step[0]))
+    course = headings(motion.graph.lanes[lane].points)
+    return float(course[0] if motion.graph.in_intersection[lane] else course[-1])
 
 
 def _unseen(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
@@ -239,6 +244,7 @@ def _unseen(motion: Motion, i: int, limits: Limits) -> Iterable[_Crossing]:
             seen=again,
             last_seen=before,
             lanes=tuple(_same_stop(motion, int(view.lane[i, before]))),
+            course=float(motion.heading[i, before]),
             to_go=to_go,
         )
 

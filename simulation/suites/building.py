@@ -104,7 +104,9 @@ def build(
         MissingData: No scene qualifies, or none of those that do can be driven.
         UnreadableFile: The generator is to drive others, and its weights are not there.
     """
-    weights_behind([agents])  # by whom others are driven is there
+    weights_behind(
+        [agents]
+    )  # refuses words that are not understood, and weights that are not there
     if n is not None and n < 1:
         raise BadSetting(f"A suite of {n} cases is none.", hint="Ask for one at least.")
     if not name.strip() or "'" in name:

@@ -70,7 +70,6 @@ def run(
         UnreadableFile: The others are to be driven by the generator, and its weights are not there.
     """
     cases = cases_of(lake, name)
-    weights = weights_behind({case.agents for case in cases})
     index = {case.case_id: i for i, case in enumerate(sorted(cases, key=lambda c: c.case_id))}
     params = {
         "suite": name, "planner": planner if isinstance(planner, str) else planner.name,
@@ -80,9 +79,10 @@ def run(
     with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
         done = set() if resume is None else _done(lake, resume, name, driver.planner, params)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
+        weights = weights_behind({case.agents for case in left})
         if resume is not None:
             before = [case for case in cases if case.case_id in done]
-            weights = _one_for_all(lake, resume, before, left)
+            weights = _one_for_all(lake, resume, before, weights)
         with lake.run(
             "suite run", params=params, model=weights, run_id=resume, announced=True
         ) as made_by:
@@ -203,17 +203,20 @@ def _done(
     return {int(row["case_id"]) for row in rows}
 
 
-def _one_for_all(
-    lake: Lake, run_id: int, before: Sequence[Case], left: Sequence[Case]
-) -> str | None:
+def _one_for_all(lake: Lake, run_id: int, before: Sequence[Case], now: str | None) -> str | None:
     """The weights by which others are driven in a run that is taken up again; None if nobody is.
+
+    Args:
+        lake: Where the run is.
+        run_id: Its id.
+        before: What it has driven.
+        now: By which weights others are driven in what is left; None if nobody is.
 
     Raises:
         BadSetting: In what it has driven they were others, or may have been.
     """
     told = lake.read("runs", ["model"], f"run_id = {run_id}")["model"].to_pylist()
     then = str(told[0]) if told and told[0] is not None else None
-    now = weights_behind({case.agents for case in left})
     if now is None or now == then or not any(is_drawn(case.agents) for case in before):
         return now or then
     raise BadSetting(
