@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 
 from formats import remote
-from geometry.arrays import Array
 from lake.compact import KEEP_S, CompactReport
 from lake.dense import unpack_signals, unpack_tracks
 from lake.ids import stable_id
@@ -31,6 +30,7 @@ from lake.json_text import as_json
 from lake.limits import id_of
 from lake.literals import literal
 from lake.manifest import ABOUT, Manifest, Snapshot
+from lake.maps import read_maps
 from lake.place import PART, Overtaken, Place, place_of
 from lake.sql import run_sql, run_sql_batches
 from lake.store import Store, conform
@@ -43,8 +43,8 @@ from schemas.errors import (
     StorageFull,
     UnknownName,
 )
-from schemas.labels import Daylight, EdgeKind, LaneType, MapLayer, RoadType, Weather
-from schemas.records import Log, MapFeature, RoadMap
+from schemas.labels import Daylight, RoadType, Weather
+from schemas.records import Log, RoadMap
 from schemas.scene import DT, Scene, Signals, Tracks
 from schemas.tables import SCHEMA_VERSION, TABLES
 
@@ -452,6 +452,7 @@ class Lake:
                 "logs", None, f"log_id in ({', '.join(map(str, log_ids))})"
             ).to_pylist()
         }
+        maps = dict(zip(log_ids, self._maps_of([logs[i] for i in log_ids]), strict=True))
         told: dict[int, dict[int, str]] = {log_id: {} for log_id in log_ids}
         columns = ["log_id", "track_id", "source_cls"]
         words = self.read("tracks", columns, f"log_id in ({', '.join(map(str, log_ids))})")
@@ -463,32 +464,29 @@ class Lake:
             tracks = unpack_tracks(dense["tracks"][at].as_buffer())
             signals = unpack_signals(dense["signals"][at].as_buffer())
             named = tracks.of_each(told[row["log_id"]])
-            yield _scene(row, log, tracks, signals, self.map_of(log), named)
+            yield _scene(row, log, tracks, signals, maps[row["log_id"]], named)
 
     def map_of(self, log: Mapping[str, Any]) -> RoadMap:
         """The map of a row of ``logs``, in the log's frame."""
-        map_id = log["map_id"]
-        name = json.loads(log["extra"]).get("source_map_id", "") if log["extra"] else ""
-        if map_id is None:
-            return RoadMap(source_map_id=name, features=(), derived=np.zeros(0, dtype=bool))
-        if map_id not in self._maps:
-            self._maps[map_id] = self._read_map(map_id, name)
-            while len(self._maps) > MAPS_KEPT:
-                self._maps.popitem(last=False)
-        self._maps.move_to_end(map_id)
-        return self._maps[map_id]
+        return self._maps_of([log])[0]
 
-    def _read_map(self, map_id: int, name: str) -> RoadMap:
-        where = f"map_id = {map_id}"
-        rows = self.read("map_features", None, where).sort_by("feature_id").to_pylist()
-        edges = self.read("map_edges", ["from_id", "kind", "to_id", "derived"], where)
-        kinds = np.array([EdgeKind.of(kind) for kind in edges["kind"].to_pylist()], dtype=np.int64)
-        return RoadMap(
-            source_map_id=name,
-            features=tuple(_feature(row) for row in rows),
-            edges=np.column_stack([edges["from_id"].to_numpy(), kinds, edges["to_id"].to_numpy()]),
-            derived=np.asarray(edges["derived"], dtype=bool),
-        )
+    def _maps_of(self, logs: Sequence[Mapping[str, Any]]) -> list[RoadMap]:
+        """The map of each; those that are not held in memory are read together."""
+        names = {log["map_id"]: _map_name(log) for log in logs if log["map_id"] is not None}
+        known = {map_id: self._maps[map_id] for map_id in names if map_id in self._maps}
+        missing = {map_id: name for map_id, name in names.items() if map_id not in known}
+        known |= read_maps(self, missing)
+        for map_id, road_map in known.items():
+            self._maps[map_id] = road_map
+            self._maps.move_to_end(map_id)
+        while len(self._maps) > MAPS_KEPT:
+            self._maps.popitem(last=False)
+        return [
+            RoadMap(source_map_id=_map_name(log), features=(), derived=np.zeros(0, dtype=bool))
+            if log["map_id"] is None
+            else known[log["map_id"]]
+            for log in logs
+        ]
 
     def blobs(self, blob_ids: Sequence[int]) -> list[bytes]:
         """Bytes that were copied into the lake, in the order asked for.
@@ -771,21 +769,6 @@ def _scene(
     )
 
 
-def _feature(row: Mapping[str, Any]) -> MapFeature:
-    return MapFeature(
-        feature_id=row["feature_id"],
-        source_id=row["source_feature_id"],
-        layer=MapLayer.of(row["layer"]),
-        points=_points(row["polyline"]),
-        left=None if row["left_boundary"] is None else _points(row["left_boundary"]),
-        right=None if row["right_boundary"] is None else _points(row["right_boundary"]),
-        lane_type=LaneType.of(row["lane_type"] or "unknown"),
-        source_type=row["source_type"],
-        speed_limit=row["speed_limit"],
-        in_intersection=row["in_intersection"],
-        has_z=row["has_z"],
-    )
-
-
-def _points(flat: Sequence[float]) -> Array:
-    return np.array(flat, dtype=np.float32).reshape(-1, 3)
+def _map_name(log: Mapping[str, Any]) -> str:
+    """The source's name for the map of a row of ``logs``."""
+    return json.loads(log["extra"]).get("source_map_id", "") if log["extra"] else ""
