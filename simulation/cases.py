@@ -15,7 +15,7 @@ from schemas.case import AgentsMode, Case
 from schemas.labels import AgentClass
 from schemas.scene import DT, Scene
 from simulation.criteria import criteria_for
-from simulation.drivable import cannot_be_met, cannot_start
+from simulation.drivable import cannot_be_met, cannot_start, classes_there
 from simulation.surface import Ground
 
 HISTORY_STEPS = 10
@@ -95,7 +95,7 @@ def make_case(
     queries = [(name, told) for name, told in wanted.items() if isinstance(told, str)]
     wrong = cannot_start(
         scene, ego, first, Ground(scene.map) if scene.has_map else None
-    ) or cannot_be_met(queries, np.delete(tracks.cls, ego))
+    ) or cannot_be_met(queries, classes_there(scene, ego, first, horizon))
     if wrong is not None:
         return wrong
     inside = _overlapping(scene, ego, first)

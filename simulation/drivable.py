@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
+from jaxtyping import Int
 
 from geometry.arrays import Array
 from geometry.boxes import Box, corners, overlap
@@ -23,12 +24,10 @@ from schemas.errors import ScenelakeError
 from schemas.scene import DT, Scene
 from simulation.criteria import CRITERIA
 from simulation.demands import checked_query, queries_of
+from simulation.engine import LABELS_ERR_M
 from simulation.paths import project_on
 from simulation.routes import Route
 from simulation.surface import Ground, Surface
-
-COLLIDES_M = 0.5
-"""A box that reaches less than that into the ego's may do so because labels err [m]."""
 
 OFF_ROAD_M = 5.0
 """An ego no corner of which is nearer to the mapped surface is off it, not where the map has a gap [m]."""
@@ -59,7 +58,7 @@ def cannot_start(scene: Scene, ego: int, step: int, ground: Ground | None = None
     who = np.flatnonzero(there)
     smaller = boxes[ego].copy()
     extents = [Box.LENGTH, Box.WIDTH]
-    smaller[extents] = np.maximum(smaller[extents] - 2.0 * COLLIDES_M, 0.1)
+    smaller[extents] = np.maximum(smaller[extents] - 2.0 * LABELS_ERR_M, 0.1)
     hit = who[overlap(boxes[who], np.broadcast_to(smaller, (len(who), 5)))]
     if len(hit):
         ids = ", ".join(str(i) for i in tracks.track_id[hit].tolist())
@@ -80,13 +79,19 @@ def cannot_be_met(criteria: Iterable[tuple[str, str]], classes: Array) -> str | 
 
     Args:
         criteria: Name and query.
-        classes: Codes of AgentClass of all who are there but the ego.
+        classes: Codes of AgentClass of whoever is there besides the ego, see :func:`classes_there`.
     """
     for name, text in criteria:
         absent = _absent(_asked(text), frozenset(classes.tolist()))
         if absent is not None:
             return f"criterion `{name}` is about {absent}, and there is none: {text}"
     return None
+
+
+def classes_there(scene: Scene, ego: int, start: int, horizon: int) -> Int[Array, " others"]:
+    """Codes of AgentClass of all but the ego whom the log has at any step of a drive."""
+    there = np.flatnonzero(scene.tracks.valid[:, start : start + horizon + 1].any(axis=1))
+    return scene.tracks.cls[there[there != ego]]
 
 
 def not_drivable(case: Case, scene: Scene, route: Route) -> str | None:
@@ -104,7 +109,7 @@ def not_drivable(case: Case, scene: Scene, route: Route) -> str | None:
         return f"there is no criterion `{unknown[0]}`"
     tracks, start = scene.tracks, case.start_step
     ego = int(np.flatnonzero(tracks.track_id == case.ego_track_id)[0])
-    others = np.delete(tracks.cls, ego)
+    others = classes_there(scene, ego, start, case.horizon_steps)
     try:
         unmet = cannot_be_met(queries_of(case).items(), others)
     except ScenelakeError as error:

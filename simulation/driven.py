@@ -1,7 +1,8 @@
 """What happened in closed loop, as a scene: so that predicates and queries may be asked of it.
 
 The scene begins when the planner takes over. Whoever is driven is its ego, track 0, also where that
-is a vehicle of the traffic that stands in for one. Lanes are matched anew for everyone whom the loop
+is a vehicle of the traffic that stands in for one; a recorded ego which then is one of the others goes by an
+id of its own. Lanes are matched anew for everyone whom the loop
 moved; those who replay the log keep theirs.
 """
 
@@ -42,6 +43,7 @@ class DrivenScenes:
         yaw = _agents_first(rollout.yaw[steps, index, :agents])
         valid = _agents_first(rollout.valid[steps, index, :agents])
         track_id = ready.track_id.copy()
+        track_id[track_id == EGO] = track_id.max() + 1
         track_id[0] = EGO
         logged = np.clip(case.start_step + np.arange(xy.shape[1]), 0, scene.steps - 1)
         places = {

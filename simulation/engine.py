@@ -57,6 +57,10 @@ T = TypeVar("T")
 ACCELERATION_MAX = 4.0  # [m/s²] a strong car's
 TRACKING_STEPS = 10  # a trajectory is met so many steps ahead
 ABSURD = 1e8  # no place, speed or pedal is greater [m, m/s, m/s²]
+LABELS_ERR_M = 0.5  # two boxes of a log may be in one another by so much though nobody touched
+DEEPER_M = (
+    0.3  # boxes that overlap at the start collide once they do so by this more than in the log
+)
 CREEP_M = 0.3  # a trajectory that moves less than this in that time says nothing about steering
 
 
@@ -74,8 +78,9 @@ class Rollout:
         speed: Of the ego along its heading [m/s].
         acceleration: Applied to the ego from each step to the next [m/s²].
         steering: Likewise [rad].
-        contact: Step at which each agent first overlapped the ego, −1 for never. Agents that
-            overlap it at the start already are not counted until they have come apart.
+        contact: Step at which each agent first overlapped the ego, −1 for never. Agents that overlap it
+            at the start already are not counted until they have come apart, or their boxes are deeper in
+            one another by ``DEEPER_M`` than they ever are in the log, of which ``LABELS_ERR_M`` count.
         errors: Case to what stopped its planner.
         traffic: What became of the others.
     """
@@ -263,7 +268,13 @@ class Loop:
         self._stopped = np.zeros(len(batch), dtype=bool)
         self.errors: dict[int, str] = {}
         self.contact = np.full((len(batch), batch.agents), -1, dtype=np.int64)
-        self._apart = ~touching(state.xy[NOW], state.yaw[NOW], batch.size, state.valid[NOW])
+        inside = touching(state.xy[NOW], state.yaw[NOW], batch.size, state.valid[NOW])
+        self._apart = ~inside
+        self._bearable = {
+            (int(case), int(agent)): DEEPER_M
+            + min(_recorded_overlap(batch, int(case), int(agent)), LABELS_ERR_M)
+            for case, agent in np.argwhere(inside)
+        }
 
     @property
     def goes_on(self) -> bool:
@@ -297,6 +308,12 @@ class Loop:
         hit = touching(state.xy[now], state.yaw[now], self.batch.size, state.valid[now])
         self.contact = np.where(hit & self._apart & (self.contact < 0), now, self.contact)
         self._apart |= ~hit
+        for (case, agent), bearable in self._bearable.items():
+            if hit[case, agent] and not self._apart[case, agent]:
+                boxes = (state.xy[now, case], state.yaw[now, case], self.batch.size[case])
+                if _overlap_depth(*boxes, agent) > bearable:
+                    self.contact[case, agent] = now
+                    self._apart[case, agent] = True
 
     def rollout(self, planner: str) -> Rollout:
         """What happened so far."""
@@ -315,6 +332,27 @@ class Loop:
             errors=self.errors,
             traffic=state.traffic.log(),
         )
+
+
+def _recorded_overlap(batch: CaseBatch, case: int, agent: int) -> float:
+    """How deep the boxes of an agent and the ego are in one another in the log, at most [m]."""
+    steps = np.flatnonzero(batch.valid[NOW:, case, 0] & batch.valid[NOW:, case, agent]) + NOW
+    return max(
+        _overlap_depth(batch.xy[t, case], batch.yaw[t, case], batch.size[case], agent)
+        for t in steps.tolist()
+    )
+
+
+def _overlap_depth(
+    xy: Float[Array, "agents 2"], yaw: Float[Array, " agents"], size: Float[Array, "agents 2"], agent: int
+) -> float:  # fmt: skip
+    """How far an agent's box and the ego's would have to be moved to part [m]."""
+    return -float(
+        kernels.separation(
+            xy[0, 0], xy[0, 1], yaw[0], size[0, 0], size[0, 1],
+            xy[agent, 0], xy[agent, 1], yaw[agent], size[agent, 0], size[agent, 1],
+        )
+    )  # fmt: skip
 
 
 def touching(

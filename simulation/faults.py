@@ -7,12 +7,14 @@ it saw nobody. Such an impact is excused if, when it happens,
 
 - the other takes no notice of anybody: it replays the log, or goes straight on by design; or it did so
   until a second ago, less than a driver needs to perceive and to brake;
-- the ego yields: it goes at 0.5 m/s at most, or has slowed down by 1 m/s or more within the last second;
+- the ego yields: it goes at 0.5 m/s at most, or at 2 m/s at most and has slowed down by 1 m/s or more within
+  the last second;
 - the ego is more than a metre from where the log has it, so that the recording says nothing; and
 - it is the other that closes in: along the line between their centres, its speed towards the ego is
   greater than the ego's towards it.
 
-An ego that runs into what is before it closes in itself and is blamed as ever, however hard it brakes.
+An ego that runs into what is before it closes in itself and is blamed as ever, however hard it brakes. So is
+one that drives on at more than a walk: in front of whoever is faster it would seem to be closed in upon.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from simulation.engine import Rollout
 from simulation.fallback import OFF_LOG_M
 
 CRAWL = 0.5  # [m/s]
+WALK = 2.0  # [m/s]
 SLOWED = 1.0  # [m/s]
 WITHIN_STEPS = 10
 REACTION_STEPS = 10
@@ -50,7 +53,7 @@ def excuse(rollout: Rollout, *, case: int, agent: int, step: int) -> str:
     slowed = float(
         np.abs(speed[max(step - WITHIN_STEPS, NOW) : step + 1]).max() - abs(speed[step])
     )
-    if abs(speed[step]) > CRAWL and slowed < SLOWED:
+    if abs(speed[step]) > (WALK if slowed >= SLOWED else CRAWL):
         return ""
     logged = batch.xy[step, case, 0]
     if batch.valid[step, case, 0] and np.hypot(*(rollout.xy[step, case, 0] - logged)) <= OFF_LOG_M:

@@ -494,20 +494,30 @@ def _red_lights(
         unknown["red_lights"] = "no signals were recorded"
         return None
     half = batch.size[case, 0, 0] / 2.0
-    crossed = 0
+    crossed, in_doubt = 0, 0
     for s, signal in ready.route_stops:
-        red = ready.signals[signal][road.steps] == LightState.RED
-        if _crossings(logged + half, red[road.seen], s):
+        shown = ready.signals[signal][road.steps]
+        red = shown == LightState.RED
+        if _crossings(logged + half, s, _throughout(red[road.seen])):
             unknown["red_lights"] = "the recorded drive itself crosses at red"
             return None
-        crossed += _crossings(stations + half, red, s)
+        crossed += _crossings(stations + half, s, _throughout(red))
+        known = _throughout(shown != LightState.UNKNOWN)
+        in_doubt += _crossings(stations + half, s, ~known)
+    if in_doubt and not crossed:
+        unknown["red_lights"] = "what the light shows is not known where the ego crosses"
+        return None
     return crossed
 
 
-def _crossings(front: Array, red: Array, line: float) -> int:
-    """How often the front bumper passes a stop line while the signal is, and stays, red."""
-    passes = (front[:-1] < line) & (front[1:] >= line) & red[1:] & red[:-1]
-    return int(passes.sum())
+def _crossings(front: Array, line: float, during: Array) -> int:
+    """How often the front bumper passes a stop line during some of the steps from one state to the next."""
+    return int(((front[:-1] < line) & (front[1:] >= line) & during).sum())
+
+
+def _throughout(holds: Array) -> Array:
+    """Of each step from one state to the next: whether something holds at both."""
+    return holds[1:] & holds[:-1]
 
 
 def quantities(

@@ -11,6 +11,8 @@ from schemas.errors import BadSetting, UnknownName
 from schemas.labels import AgentClass
 from schemas.scene import Scene
 from simulation import suites
+from simulation.batch import ready, stack
+from simulation.cases import make_case
 from simulation.criteria import criteria_for
 from simulation.demands import DEMANDS, checked_query, demands_for, met
 from simulation.driven import DrivenScenes
@@ -50,6 +52,21 @@ def criteria_of(
     failed = any(m.passed is False for m in ran.result.criteria.values())
     assert ran.result.passed is not failed
     return dict(ran.result.criteria)
+
+
+def test_a_recorded_ego_for_whom_another_drives_is_one_of_the_others() -> None:
+    brakes = going(0.0, speed=12.0)
+    t = (np.arange(91) - 10) * 0.1
+    brakes.xy[:, 0] = np.where(t < 3.0, 12.0 * t, 36.0 + 12.0 * (t - 3.0) - 3.5 * (t - 3.0) ** 2)
+    brakes.xy[47:, 0] = brakes.xy[47, 0]
+    made = scene(brakes, going(-60.0, 3.5, speed=9.0), road_map=road())
+    case = make_case(made, suite="x", ego_track=1, criteria={"calm": "never hard_brake(ego)"})
+    assert isinstance(case, Case)
+    (ran,) = run_cases([(case, made)], ConstantVelocity())
+    assert ran.result.criteria["calm"].passed
+    driven = DrivenScenes().of(simulate(stack([ready(case, made)]), ConstantVelocity()), 0)
+    assert sorted(driven.tracks.track_id.tolist()) == [0, 2]
+    assert driven.tracks.xy[0, 0, 0] == pytest.approx(-60.0)
 
 
 CALM = {"calm": "never hard_brake(ego)"}

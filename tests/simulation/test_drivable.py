@@ -74,6 +74,15 @@ def test_a_criterion_about_nobody_who_is_there_is_refused(query: str, needs: str
     assert isinstance(make_case(more, suite="x", criteria={"mine": query}), Case)
 
 
+def test_who_left_before_the_planner_takes_over_is_not_there() -> None:
+    gone = replace(PEDESTRIAN, valid=np.arange(91) < 10)
+    made = make_case(
+        scene(going(0.0), gone, road_map=road()),
+        suite="x", criteria={"mine": "near(ego, pedestrian p)"},
+    )  # fmt: skip
+    assert "is about a pedestrian, and there is none" in str(made)
+
+
 def onto(made: Scene) -> Scene:
     """The other stands on the ego at the start."""
     tracks = made.tracks

@@ -13,7 +13,7 @@ from simulation.batch import NOW
 from simulation.engine import Rollout, simulate, track
 from simulation.planners import planner
 from simulation.protocol import CaseBatchView, CaseView, Observation, PerCasePlanner, Plan
-from tests.simulation.driving import LENGTH, batch_of, drawn_scenes, going, road, scene
+from tests.simulation.driving import LENGTH, START, batch_of, drawn_scenes, going, road, scene
 
 MIXED = "mixed:idm=0.3,log_then_idm=0.3,mobil=0.3,log=0.1,yielding=0.5"
 
@@ -52,9 +52,24 @@ def test_a_car_beside_is_not_met() -> None:
     assert contact_steps(simulate(batch, Constant())) == [None]
 
 
-def test_who_overlaps_at_the_start_counts_only_after_coming_apart() -> None:
-    batch = batch_of(scene(going(0.0, speed=10.0), going(4.2, speed=2.0), going(4.2, speed=10.0)))
-    assert contact_steps(simulate(batch, Constant())) == [None, None]
+def test_who_overlaps_at_the_start_counts_once_deeper_or_met_again() -> None:
+    parts = going(4.2, speed=14.0)  # apart after a step, and in the way from 3 s on
+    parts.xy[START + 30 :] = parts.xy[START + 30]
+    users = (going(4.2, speed=2.0), going(4.2, speed=10.0), going(4.2, 1.4, speed=2.0), parts)
+    rollout = simulate(batch_of(scene(going(0.0, speed=10.0), *users)), Constant())
+    # 0.4 m deep, by 0.8 m a step more; as it began; passed at 0.5 m from its side; (46.2 − 4.6) / 10 s.
+    assert contact_steps(rollout) == [1, None, None, 42]
+
+
+def test_as_deep_as_the_log_has_it_is_no_contact() -> None:
+    """Recorded boxes that slide into one another do so under log replay, too, up to half a metre."""
+    slides = going(4.55, speed=9.96)
+    batch = batch_of(scene(going(0.0, speed=10.0), slides))
+    assert contact_steps(simulate(batch, planner("log_replay"))) == [None]
+    (deeper,) = contact_steps(simulate(batch, Constant(acceleration=0.2)))
+    assert deeper is not None
+    # Bearable are 0.3 m more than the log's 0.05 m + 0.04 m/s · 8 s.
+    assert 0.1 * (deeper * DT) ** 2 + 0.04 * deeper * DT + 0.05 == pytest.approx(0.67, abs=0.06)
 
 
 def test_the_last_state_is_that_of_the_bicycle() -> None:

@@ -150,6 +150,18 @@ def test_an_ego_that_does_not_yield_is_to_blame() -> None:
     assert excuse == ""
 
 
+@pytest.mark.parametrize("x", [11.0, 11.5])
+def test_an_ego_that_only_slows_down_before_crossing_traffic_is_to_blame(x: float) -> None:
+    """It closes in more slowly than the other, and gives way all the same to nobody."""
+    rollout = drive(
+        going(0.0, speed=6.0), crossing(2.3, x), agents="log", who=Stops(1.5, 3.0)
+    )  # from 6 to 3 m/s in 2 s
+    kind, at_fault, excuse = impact(rollout)
+    assert kind == CollisionKind.ACTIVE_FRONT
+    assert at_fault
+    assert excuse == ""
+
+
 def test_an_ego_that_brakes_too_late_for_what_is_before_it_is_to_blame() -> None:
     rollout = drive(going(0.0, speed=14.0), going(12.0, speed=4.0), agents="log", who=Stops(2.0))
     kind, at_fault, _ = impact(rollout)

@@ -247,6 +247,14 @@ def test_crossing_at_red_is_counted() -> None:
     assert int(LightState.RED) == 1
 
 
+def test_a_line_crossed_while_the_light_is_not_known_is_neither_crossed_at_red_nor_not() -> None:
+    dark = red_at(40.0)
+    dark.state[:, 45:] = int(LightState.UNKNOWN)  # the ego is at the line at step 48
+    assert drive(going(0.0, speed=10.0), road_map=road(), signals=dark).red_lights is None
+    dark.state[:, :60], dark.state[:, 60:] = int(LightState.GREEN), int(LightState.UNKNOWN)
+    assert drive(going(0.0, speed=10.0), road_map=road(), signals=dark).red_lights == 0
+
+
 def test_speeding_is_its_mean_excess() -> None:
     result = drive(going(0.0, speed=17.0), road_map=road(15.0))
     assert result.overspeed == pytest.approx(2.0, abs=1e-3)
