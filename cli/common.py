@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lake import Lake
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of every random choice.")]
 
 
 At = Annotated[str | None, typer.Option("--at", help="As it was at a snapshot.")]

@@ -62,10 +62,12 @@ REFERENCES: tuple[tuple[str, str, str, str, str], ...] = (
     ("generated", "parent_scene_id", "scenes", "scene_id", ERROR),
     ("cases", "suite", "suites", "suite", ERROR),
     ("cases", "scene_id", "scenes", "scene_id", ERROR),
-    ("results", "case_id", "cases", "case_id", ERROR),
     ("ledger", "log_id", "logs", "log_id", ERROR),
 )
-"""(table, columns) that must be found as (table, columns) unless they are null."""
+"""(table, columns) that must be found as (table, columns) unless they are null.
+
+Cases of results need not be there: a suite may be built anew, and its runs keep the version that they drove.
+"""
 
 _POSES = ("ego", "agents")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lake import Lake
+from lake.limits import whole
 from mining.query import Query
 from schemas.case import AgentsMode, Case
-from schemas.errors import BadSetting, MissingData
+from schemas.errors import BadQuery, BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.cases import make_case
 from simulation.demands import demands_for
@@ -25,6 +27,9 @@ from simulation.suites.choosing import choose, lineage_of, strata_of, tags_of
 
 DEMAND_BATCH = 64
 """Scenes held at once while a suite is built."""
+
+NAME = re.compile(r"\w[\w.-]*")
+"""What a suite may be called: its name also stands in paths of reports and on command lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +114,12 @@ def build(
     )  # refuses words that are not understood, and weights that are not there
     if n is not None and n < 1:
         raise BadSetting(f"A suite of {n} cases is none.", hint="Ask for one at least.")
-    if not name.strip() or "'" in name:
-        raise BadSetting(f"`{name}` cannot name a suite.", hint="Use letters, digits and hyphens.")
-    if not replace and lake.read("suites", ["suite"], f"suite = '{name}'").num_rows:
-        raise BadSetting(
-            f"There is a suite called `{name}` already.",
-            hint="Choose another name, or take its place: `--replace`, in Python `replace=True`.",
-        )
+    if tags is not None and not any(tag.strip() for tag in tags):
+        raise BadSetting("No tag is named.", hint="Name some, or leave `tags` out for all scenes.")
+    if where is not None and not where.strip():
+        raise BadQuery("The condition is empty.", hint="Write one, or leave `where` out.")
+    seed = whole("seed", seed, least=0, most=2**63 - 1)
+    check_name(lake, name, replace=replace)
     found = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
     chosen = found.ids
     strata = strata_of(lake, chosen, stratify)
@@ -184,8 +188,10 @@ def build(
             "run_id": made_by.id,
         }
         rows = [case.row(run_id=made_by.id) for case in cases]
-        lake.replace("cases", rows, where=f"suite = '{name}'")
-        lake.replace("suites", [row], where=f"suite = '{name}'")
+        with lake.store.writing():
+            check_name(lake, name, replace=replace)  # others may have built one meanwhile
+            lake.replace("cases", rows, where=f"suite = '{name}'")
+            lake.replace("suites", [row], where=f"suite = '{name}'")
         report = SuiteReport(
             suite=name,
             cases=len(cases),
@@ -198,6 +204,24 @@ def build(
         )
         made_by.summary.update(report.answer())
     return report
+
+
+def check_name(lake: Lake, name: str, *, replace: bool = False) -> None:
+    """Refuse what cannot name a suite, and, unless it is to be replaced, what names one already.
+
+    Raises:
+        BadSetting: Nobody can or should go by that name.
+    """
+    if not NAME.fullmatch(name) or name.isdecimal():
+        raise BadSetting(
+            f"`{name}` cannot name a suite.",
+            hint="Use letters, digits, hyphens, dots and underscores; not digits alone, as ids of runs have.",
+        )
+    if not replace and lake.read("suites", ["suite"], f"suite = '{name}'").num_rows:
+        raise BadSetting(
+            f"There is a suite called `{name}` already.",
+            hint="Choose another name, or take its place: `--replace`, in Python `replace=True`.",
+        )
 
 
 def drawn_order(ids: Sequence[int], strata: Mapping[int, str], *, seed: int) -> list[int]:

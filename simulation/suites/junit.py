@@ -2,7 +2,8 @@
 
 The de-facto schema is that of Apache Ant's JUnit task: ``failure`` is a case that did not pass,
 ``error`` one that could not be judged, since the planner failed or the scene is gone, ``skipped`` one
-that was not driven, because the run was stopped before.
+that was not driven, because the run was stopped before. Cases are driven many at once, so that the
+time of a test case is its share, by steps, of what the run took.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from schemas.case import DONE, Case, Result
-from schemas.scene import DT
 from simulation.suites.reporting import RunReport
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,11 +40,12 @@ def junit(report: RunReport, results: Sequence[Result], undriven: Sequence[Case]
         failures=str(failures), errors=str(errors), skipped=str(len(undriven)),
         time=f"{report.wall_s:.3f}",
     )  # fmt: skip
+    a_step = report.wall_s / max(sum(result.steps for result in results), 1)
     properties = SubElement(made, "properties")
     for key, value in _facts(report).items():
         SubElement(properties, "property", name=key, value=_clean(value))
     for result in sorted(results, key=lambda r: r.case.case_id):
-        case = _case(made, name, result.case, seconds=result.steps * DT)
+        case = _case(made, name, result.case, seconds=result.steps * a_step)
         if result.status != DONE:
             _told(case, "error", "PlannerOrSceneFailed", result.status)
         elif not result.passed:
@@ -85,7 +86,7 @@ def _case(suite: Element, name: str, case: Case, *, seconds: float) -> Element:
     scene = str(case.provenance.get("scene", case.scene_id))
     return SubElement(
         suite, "testcase", classname=name, name=_clean(f"{case.case_id} {scene}"),
-        time=f"{seconds:.1f}",
+        time=f"{seconds:.3f}",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from schemas.case import DONE, Case, Measured, Result
 from simulation.suites.junit import junit
@@ -81,6 +82,8 @@ def test_every_element_stands_where_the_schema_lets_it() -> None:
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         assert int(suite.attrib[attribute]) == told[tag]
     assert int(suite.attrib["tests"]) == len(list(suite.iter("testcase"))) == 5
+    times = [float(one.attrib["time"]) for one in suite.iter("testcase")]
+    assert sum(times) == pytest.approx(float(suite.attrib["time"]), abs=0.01)
     names = [(one.attrib["classname"], one.attrib["name"]) for one in suite.iter("testcase")]
     assert len(set(names)) == 5  # CI systems tell cases apart by these two
     failure = next(suite.iter("failure"))

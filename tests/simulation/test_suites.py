@@ -1,6 +1,7 @@
 """Suites in a lake: built with reasons, run, reported, compared, replaced only when told to."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from mining.query.find import scenes_of
 from mining.tag import tag
 from schemas.case import Case
 from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
+from schemas.scene import Scene
 from simulation import suites
+from simulation.suites import building
 from tests.builders import make_crossing_log, make_straight_log
 
 
@@ -144,6 +147,46 @@ def test_what_is_there_is_not_replaced_unasked(lake: Lake) -> None:
     suites.build(lake, "kept", n=1, replace=True)
     assert len(suites.cases_of(lake, "kept")) == 1
     assert [s["suite"] for s in suites.list_suites(lake)].count("kept") == 1
+
+
+def test_two_who_build_one_suite_at_once_do_not_overwrite_each_other(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demands = building.with_demands
+
+    def built_meanwhile(cases: Sequence[tuple[Case, Scene]]) -> list[Case]:
+        monkeypatch.setattr(building, "with_demands", demands)
+        suites.build(lake, "race", n=1)
+        return demands(cases)
+
+    monkeypatch.setattr(building, "with_demands", built_meanwhile)
+    with pytest.raises(BadSetting, match="already"):
+        suites.build(lake, "race")
+    assert len(suites.cases_of(lake, "race")) == 1
+
+
+def test_a_suite_built_anew_leaves_a_sound_lake(lake: Lake) -> None:
+    suites.build(lake, "anew", where="n_agents > 1", replace=True)
+    suites.run(lake, "anew", "idm")
+    suites.build(lake, "anew", where="n_agents = 1", replace=True)
+    assert [f for f in lake.verify() if f.table in ("results", "cases")] == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "12345", "", "it's", "-x"])
+def test_what_cannot_name_a_suite_is_refused(lake: Lake, name: str) -> None:
+    with pytest.raises(BadSetting, match="cannot name a suite"):
+        suites.build(lake, name)
+
+
+def test_what_chooses_nothing_is_refused_and_does_not_choose_all(lake: Lake) -> None:
+    with pytest.raises(BadSetting, match="No tag is named"):
+        suites.build(lake, "x", tags=[""])
+    with pytest.raises(BadQuery, match="condition is empty"):
+        suites.build(lake, "x", where=" ")
+    for seed in (-1, 2**64):
+        with pytest.raises(BadQuery, match="seed"):
+            suites.build(lake, "x", seed=seed)
+    assert "x" not in [s["suite"] for s in suites.list_suites(lake)]
 
 
 def test_runs_are_compared_case_by_case(lake: Lake) -> None:
