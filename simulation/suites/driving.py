@@ -1,7 +1,8 @@
 """A planner driven through a suite: in batches, by one process or several, stopped and taken up again.
 
 Results go into the lake batch by batch, so that whatever stops a run (Ctrl-C, a kill, a full disk)
-leaves the cases driven so far; ``resume`` drives the rest under the same run id. What a case gives
+leaves the cases driven so far; ``resume`` drives the rest under the same run id, if the suite is still the
+same test. What a case gives
 depends neither on the batch, nor on the order, nor on the number of processes: the digest of a run
 is the same. Those planners that come along drive in this process if it is one alone; any other drives in
 processes of its own, where it can hurt nobody (:mod:`simulation.guard`).
@@ -25,7 +26,7 @@ from simulation.planners import PLANNERS
 from simulation.planners import planner as planner_named
 from simulation.protocol import Planner
 from simulation.running import Progress, Ran, paired, run_cases
-from simulation.suites.reporting import RunReport, summed
+from simulation.suites.reporting import RunReport, as_driven, built_since, summed, tested_alike
 
 COMMIT_S = 10.0
 """What has been driven is not kept waiting longer than that until its batch is full [s]."""
@@ -65,7 +66,8 @@ def run(
 
     Raises:
         UnknownName: There is no such suite, planner or run.
-        BadSetting: The run to resume is of another suite or planner, or others drove in it by other weights.
+        BadSetting: The run to resume is of another suite or planner, its suite was built anew since with
+            other tests, or others drove in it by other weights.
         BadInput: The planner is none.
         UnreadableFile: The others are to be driven by the generator, and its weights are not there.
     """
@@ -77,14 +79,18 @@ def run(
     }  # fmt: skip
     started = time.perf_counter()
     with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
-        done = set() if resume is None else _done(lake, resume, name, driver.planner, params)
+        done: set[int] = set()
+        tables = None
+        if resume is not None:
+            done = _done(lake, resume, name, driver.planner, params)
+            tables = _same_test(lake, resume, name, cases)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
         weights = weights_behind({case.agents for case in left})
         if resume is not None:
             before = [case for case in cases if case.case_id in done]
             weights = _one_for_all(lake, resume, before, weights)
         with lake.run(
-            "suite run", params=params, model=weights, run_id=resume, announced=True
+            "suite run", params=params, model=weights, run_id=resume, tables=tables, announced=True
         ) as made_by:
             if begun is not None:
                 begun(made_by.id)
@@ -201,6 +207,45 @@ def _done(
             hint="Resume it with the same suite and planner, or begin a new run.",
         )
     return {int(row["case_id"]) for row in rows}
+
+
+def _same_test(
+    lake: Lake, run_id: int, suite: str, cases: Sequence[Case]
+) -> dict[str, int] | None:
+    """The tables that a run read when it began, if its suite is still the same test.
+
+    None where the lake has the cases of then no more.
+
+    Raises:
+        BadSetting: The suite was built anew since, with other tests.
+    """
+    hint = f"Begin a new run of `{suite}`; what run {run_id} drove is kept."
+    then = as_driven(lake, run_id, f"suite = {literal(suite)}")
+    if then is None:
+        if built_since(lake, suite, run_id):
+            raise BadSetting(
+                f"Suite `{suite}` was built anew after run {run_id} began, and the cases of then are"
+                " compacted away: what is left to drive may be another test.",
+                hint=hint,
+            )
+        return None
+    old = {case.case_id: case for case in map(Case.from_row, then.to_pylist())}
+    new = {case.case_id: case for case in cases}
+    other = sum(not tested_alike(old[i], new[i]) for i in old.keys() & new.keys())
+    counts = {
+        "are other tests now": other,
+        "are gone": len(old.keys() - new.keys()),
+        "are new": len(new.keys() - old.keys()),
+    }
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    if told:
+        raise BadSetting(
+            f"Suite `{suite}` was built anew after run {run_id} began. Of its cases {told}:"
+            " one run would be of two tests.",
+            hint=hint,
+        )
+    (tables,) = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
+    return dict(json.loads(tables))
 
 
 def _one_for_all(lake: Lake, run_id: int, before: Sequence[Case], now: str | None) -> str | None:

@@ -42,6 +42,7 @@ from simulation.suites.comparing import last_runs
 from simulation.suites.reporting import (
     RunReport,
     as_driven,
+    built_since,
     commonest,
     reported,
     run_of,
@@ -568,15 +569,11 @@ class _Story:
     def _built_anew(self) -> bool:
         """Whether the suite, as it is now, is younger than a run of which the cases are known no more."""
         where = f"suite = {literal(self.suite)}"
-        if all(as_driven(self.lake, run.report.run_id, where) is not None for run in self.runs):
-            return False
-        if not self.built:
-            return True
-        began = self.lake.read(
-            "runs", ["started_unix_ns"], f"run_id = {self.built[0]['run_id']}"
-        ).to_pylist()
-        known = [run.row["started_unix_ns"] for run in self.runs if run.row]
-        return bool(began and known) and min(known) < began[0]["started_unix_ns"]
+        ids = [run.report.run_id for run in self.runs]
+        return any(
+            as_driven(self.lake, i, where) is None and built_since(self.lake, self.suite, i)
+            for i in ids
+        )
 
     def _films(
         self, cases: Sequence[int], progress: Callable[[int, int], None] | None

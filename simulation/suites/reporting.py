@@ -188,6 +188,17 @@ def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
         return None
 
 
+def built_since(lake: Lake, suite: str, run_id: int) -> bool:
+    """Whether a suite, as it is now, was built after a run began, or is there no more."""
+    built = lake.read("suites", ["run_id"], f"suite = {literal(suite)}")["run_id"].to_pylist()
+    if not built:
+        return True
+    listed = f"run_id in ({built[0]}, {run_id})"
+    rows = lake.read("runs", ["run_id", "started_unix_ns"], listed).to_pylist()
+    began = {int(row["run_id"]): row["started_unix_ns"] for row in rows}
+    return len(began) == 2 and began[int(built[0])] > began[run_id]
+
+
 def tested_alike(one: Case, other: Case) -> bool:
     """Whether two cases are the same test: tags, weights and proofs apart."""
     return all(

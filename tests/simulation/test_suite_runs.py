@@ -94,6 +94,49 @@ def test_only_a_run_of_the_same_suite_and_planner_is_taken_up(lake: Lake) -> Non
         suites.run(lake, "six", "idm", resume=12345)
 
 
+def test_a_run_of_a_suite_that_was_built_anew_is_taken_up_only_if_it_is_the_same_test(
+    lake: Lake,
+) -> None:
+    ids = lake.scene_ids()
+    suites.build(lake, "anew", scene_ids=ids[:4], criteria={"goal": -1.0})
+    run_id = suites.run(lake, "anew", "idm", batch=1, stop_after=1).run_id
+
+    def tables() -> str:
+        (told,) = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
+        return str(told)
+
+    then = tables()
+    for others, told in (
+        ({"scene_ids": ids[:4], "criteria": {"goal": 1e3}}, "4 are other tests now"),
+        ({"scene_ids": ids[:4], "agents": "idm"}, "4 are other tests now"),
+        ({"scene_ids": ids[1:6], "criteria": {"goal": -1.0}}, "1 are gone, 2 are new"),
+    ):
+        suites.build(lake, "anew", replace=True, **others)
+        with pytest.raises(BadSetting, match=f"built anew after run {run_id} began.*{told}"):
+            suites.run(lake, "anew", "idm", resume=run_id)
+        assert (suites.report(lake, run_id).cases, tables()) == (1, then)
+    suites.build(lake, "anew", scene_ids=ids[:4], criteria={"goal": -1.0}, replace=True)
+    assert suites.run(lake, "anew", "idm", batch=1, stop_after=1, resume=run_id).cases == 2
+    assert tables() == then
+
+
+def test_a_run_whose_cases_are_compacted_away_is_taken_up_unless_they_were_built_anew(
+    tmp_path: Path,
+) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log(name) for name in NAMES], run_id=run.id)
+    suites.build(lake, "six", criteria={"goal": -1.0})
+    run_id = suites.run(lake, "six", "idm", batch=1, stop_after=1).run_id
+    suites.validate(lake, "six", references=())
+    lake.compact(keep_s=0.0)
+    assert suites.run(lake, "six", "idm", batch=1, stop_after=1, resume=run_id).cases == 2
+    suites.build(lake, "six", criteria={"goal": -1.0}, replace=True)
+    lake.compact(keep_s=0.0)
+    with pytest.raises(BadSetting, match="compacted away"):
+        suites.run(lake, "six", "idm", resume=run_id)
+
+
 def test_a_run_stops_early_once_enough_has_failed(lake: Lake) -> None:
     suites.build(lake, "strict", criteria={"goal": -1.0})  # cannot be met
     ran = suites.run(lake, "strict", "idm", batch=1, stop_after=2)
