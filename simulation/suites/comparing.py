@@ -11,7 +11,14 @@ from lake import Lake
 from lake.literals import literal
 from schemas.case import Result
 from schemas.errors import BadQuery, MissingData
-from simulation.suites.reporting import reported, results_of, run_of, tested_alike
+from simulation.suites.reporting import (
+    RunReport,
+    called,
+    reported,
+    results_of,
+    run_of,
+    tested_alike,
+)
 from simulation.suites.statistics import (
     fewest_that_rank_alike,
     mcnemar,
@@ -48,8 +55,9 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     lost = [i for i, (x, y) in zip(common, pairs, strict=True) if x.passed and not y.passed]
     change = np.array([y.score - x.score for x, y in pairs])
     low, high = mean_interval(change)
+    names = called(lake, {a.run_id: a.planner, b.run_id: b.planner})
     return {
-        "first": _told(a), "second": _told(b),
+        "first": _told(a, names), "second": _told(b, names),
         "cases": len(common), "changed": len(both) - len(common),
         "both_passed": sum(x.passed and y.passed for x, y in pairs),
         "won": [str(i) for i in won], "lost": [str(i) for i in lost],
@@ -63,9 +71,9 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(one: Any) -> dict[str, Any]:
+def _told(one: RunReport, names: Mapping[int, str]) -> dict[str, Any]:
     return {
-        "run_id": str(one.run_id), "planner": one.planner, "score": one.score,
+        "run_id": str(one.run_id), "planner": names[one.run_id], "score": one.score,
         "passed": one.passed, "pass_rate": one.pass_rate.answer(),
     }  # fmt: skip
 
@@ -150,12 +158,16 @@ def latest_runs(lake: Lake, suite: str) -> dict[str, int]:
 
 
 def last_runs(lake: Lake, suite: str) -> dict[str, int]:
-    """The last run of each planner over a suite, in the order of their beginning; perhaps none."""
+    """The last run of each planner over a suite, in the order of their beginning; perhaps none.
+
+    Planners that share a name, but were asked for otherwise, are several.
+    """
     rows = lake.sql(
         "select planner, run_id from results left join runs using (run_id)"
         f" where suite = {literal(suite)} group by all order by max(started_unix_ns) nulls first"
     ).to_pylist()
-    return {row["planner"]: int(row["run_id"]) for row in rows}
+    names = called(lake, {int(row["run_id"]): row["planner"] for row in rows})
+    return {name: run_id for run_id, name in names.items()}
 
 
 def _matrix(lake: Lake, runs: Mapping[str, int]) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
@@ -82,7 +82,7 @@ def run(
         done: set[int] = set()
         tables = None
         if resume is not None:
-            done = _done(lake, resume, name, driver.planner, params)
+            done, params["planner"] = _done(lake, resume, name, driver.planner, planner)
             tables = _same_test(lake, resume, name, cases)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
         weights = weights_behind({case.agents for case in left})
@@ -190,23 +190,48 @@ def _kept(lake: Lake, run_id: int, driven: Iterable[list[Ran]], batch: int) -> I
 
 
 def _done(
-    lake: Lake, run_id: int, suite: str, planner: str, params: Mapping[str, object]
-) -> set[int]:
-    """The cases that a run has driven already: none, if it was stopped before it could keep any."""
+    lake: Lake, run_id: int, suite: str, planner: str, asked: str | Planner
+) -> tuple[set[int], str]:
+    """The cases that a run has driven already, and its planner as it was asked for.
+
+    There are no such cases if it was stopped before it could keep any.
+
+    Args:
+        lake: Where the run is.
+        run_id: Its id.
+        suite: Which it should be of.
+        planner: The name of the planner that is to drive the rest.
+        asked: That planner as it is asked for.
+
+    Raises:
+        UnknownName: There is no such run.
+        BadSetting: It is of another suite or planner.
+    """
     rows = lake.read("results", ["case_id", "suite", "planner"], f"run_id = {run_id}").to_pylist()
     where = f"run_id = {run_id} and command = 'suite run'"
     begun = lake.read("runs", ["params"], where)["params"].to_pylist()
     if not rows and not begun:
         raise UnknownName("run", str(run_id), _runs_of(lake, suite))
-    told = rows[0] if rows else json.loads(begun[0])
-    before = (str(told["suite"]), str(told["planner"]))
-    now = (suite, planner if rows else str(params["planner"]))
-    if before != now:
+    params = json.loads(begun[0]) if begun else {}
+    of = str(rows[0]["suite"] if rows else params["suite"])
+    name = str(rows[0]["planner"]) if rows else planner
+    was = str(params.get("planner", name))
+    words = [asked] if isinstance(asked, str) else [planner, _place(asked)]
+    if "planner" not in params:
+        words.append(planner)
+    if of != suite or was not in words or name != planner:
+        # The same words may name another planner by now.
+        before, now = (was, words[0]) if was != words[0] else (name, planner)
         raise BadSetting(
-            f"Run {run_id} is of {before[1]} on suite `{before[0]}`, not of {now[1]} on `{suite}`.",
+            f"Run {run_id} is of {before} on suite `{of}`, not of {now} on `{suite}`.",
             hint="Resume it with the same suite and planner, or begin a new run.",
         )
-    return {int(row["case_id"]) for row in rows}
+    return {int(row["case_id"]) for row in rows}, was
+
+
+def _place(planner: Planner) -> str:
+    """Where a planner's class is, as ``module:Class``."""
+    return f"{type(planner).__module__}:{type(planner).__qualname__}"
 
 
 def _same_test(

@@ -43,6 +43,7 @@ from simulation.suites.reporting import (
     RunReport,
     as_driven,
     built_since,
+    called,
     commonest,
     reported,
     run_of,
@@ -95,7 +96,8 @@ class _Run:
     """A run of the page.
 
     Attributes:
-        label: What it is called there: its planner, and its id where two have the same one.
+        label: What it is called there: its planner (as it was asked for, where several share a name),
+            and its id where two have the same one.
         report: How it went, over all that it drove.
         results: By case.
         row: Of ``runs``, as far as there is one.
@@ -171,17 +173,17 @@ def _runs(lake: Lake, names: Sequence[str | int]) -> list[_Run]:
     rows = {
         row["run_id"]: row for row in lake.read("runs", None, f"run_id in ({listed})").to_pylist()
     }
-    many = Counter(report.planner for report, _ in found)
+    labels = called(lake, {report.run_id: report.planner for report, _ in found})
+    many = Counter(labels.values())
     return [
         _Run(
-            label=report.planner
-            if many[report.planner] == 1
-            else f"{report.planner} ({report.run_id})",
+            label=name if many[name] == 1 else f"{name} ({report.run_id})",
             report=report,
             results={result.case.case_id: result for result in results},
             row=rows.get(report.run_id, {}),
         )
         for report, results in found
+        for name in [labels[report.run_id]]
     ]
 
 

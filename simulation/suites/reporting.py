@@ -188,6 +188,27 @@ def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
         return None
 
 
+def called(lake: Lake, runs: Mapping[int, str]) -> dict[int, str]:
+    """What to call the planners of runs that are told side by side.
+
+    By their names; where several share one, as each was asked for (``module:Class``, ``cmd:PROGRAM``).
+
+    Args:
+        lake: Where the runs are.
+        runs: Id of each to the name of its planner.
+    """
+    listed = ", ".join(map(str, runs))
+    rows = lake.read("runs", ["run_id", "params"], f"run_id in ({listed})") if runs else None
+    params = {
+        int(row["run_id"]): json.loads(row["params"]) for row in (rows.to_pylist() if rows else ())
+    }
+    asked = {i: str(params.get(i, {}).get("planner", name)) for i, name in runs.items()}
+    ways: dict[str, set[str]] = {}
+    for i, name in runs.items():
+        ways.setdefault(name, set()).add(asked[i])
+    return {i: name if len(ways[name]) == 1 else asked[i] for i, name in runs.items()}
+
+
 def built_since(lake: Lake, suite: str, run_id: int) -> bool:
     """Whether a suite, as it is now, was built after a run began, or is there no more."""
     built = lake.read("suites", ["run_id"], f"suite = {literal(suite)}")["run_id"].to_pylist()
@@ -265,14 +286,15 @@ def list_suites(lake: Lake) -> list[dict[str, Any]]:
     runs: dict[str, Counter[tuple[int, str]]] = {}
     for row in lake.read("results", ["suite", "run_id", "planner"]).to_pylist():
         runs.setdefault(row["suite"], Counter())[int(row["run_id"]), row["planner"]] += 1
+    names = {suite: called(lake, dict(counts.keys())) for suite, counts in runs.items()}
     return [
         {
             "suite": row["suite"],
             "cases": row["n_cases"],
             "selection": json.loads(row["selection"]),
             "runs": [
-                {"run_id": str(run_id), "planner": planner, "cases": count}
-                for (run_id, planner), count in runs.get(row["suite"], Counter()).items()
+                {"run_id": str(run_id), "planner": names[row["suite"]][run_id], "cases": count}
+                for (run_id, _), count in runs.get(row["suite"], Counter()).items()
             ],
         }
         for row in lake.read("suites").sort_by("suite").to_pylist()

@@ -12,11 +12,29 @@ import pytest
 from lake import Lake
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
+from simulation.protocol import CaseView, PerCasePlanner
 from simulation.suites.building import drawn_order
 from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
 
+HERE = "tests.simulation.test_suite_runs"
 NAMES = ("a", "b", "c", "d", "e", "f")
+
+
+class Rolls(PerCasePlanner):
+    """Rolls on."""
+
+    name = "cruise"
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
+class Brakes(Rolls):
+    """Another of the same name."""
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        return -3.0, 0.0
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +110,34 @@ def test_only_a_run_of_the_same_suite_and_planner_is_taken_up(lake: Lake) -> Non
         suites.run(lake, "six", "constant_velocity", resume=ran.run_id)
     with pytest.raises(UnknownName):
         suites.run(lake, "six", "idm", resume=12345)
+
+
+def test_planners_of_one_name_are_told_apart_by_how_they_were_asked_for(
+    lake: Lake, tmp_path: Path
+) -> None:
+    rolls, brakes = f"{HERE}:Rolls", f"{HERE}:Brakes"
+    suites.build(lake, "namesakes", criteria={"goal": -1.0}, replace=True)
+    half = suites.run(lake, "namesakes", rolls, batch=1, stop_after=2)
+    for other, words in ((brakes, brakes), (Brakes(), "cruise"), ("idm", "idm")):
+        with pytest.raises(BadSetting, match=f"of {rolls} on .*, not of {words} on"):
+            suites.run(lake, "namesakes", other, resume=half.run_id)
+    one = suites.run(lake, "namesakes", Rolls(), resume=half.run_id)
+    assert (one.run_id, one.undriven) == (half.run_id, 0)
+    assert suites.run(lake, "namesakes", rolls, resume=half.run_id).digest == one.digest
+    two = suites.run(lake, "namesakes", brakes)
+    suites.run(lake, "namesakes", "idm")
+    ranked = {row["planner"]: row["run_id"] for row in suites.rank(lake, "namesakes")["ranking"]}
+    assert ranked.keys() == {rolls, brakes, "idm"}
+    assert ranked[rolls] == str(one.run_id)
+    told = suites.compare(lake, one.run_id, two.run_id)
+    assert [told[which]["planner"] for which in ("first", "second")] == [rolls, brakes]
+    same = suites.compare(lake, one.run_id, one.run_id)
+    assert same["first"]["planner"] == "cruise"
+    (listed,) = [s for s in suites.list_suites(lake) if s["suite"] == "namesakes"]
+    assert {run["planner"] for run in listed["runs"]} == {rolls, brakes, "idm"}
+    page = suites.write_page(lake, ["namesakes"], tmp_path / "page.html", animated=0)
+    assert len(page.runs) == 3
+    assert f"{brakes} against {rolls}" in page.file.read_text(encoding="utf-8")
 
 
 def test_a_run_of_a_suite_that_was_built_anew_is_taken_up_only_if_it_is_the_same_test(
