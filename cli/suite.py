@@ -188,7 +188,7 @@ def run(
         raise Stopped(f"go on with:\n  {_resuming(sys.argv[1:], run_id)}") from None
     if junit is not None:
         results = results_of(lake, report.run_id)
-        write_junit(junit, report, results, undriven_of(lake, name, results))
+        write_junit(junit, report, results, undriven_of(lake, report, results))
     if json:
         print_json(report)
     else:
@@ -287,7 +287,7 @@ def report(
         return
     found, results = reported(lake, names[0])
     if junit is not None:
-        write_junit(junit, found, results, undriven_of(lake, found.suite, results))
+        write_junit(junit, found, results, undriven_of(lake, found, results))
     if json:
         print_json(found)
         return

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from lake import Lake
 from lake.literals import literal
@@ -78,28 +79,37 @@ def run(
         "batch": batch, "jobs": jobs,
     }  # fmt: skip
     started = time.perf_counter()
+    spent: dict[str, Any] = {"agent_steps": 0, "wall_s": 0.0}
     with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
         done: set[int] = set()
         tables = None
         if resume is not None:
             done, params["planner"] = _done(lake, resume, name, driver.planner, planner)
             tables = _same_test(lake, resume, name, cases)
+            spent |= _spent(lake, resume)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
         weights = weights_behind({case.agents for case in left})
         if resume is not None:
             before = [case for case in cases if case.case_id in done]
             weights = _one_for_all(lake, resume, before, weights)
         with lake.run(
-            "suite run", params=params, model=weights, run_id=resume, tables=tables, announced=True
+            "suite run",
+            params=params,
+            model=weights,
+            run_id=resume,
+            tables=tables,
+            summary=spent,
+            announced=True,
         ) as made_by:
             if begun is not None:
                 begun(made_by.id)
-            lost, many, steps = 0, len(done), 0
+            lost, many, steps = 0, len(done), spent["agent_steps"]
             told = [(index[case.case_id], case) for case in left]
             for ran in _kept(lake, made_by.id, driver.drive(told, batch=batch), batch):
                 many, lost = many + len(ran), lost + sum(not r.result.passed for r in ran)
                 steps += sum(r.agent_steps for r in ran)
-                made_by.summary.update(agent_steps=steps, wall_s=time.perf_counter() - started)
+                wall_s = spent["wall_s"] + time.perf_counter() - started
+                made_by.summary.update(agent_steps=steps, wall_s=wall_s)
                 if progress is not None:
                     progress(many, len(cases))
                 if stop_after is not None and lost >= stop_after:
@@ -271,6 +281,13 @@ def _same_test(
         )
     (tables,) = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
     return dict(json.loads(tables))
+
+
+def _spent(lake: Lake, run_id: int) -> dict[str, Any]:
+    """What a run took so far, as far as it told."""
+    told = lake.read("runs", ["summary"], f"run_id = {run_id}")["summary"].to_pylist()
+    summary = json.loads(told[0]) if told else {}
+    return {name: summary[name] for name in ("agent_steps", "wall_s") if name in summary}
 
 
 def _one_for_all(lake: Lake, run_id: int, before: Sequence[Case], now: str | None) -> str | None:

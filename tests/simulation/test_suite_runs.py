@@ -74,6 +74,8 @@ def test_a_stopped_run_is_taken_up_again_and_ends_the_same(lake: Lake) -> None:
     assert told == [(6, 6)]
     assert again.run_id == stopped
     assert again.digest == whole.digest
+    assert again.agent_steps == whole.agent_steps
+    assert again.wall_s > half.wall_s > 0.0
     assert (again.cases, again.undriven) == (6, 0)
     outcome = lake.read("runs", ["outcome"], f"run_id = {stopped}")["outcome"].to_pylist()
     assert outcome == ["done"]
@@ -164,6 +166,29 @@ def test_a_run_of_a_suite_that_was_built_anew_is_taken_up_only_if_it_is_the_same
     suites.build(lake, "anew", scene_ids=ids[:4], criteria={"goal": -1.0}, replace=True)
     assert suites.run(lake, "anew", "idm", batch=1, stop_after=1, resume=run_id).cases == 2
     assert tables() == then
+
+
+def test_what_was_not_driven_is_of_what_the_run_was_asked_to_drive(lake: Lake) -> None:
+    ids = lake.scene_ids()
+
+    def told(run_id: int) -> tuple[int, int, bool]:
+        """Undriven by the report and by JUnit, and whether the verdict is that of a whole run."""
+        report, results = suites.reported(lake, run_id)
+        undriven = suites.undriven_of(lake, report, results)
+        xml = ElementTree.fromstring(suites.junit(report, results, undriven))
+        skipped = int(xml[0].attrib["skipped"])
+        return report.undriven, skipped, report.reaches(1e-6)
+
+    suites.build(lake, "grows", scene_ids=ids[:3], replace=True)
+    whole = suites.run(lake, "grows", "log_replay")
+    assert whole.passed
+    suites.build(lake, "strict3", scene_ids=ids[:3], criteria={"goal": -1.0}, replace=True)
+    part = suites.run(lake, "strict3", "log_replay", batch=1, stop_after=1)
+    for some in (ids, ids[:1], ids[3:]):
+        for suite in ("grows", "strict3"):
+            suites.build(lake, suite, scene_ids=some, replace=True)
+        assert told(whole.run_id) == (0, 0, True)
+        assert told(part.run_id) == (2, 2, False)
 
 
 def test_a_run_whose_cases_are_compacted_away_is_taken_up_unless_they_were_built_anew(
