@@ -18,7 +18,7 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class PageReport:
         failed: How many of these some run did not pass.
         animated: How many of those are films.
         listed: How many are listed.
+        left_out: Runs that were stopped, as the page calls them, to how many cases they did not drive.
     """
 
     file: Path
@@ -89,6 +90,7 @@ class PageReport:
     failed: int
     animated: int
     listed: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,7 +123,8 @@ def write_page(
 
     Args:
         lake: Where they are.
-        names: Ids of runs; the name of a suite stands for the last run of each of its planners.
+        names: Ids of runs; the name of a suite stands for the last run of each of its planners, one that
+            was stopped only if none drove all cases.
         path: Of the HTML file; its folder is made.
         animated: How many cases to show as films.
         progress: Called with (films made, of).
@@ -160,13 +163,14 @@ def write_page(
         failed=len(story.lost),
         animated=len(story.films),
         listed=min(len(story.lost), LISTED),
+        left_out={run.label: run.report.undriven for run in runs if run.report.undriven},
     )
 
 
 def _runs(lake: Lake, names: Sequence[str | int]) -> list[_Run]:
     ids: dict[int, None] = {}
     for name in names:
-        of_suite = last_runs(lake, str(name)).values()
+        of_suite = [run.run_id for run in last_runs(lake, str(name)).values()]
         ids |= dict.fromkeys(of_suite or [run_of(lake, name)])
     found = [reported(lake, run_id) for run_id in ids]
     listed = ", ".join(map(str, ids))

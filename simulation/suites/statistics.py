@@ -213,7 +213,9 @@ def reliability(
         taus.append(kendall(whole, again))
         best += int(again.argmax() == whole.argmax())
         order = rng.permutation(cases)
-        halves.append(kendall(means(order[: cases // 2]), means(order[cases // 2 :])))
+        if cases > 1:
+            halves.append(kendall(means(order[: cases // 2]), means(order[cases // 2 :])))
+    halves = halves or [math.nan]  # a single case has no halves
     if (whole == whole[0]).all():  # nobody is told apart: there is no ranking to speak of
         taus, halves = [math.nan], [math.nan]
     # A draw that tells none apart agrees with no ranking; left out, it would flatter the rest.

@@ -162,6 +162,12 @@ def test_draws_that_tell_nobody_apart_make_a_ranking_less_reliable() -> None:
     assert math.isnan(reliability(np.ones((2, 40)), np.ones(40)).tau)
 
 
+def test_a_single_case_ranks_but_has_no_halves() -> None:
+    told = reliability(np.array([[0.9], [0.6]]), np.ones(1))
+    assert told.tau == told.same_best == 1.0
+    assert math.isnan(told.split_half)
+
+
 def test_few_cases_rank_as_all_do() -> None:
     rng = np.random.default_rng(4)
     scores = np.clip(rng.normal([[0.8], [0.7], [0.5]], 0.3, (3, 400)), 0, 1)

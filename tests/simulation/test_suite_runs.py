@@ -289,6 +289,32 @@ def test_planners_are_ranked_with_their_reliability(lake: Lake) -> None:
     assert both["p_value"] <= 1.0
 
 
+def test_a_stopped_run_stands_for_its_planner_only_where_no_other_drove_all(
+    lake: Lake, tmp_path: Path
+) -> None:
+    suites.build(lake, "halves", criteria={"goal": -1.0}, replace=True)
+    whole = suites.run(lake, "halves", "idm").run_id
+    part = suites.run(lake, "halves", "constant_velocity", batch=1, stop_after=2).run_id
+    suites.run(lake, "halves", "idm", batch=1, stop_after=1)
+
+    def ranked() -> tuple[set[str], int, dict[str, int]]:
+        found = suites.rank(lake, "halves")
+        return {row["run_id"] for row in found["ranking"]}, found["cases"], found["left_out"]
+
+    assert ranked() == ({str(whole), str(part)}, 2, {"constant_velocity": 4})
+    page = suites.write_page(lake, ["halves"], tmp_path / "page.html", animated=0)
+    assert set(page.runs) == {str(whole), str(part)}
+    assert (page.cases, page.left_out) == (2, {"constant_velocity": 4})
+    assert suites.compare(lake, whole, part)["left_out"] == 4
+    suites.run(lake, "halves", "constant_velocity", resume=part)
+    assert ranked() == ({str(whole), str(part)}, 6, {})
+    # A run of what the suite was before says nothing of what it is now.
+    suites.build(lake, "halves", criteria={"goal": -2.0}, replace=True)
+    now = suites.run(lake, "halves", "constant_velocity").run_id
+    again = suites.run(lake, "halves", "idm", batch=1, stop_after=1).run_id
+    assert ranked() == ({str(now), str(again)}, 1, {"idm": 5})
+
+
 def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) -> None:
     words = "mixed:idm=0.4,mobil=0.3,log_then_idm=0.3,yielding=0.5"
     suites.build(lake, "mixture", agents=words, seed=7)
