@@ -124,7 +124,7 @@ def measure(folder: Path, wanted: int, seed: int, clients: Path | None) -> None:
         differ = _flaky(lake, name, made_by.get(name), first.run_id)
         results = results_of(lake, first.run_id)
         file = folder / f"{name}.xml"
-        write_junit(file, first, results, undriven_of(lake, SUITE, results))
+        write_junit(file, first, results, undriven_of(lake, first, results))
         print(
             f"| {name} | {cost:.1f} | {differ} of {first.cases} | {_read(file, clients)} |",
             flush=True,

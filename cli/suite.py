@@ -188,7 +188,7 @@ def run(
         raise Stopped(f"go on with:\n  {_resuming(sys.argv[1:], run_id)}") from None
     if junit is not None:
         results = results_of(lake, report.run_id)
-        write_junit(junit, report, results, undriven_of(lake, name, results))
+        write_junit(junit, report, results, undriven_of(lake, report, results))
     if json:
         print_json(report)
     else:
@@ -287,7 +287,7 @@ def report(
         return
     found, results = reported(lake, names[0])
     if junit is not None:
-        write_junit(junit, found, results, undriven_of(lake, found.suite, results))
+        write_junit(junit, found, results, undriven_of(lake, found, results))
     if json:
         print_json(found)
         return
@@ -339,7 +339,16 @@ def _tell_page(page: PageReport) -> None:
         f"{count(len(page.runs), 'run')} on {count(page.cases, 'case')}: {page.failed:,} that not everyone "
         f"passed, {page.animated:,} of them in motion{' (--animate shows more)' if left else ''}."
     )
+    _tell_left_out(page.left_out)
     tell(f"Open {page.file} ({page.bytes / 1e6:.1f} MB).")
+
+
+def _tell_left_out(undriven: Mapping[str, int]) -> None:
+    """Of which planners the run was stopped, and what that leaves out."""
+    for planner, cases in undriven.items():
+        tell(
+            f"The run of {planner} was stopped: {count(cases, 'case')} that it did not drive left out."
+        )
 
 
 @app.command()
@@ -359,10 +368,13 @@ def compare(
     one, two = found["first"], found["second"]
     print_line(
         f"{one['planner']} against {two['planner']} on {count(found['cases'], 'case')}: "
-        f"{len(found['won'])} won, {len(found['lost'])} lost (p = {found['p_value']:.3g}); score "
+        f"{len(found['won'])} won, {len(found['lost'])} lost (p = {found['p_value']:.3g}, of cases "
+        f"counted, not weighed); score "
         f"{one['score']:.3f} to {two['score']:.3f}, change {found['mean_change']:+.3f} "
         f"[{found['mean_change_low']:+.3f}, {found['mean_change_high']:+.3f}]"
     )
+    if found["left_out"]:
+        tell(f"{count(found['left_out'], 'case')} that only one of them drove left out.")
     for part in ("criterion", "tag"):
         changed = {n: v for n, v in found[f"by_{part}"].items() if v["first"] != v["second"]}
         if changed:
@@ -383,6 +395,7 @@ def rank(
     if json:
         print_json(found)
         return
+    _tell_left_out(found["left_out"])
     print_table(
         {
             "planner": row["planner"],
@@ -444,8 +457,13 @@ def trim(
 ) -> None:
     """A smaller suite of the cases that are sound, or that tell planners apart."""
     from simulation.suites import trim as shorten
+    from simulation.suites.comparing import last_runs
 
-    kept = shorten(open_lake(context), name, to, keep=keep.value)
+    lake = open_lake(context)
+    kept = shorten(lake, name, to, keep=keep.value)
+    if keep is Keep.RANKING:
+        runs = last_runs(lake, name)
+        _tell_left_out({who: run.undriven for who, run in runs.items() if run.undriven})
     if json:
         print_json({"suite": to, "of": name, "cases": kept})
         return

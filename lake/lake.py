@@ -539,6 +539,8 @@ class Lake:
         seed: int | None = None,
         model: str | None = None,
         run_id: int | None = None,
+        tables: Mapping[str, int] | None = None,
+        summary: Mapping[str, Any] | None = None,
         announced: bool = False,
     ) -> Iterator[Run]:
         """A run, whose row in ``runs`` is written when it ends, well or not.
@@ -549,6 +551,9 @@ class Lake:
             seed: If any.
             model: Name and hash of weights, if any.
             run_id: Of an earlier run that is taken up again; its row gives way.
+            tables: Versions of the tables that it reads, such as those of the earlier run; those of
+                now by default.
+            summary: Its figures so far.
             announced: Write the row at the beginning already, with the outcome ``begun``, so that what
                 it has made is known should its process be killed.
 
@@ -557,14 +562,17 @@ class Lake:
         """
         self._store.refuse_if_pinned()
         started = time.time_ns()
-        run = Run(id=run_id or stable_id("run", started, os.getpid(), command))
-        tables = self.versions()
+        run = Run(
+            id=run_id or stable_id("run", started, os.getpid(), command),
+            summary=dict(summary or {}),
+        )
+        read = dict(self.versions() if tables is None else tables)
 
         def write(outcome: str) -> None:
             row = {
                 "run_id": run.id, "command": command, "params": as_json(dict(params or {})),
                 "code_version": code_version(), "model": model, "seed": seed,
-                "tables": as_json(tables), "started_unix_ns": started,
+                "tables": as_json(read), "started_unix_ns": started,
                 "finished_unix_ns": time.time_ns(), "outcome": outcome,
                 "summary": as_json(run.summary),
             }  # fmt: skip

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lake import Lake
 from lake.literals import literal
-from schemas.case import Result
+from schemas.case import Case, Result
 from schemas.errors import BadQuery, MissingData
-from simulation.suites.reporting import reported, results_of, run_of, tested_alike
+from simulation.suites.reporting import (
+    RunReport,
+    asked_of,
+    called,
+    reported,
+    results_of,
+    run_of,
+    tested_alike,
+)
 from simulation.suites.statistics import (
     fewest_that_rank_alike,
     mcnemar,
@@ -24,10 +33,26 @@ MARGIN = 0.05
 """Of the score: a case in which it changes by more is told as better or worse."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """The run that stands for a planner.
+
+    Attributes:
+        run_id: Of ``runs``.
+        undriven: Cases that it was asked to drive and did not, since it was stopped.
+    """
+
+    run_id: int
+    undriven: int = 0
+
+
 def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     """Two runs of one suite side by side: what got better or worse, and whether that is chance.
 
-    Cases that were built anew between them, with other agents or criteria, are other tests and left out.
+    Cases that were built anew between them, with other agents or criteria, are other tests and left out
+    (``changed``), as are those that only one of them drove (``left_out``). Scores, their mean change and
+    pass rates are of the cases that are left, each weighing as many scenes as it stands for; what is won
+    and lost, and its chance, counts cases.
 
     Raises:
         UnknownName: There is no such run.
@@ -46,27 +71,34 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     pairs = [(was[i], now[i]) for i in common]
     won = [i for i, (x, y) in zip(common, pairs, strict=True) if y.passed and not x.passed]
     lost = [i for i, (x, y) in zip(common, pairs, strict=True) if x.passed and not y.passed]
+    weights = np.array([x.case.weight for x, _ in pairs])
+    strata = [x.case.stratum for x, _ in pairs]
     change = np.array([y.score - x.score for x, y in pairs])
-    low, high = mean_interval(change)
+    low, high = mean_interval(change, weights, strata)
+
+    def told(one: RunReport, results: Sequence[Result]) -> dict[str, Any]:
+        passed = np.array([float(result.passed) for result in results])
+        scores = np.array([result.score for result in results])
+        return {
+            "run_id": str(one.run_id), "planner": names[one.run_id],
+            "score": rate(scores, weights, strata).value, "passed": int(passed.sum()),
+            "pass_rate": rate(passed, weights, strata).answer(),
+        }  # fmt: skip
+
+    names = called(lake, {a.run_id: a.planner, b.run_id: b.planner})
     return {
-        "first": _told(a), "second": _told(b),
+        "first": told(a, [x for x, _ in pairs]), "second": told(b, [y for _, y in pairs]),
         "cases": len(common), "changed": len(both) - len(common),
+        "left_out": len(set(was) ^ set(now)),
         "both_passed": sum(x.passed and y.passed for x, y in pairs),
         "won": [str(i) for i in won], "lost": [str(i) for i in lost],
         "p_value": mcnemar(len(won), len(lost)),
-        "mean_change": float(change.mean()), "mean_change_low": low, "mean_change_high": high,
+        "mean_change": float(np.average(change, weights=weights)), "mean_change_low": low, "mean_change_high": high,
         "better": [str(i) for i, d in zip(common, change, strict=True) if d > MARGIN],
         "worse": [str(i) for i, d in zip(common, change, strict=True) if d < -MARGIN],
         "by_criterion": _by(pairs, _criteria_of),
         "by_tag": _by(pairs, lambda x, y: dict.fromkeys(x.case.tags, (x.passed, y.passed))),
         "by_stratum": _by(pairs, lambda x, y: {x.case.stratum or "all": (x.passed, y.passed)}),
-    }  # fmt: skip
-
-
-def _told(one: Any) -> dict[str, Any]:
-    return {
-        "run_id": str(one.run_id), "planner": one.planner, "score": one.score,
-        "passed": one.passed, "pass_rate": one.pass_rate.answer(),
     }  # fmt: skip
 
 
@@ -103,7 +135,8 @@ def _by(
 def rank(lake: Lake, suite: str) -> dict[str, Any]:
     """The planners that drove a suite, ranked, and how far the ranking can be trusted.
 
-    The last run of each planner counts, and only cases that all of them drove.
+    The last run of each planner counts, one that was stopped only if none drove all cases, and only cases
+    that all of them drove: ``left_out`` tells of which planners how many are not driven.
 
     Raises:
         UnknownName: There is no such suite.
@@ -113,7 +146,7 @@ def rank(lake: Lake, suite: str) -> dict[str, Any]:
     planners, scores, passed, weights, strata, ids = _matrix(lake, runs)
     ranking = [
         {
-            "planner": planners[k], "run_id": str(runs[planners[k]]),
+            "planner": planners[k], "run_id": str(runs[planners[k]].run_id),
             "score": rate(scores[k], weights, strata).answer(),
             "pass_rate": rate(passed[k].astype(float), weights, strata).answer(),
         }
@@ -129,11 +162,12 @@ def rank(lake: Lake, suite: str) -> dict[str, Any]:
         "suite": suite, "cases": len(weights), "ranking": ranking,
         "reliability": reliability(scores, weights).answer(), "transfer": transfer,
         "fewest": [str(ids[k]) for k in few],
+        "left_out": {name: run.undriven for name, run in runs.items() if run.undriven},
     }  # fmt: skip
 
 
-def latest_runs(lake: Lake, suite: str) -> dict[str, int]:
-    """The last run of each planner over a suite.
+def latest_runs(lake: Lake, suite: str) -> dict[str, LastRun]:
+    """The last run of each planner over a suite, as :func:`last_runs` has it.
 
     Raises:
         UnknownName: There is no such suite.
@@ -149,17 +183,51 @@ def latest_runs(lake: Lake, suite: str) -> dict[str, int]:
     return runs
 
 
-def last_runs(lake: Lake, suite: str) -> dict[str, int]:
-    """The last run of each planner over a suite, in the order of their beginning; perhaps none."""
+def last_runs(lake: Lake, suite: str) -> dict[str, LastRun]:
+    """The last run of each planner over a suite, in the order of their beginning; perhaps none.
+
+    A run that was stopped gives way to the last that drove all of the same cases, if there is one.
+    Planners that share a name, but were asked for otherwise, are several.
+    """
     rows = lake.sql(
-        "select planner, run_id from results left join runs using (run_id)"
-        f" where suite = {literal(suite)} group by all order by max(started_unix_ns) nulls first"
+        "select planner, run_id, list(distinct case_id) as driven from results"
+        f" left join runs using (run_id) where suite = {literal(suite)}"
+        " group by planner, run_id order by max(started_unix_ns) nulls first"
     ).to_pylist()
-    return {row["planner"]: int(row["run_id"]) for row in rows}
+    names = called(lake, {int(row["run_id"]): row["planner"] for row in rows})
+    driven = {int(row["run_id"]): set(map(int, row["driven"])) for row in rows}
+    runs: dict[str, list[int]] = {}
+    for run_id, name in names.items():
+        runs.setdefault(name, []).append(run_id)
+    return {name: _last(lake, suite, ids, driven) for name, ids in runs.items()}
 
 
-def _matrix(lake: Lake, runs: Mapping[str, int]) -> tuple[Any, ...]:
-    found = {name: {r.case.case_id: r for r in results_of(lake, i)} for name, i in runs.items()}
+def _last(lake: Lake, suite: str, ids: Sequence[int], driven: Mapping[int, Set[int]]) -> LastRun:
+    """The run of a planner that counts, of those that it has, the last of them last."""
+
+    def asked(run_id: int) -> dict[int, Case]:
+        return {case.case_id: case for case in asked_of(lake, run_id, suite)}
+
+    *earlier, last = ids
+    wanted = asked(last)
+    left = wanted.keys() - driven[last]
+    if not left:
+        return LastRun(run_id=last)
+    for run_id in reversed(earlier):
+        if wanted.keys() <= driven[run_id]:
+            then = asked(run_id)
+            if then.keys() == wanted.keys() and all(
+                tested_alike(then[i], case) for i, case in wanted.items()
+            ):
+                return LastRun(run_id=run_id)
+    return LastRun(run_id=last, undriven=len(left))
+
+
+def _matrix(lake: Lake, runs: Mapping[str, LastRun]) -> tuple[Any, ...]:
+    found = {
+        name: {r.case.case_id: r for r in results_of(lake, run.run_id)}
+        for name, run in runs.items()
+    }
     planners = list(found)
     first = found[planners[0]]
     common = sorted(

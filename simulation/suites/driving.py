@@ -1,7 +1,8 @@
 """A planner driven through a suite: in batches, by one process or several, stopped and taken up again.
 
 Results go into the lake batch by batch, so that whatever stops a run (Ctrl-C, a kill, a full disk)
-leaves the cases driven so far; ``resume`` drives the rest under the same run id. What a case gives
+leaves the cases driven so far; ``resume`` drives the rest under the same run id, if the suite is still the
+same test. What a case gives
 depends neither on the batch, nor on the order, nor on the number of processes: the digest of a run
 is the same. Those planners that come along drive in this process if it is one alone; any other drives in
 processes of its own, where it can hurt nobody (:mod:`simulation.guard`).
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from lake import Lake
 from lake.literals import literal
@@ -25,7 +27,7 @@ from simulation.planners import PLANNERS
 from simulation.planners import planner as planner_named
 from simulation.protocol import Planner
 from simulation.running import Progress, Ran, paired, run_cases
-from simulation.suites.reporting import RunReport, summed
+from simulation.suites.reporting import RunReport, as_driven, built_since, summed, tested_alike
 
 COMMIT_S = 10.0
 """What has been driven is not kept waiting longer than that until its batch is full [s]."""
@@ -65,7 +67,8 @@ def run(
 
     Raises:
         UnknownName: There is no such suite, planner or run.
-        BadSetting: The run to resume is of another suite or planner, or others drove in it by other weights.
+        BadSetting: The run to resume is of another suite or planner, its suite was built anew since with
+            other tests, or others drove in it by other weights.
         BadInput: The planner is none.
         UnreadableFile: The others are to be driven by the generator, and its weights are not there.
     """
@@ -76,24 +79,37 @@ def run(
         "batch": batch, "jobs": jobs,
     }  # fmt: skip
     started = time.perf_counter()
+    spent: dict[str, Any] = {"agent_steps": 0, "wall_s": 0.0}
     with _driver(lake, planner, jobs=jobs, timeout_s=timeout_s) as driver:
-        done = set() if resume is None else _done(lake, resume, name, driver.planner, params)
+        done: set[int] = set()
+        tables = None
+        if resume is not None:
+            done, params["planner"] = _done(lake, resume, name, driver.planner, planner)
+            tables = _same_test(lake, resume, name, cases)
+            spent |= _spent(lake, resume)
         left = _alike(lake, [case for case in cases if case.case_id not in done])
         weights = weights_behind({case.agents for case in left})
         if resume is not None:
             before = [case for case in cases if case.case_id in done]
             weights = _one_for_all(lake, resume, before, weights)
         with lake.run(
-            "suite run", params=params, model=weights, run_id=resume, announced=True
+            "suite run",
+            params=params,
+            model=weights,
+            run_id=resume,
+            tables=tables,
+            summary=spent,
+            announced=True,
         ) as made_by:
             if begun is not None:
                 begun(made_by.id)
-            lost, many, steps = 0, len(done), 0
+            lost, many, steps = 0, len(done), spent["agent_steps"]
             told = [(index[case.case_id], case) for case in left]
             for ran in _kept(lake, made_by.id, driver.drive(told, batch=batch), batch):
                 many, lost = many + len(ran), lost + sum(not r.result.passed for r in ran)
                 steps += sum(r.agent_steps for r in ran)
-                made_by.summary.update(agent_steps=steps, wall_s=time.perf_counter() - started)
+                wall_s = spent["wall_s"] + time.perf_counter() - started
+                made_by.summary.update(agent_steps=steps, wall_s=wall_s)
                 if progress is not None:
                     progress(many, len(cases))
                 if stop_after is not None and lost >= stop_after:
@@ -184,23 +200,94 @@ def _kept(lake: Lake, run_id: int, driven: Iterable[list[Ran]], batch: int) -> I
 
 
 def _done(
-    lake: Lake, run_id: int, suite: str, planner: str, params: Mapping[str, object]
-) -> set[int]:
-    """The cases that a run has driven already: none, if it was stopped before it could keep any."""
+    lake: Lake, run_id: int, suite: str, planner: str, asked: str | Planner
+) -> tuple[set[int], str]:
+    """The cases that a run has driven already, and its planner as it was asked for.
+
+    There are no such cases if it was stopped before it could keep any.
+
+    Args:
+        lake: Where the run is.
+        run_id: Its id.
+        suite: Which it should be of.
+        planner: The name of the planner that is to drive the rest.
+        asked: That planner as it is asked for.
+
+    Raises:
+        UnknownName: There is no such run.
+        BadSetting: It is of another suite or planner.
+    """
     rows = lake.read("results", ["case_id", "suite", "planner"], f"run_id = {run_id}").to_pylist()
     where = f"run_id = {run_id} and command = 'suite run'"
     begun = lake.read("runs", ["params"], where)["params"].to_pylist()
     if not rows and not begun:
         raise UnknownName("run", str(run_id), _runs_of(lake, suite))
-    told = rows[0] if rows else json.loads(begun[0])
-    before = (str(told["suite"]), str(told["planner"]))
-    now = (suite, planner if rows else str(params["planner"]))
-    if before != now:
+    params = json.loads(begun[0]) if begun else {}
+    of = str(rows[0]["suite"] if rows else params["suite"])
+    name = str(rows[0]["planner"]) if rows else planner
+    was = str(params.get("planner", name))
+    words = [asked] if isinstance(asked, str) else [planner, _place(asked)]
+    if "planner" not in params:
+        words.append(planner)
+    if of != suite or was not in words or name != planner:
+        # The same words may name another planner by now.
+        before, now = (was, words[0]) if was != words[0] else (name, planner)
         raise BadSetting(
-            f"Run {run_id} is of {before[1]} on suite `{before[0]}`, not of {now[1]} on `{suite}`.",
+            f"Run {run_id} is of {before} on suite `{of}`, not of {now} on `{suite}`.",
             hint="Resume it with the same suite and planner, or begin a new run.",
         )
-    return {int(row["case_id"]) for row in rows}
+    return {int(row["case_id"]) for row in rows}, was
+
+
+def _place(planner: Planner) -> str:
+    """Where a planner's class is, as ``module:Class``."""
+    return f"{type(planner).__module__}:{type(planner).__qualname__}"
+
+
+def _same_test(
+    lake: Lake, run_id: int, suite: str, cases: Sequence[Case]
+) -> dict[str, int] | None:
+    """The tables that a run read when it began, if its suite is still the same test.
+
+    None where the lake has the cases of then no more.
+
+    Raises:
+        BadSetting: The suite was built anew since, with other tests.
+    """
+    hint = f"Begin a new run of `{suite}`; what run {run_id} drove is kept."
+    then = as_driven(lake, run_id, f"suite = {literal(suite)}")
+    if then is None:
+        if built_since(lake, suite, run_id):
+            raise BadSetting(
+                f"Suite `{suite}` was built anew after run {run_id} began, and the cases of then are"
+                " compacted away: what is left to drive may be another test.",
+                hint=hint,
+            )
+        return None
+    old = {case.case_id: case for case in map(Case.from_row, then.to_pylist())}
+    new = {case.case_id: case for case in cases}
+    other = sum(not tested_alike(old[i], new[i]) for i in old.keys() & new.keys())
+    counts = {
+        "are other tests now": other,
+        "are gone": len(old.keys() - new.keys()),
+        "are new": len(new.keys() - old.keys()),
+    }
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    if told:
+        raise BadSetting(
+            f"Suite `{suite}` was built anew after run {run_id} began. Of its cases {told}:"
+            " one run would be of two tests.",
+            hint=hint,
+        )
+    (tables,) = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
+    return dict(json.loads(tables))
+
+
+def _spent(lake: Lake, run_id: int) -> dict[str, Any]:
+    """What a run took so far, as far as it told."""
+    told = lake.read("runs", ["summary"], f"run_id = {run_id}")["summary"].to_pylist()
+    summary = json.loads(told[0]) if told else {}
+    return {name: summary[name] for name in ("agent_steps", "wall_s") if name in summary}
 
 
 def _one_for_all(lake: Lake, run_id: int, before: Sequence[Case], now: str | None) -> str | None:

@@ -18,7 +18,7 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ from simulation.suites.comparing import last_runs
 from simulation.suites.reporting import (
     RunReport,
     as_driven,
+    built_since,
+    called,
     commonest,
     reported,
     run_of,
@@ -77,6 +79,7 @@ class PageReport:
         failed: How many of these some run did not pass.
         animated: How many of those are films.
         listed: How many are listed.
+        left_out: Runs that were stopped, as the page calls them, to how many cases they did not drive.
     """
 
     file: Path
@@ -87,6 +90,7 @@ class PageReport:
     failed: int
     animated: int
     listed: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +98,8 @@ class _Run:
     """A run of the page.
 
     Attributes:
-        label: What it is called there: its planner, and its id where two have the same one.
+        label: What it is called there: its planner (as it was asked for, where several share a name),
+            and its id where two have the same one.
         report: How it went, over all that it drove.
         results: By case.
         row: Of ``runs``, as far as there is one.
@@ -118,7 +123,8 @@ def write_page(
 
     Args:
         lake: Where they are.
-        names: Ids of runs; the name of a suite stands for the last run of each of its planners.
+        names: Ids of runs; the name of a suite stands for the last run of each of its planners, one that
+            was stopped only if none drove all cases.
         path: Of the HTML file; its folder is made.
         animated: How many cases to show as films.
         progress: Called with (films made, of).
@@ -157,30 +163,31 @@ def write_page(
         failed=len(story.lost),
         animated=len(story.films),
         listed=min(len(story.lost), LISTED),
+        left_out={run.label: run.report.undriven for run in runs if run.report.undriven},
     )
 
 
 def _runs(lake: Lake, names: Sequence[str | int]) -> list[_Run]:
     ids: dict[int, None] = {}
     for name in names:
-        of_suite = last_runs(lake, str(name)).values()
+        of_suite = [run.run_id for run in last_runs(lake, str(name)).values()]
         ids |= dict.fromkeys(of_suite or [run_of(lake, name)])
     found = [reported(lake, run_id) for run_id in ids]
     listed = ", ".join(map(str, ids))
     rows = {
         row["run_id"]: row for row in lake.read("runs", None, f"run_id in ({listed})").to_pylist()
     }
-    many = Counter(report.planner for report, _ in found)
+    labels = called(lake, {report.run_id: report.planner for report, _ in found})
+    many = Counter(labels.values())
     return [
         _Run(
-            label=report.planner
-            if many[report.planner] == 1
-            else f"{report.planner} ({report.run_id})",
+            label=name if many[name] == 1 else f"{name} ({report.run_id})",
             report=report,
             results={result.case.case_id: result for result in results},
             row=rows.get(report.run_id, {}),
         )
         for report, results in found
+        for name in [labels[report.run_id]]
     ]
 
 
@@ -325,15 +332,18 @@ class _Story:
             won = sum(y.passed and not x.passed for x, y in pairs)
             lost = sum(x.passed and not y.passed for x, y in pairs)
             change = np.array([y.score - x.score for x, y in pairs])
-            low, high = mean_interval(change)
+            weights = np.array([x.case.weight for x, _ in pairs])
+            low, high = mean_interval(change, weights, [x.case.stratum for x, _ in pairs])
+            mean = np.average(change, weights=weights)
             rows.append([
                 f"{self.runs[two].label} against {self.runs[one].label}", won, lost,
-                f"{mcnemar(won, lost):.2g}", f"{change.mean():+.3f} [{low:+.3f}, {high:+.3f}]",
+                f"{mcnemar(won, lost):.2g}", f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]",
             ])  # fmt: skip
         return Sheet(
             columns=["pair", "cases won", "lost", "p", "change of score"], rows=rows,
             caption="Side by side",
-            note="p: the chance of such a difference, or a greater one, if neither were better (McNemar).",
+            note="p: the chance of such a difference, or a greater one, if neither were better (McNemar). It counts "
+            "cases, whatever they weigh; the change of score weighs them, as the rates do.",
         )  # fmt: skip
 
     def _reasons(self) -> list[list[Cell]]:
@@ -568,15 +578,11 @@ class _Story:
     def _built_anew(self) -> bool:
         """Whether the suite, as it is now, is younger than a run of which the cases are known no more."""
         where = f"suite = {literal(self.suite)}"
-        if all(as_driven(self.lake, run.report.run_id, where) is not None for run in self.runs):
-            return False
-        if not self.built:
-            return True
-        began = self.lake.read(
-            "runs", ["started_unix_ns"], f"run_id = {self.built[0]['run_id']}"
-        ).to_pylist()
-        known = [run.row["started_unix_ns"] for run in self.runs if run.row]
-        return bool(began and known) and min(known) < began[0]["started_unix_ns"]
+        ids = [run.report.run_id for run in self.runs]
+        return any(
+            as_driven(self.lake, i, where) is None and built_since(self.lake, self.suite, i)
+            for i in ids
+        )
 
     def _films(
         self, cases: Sequence[int], progress: Callable[[int, int], None] | None

@@ -40,17 +40,18 @@ class RunReport:
         failed: Some criterion did not hold.
         errored: The planner failed, or nobody could have driven the case.
         not_drivable: Of the errored ones, those that no planner is to blame for.
-        score: Mean over cases, nuPlan's; an errored case counts 0.
-        wall_s: [s].
-        agent_steps: Agents that were there, summed over all simulated steps.
+        score: Mean over cases by their weights, nuPlan's; an errored case counts 0.
+        wall_s: Of all that drove under its id, but for what was killed before it could tell [s].
+        agent_steps: Agents that were there, summed over all simulated steps, likewise.
         by_criterion: Name to how many passed, failed, and could not be known.
         by_tag: Tag to how many passed, of how many.
         worst: Cases that did not pass, worst score first.
         errors: Reason to how many cases it stopped.
         pass_rate: Share of the scenes that the suite stands for in which it would pass.
-        score_rate: Likewise the mean score.
-        undriven: Cases that were not driven, because the run was stopped.
-        scores: Mean over cases of each published score; an errored case counts 0.
+        score_rate: Likewise the mean score, with its interval.
+        undriven: Cases of the suite, as it was when the run began, that were not driven, because the run
+            was stopped.
+        scores: Mean over cases by their weights of each published score; an errored case counts 0.
         digest: SHA-256 of all that the run found; equal runs have equal ones.
     """
 
@@ -76,7 +77,7 @@ class RunReport:
     digest: str = ""
 
     def reaches(self, pass_rate: float) -> bool:
-        """Whether the whole suite was driven and at least this share passed; of 0 always."""
+        """Whether all that the run was asked to drive was driven and at least this share passed; of 0 always."""
         # The rate is a sum of rounded weights: of cases that all passed it may be a hair under 1.
         enough = self.undriven == 0 and self.pass_rate.value >= pass_rate - 1e-9
         return pass_rate <= 0.0 or enough
@@ -162,15 +163,22 @@ def run_of(lake: Lake, name: str | int) -> int:
 def results_of(lake: Lake, run_id: int) -> list[Result]:
     """What a run found, by case; each with its case as the run drove it, as far as the lake still knows."""
     rows = lake.read("results", None, f"run_id = {run_id}").to_pylist()
-    suites = ", ".join(sorted({literal(row["suite"]) for row in rows})) or "''"
-    where = f"suite in ({suites})"
-    kept = as_driven(lake, run_id, where)
-    if kept is None:
-        kept = lake.read("cases", None, where)
-    cases = {int(row["case_id"]): Case.from_row(row) for row in kept.to_pylist()}
+    asked = asked_of(lake, run_id, rows[0]["suite"]) if rows else []
+    cases = {case.case_id: case for case in asked}
     # Two who took up one run at once drove the same cases, with the same results: each counts once.
     found = {int(row["case_id"]): row for row in reversed(rows)}
     return [_result(found[i], cases.get(i)) for i in sorted(found)]
+
+
+def asked_of(lake: Lake, run_id: int, suite: str) -> list[Case]:
+    """The cases that a run was asked to drive: those of its suite when it began.
+
+    Those of now, where the lake no longer knows.
+    """
+    where = f"suite = {literal(suite)}"
+    kept = as_driven(lake, run_id, where)
+    rows = lake.read("cases", None, where) if kept is None else kept
+    return [Case.from_row(row) for row in rows.to_pylist()]
 
 
 def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
@@ -186,6 +194,38 @@ def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
         return lake.at_versions({"cases": versions["cases"]}).read("cases", None, where)
     except LakeError:  # compacted away
         return None
+
+
+def called(lake: Lake, runs: Mapping[int, str]) -> dict[int, str]:
+    """What to call the planners of runs that are told side by side.
+
+    By their names; where several share one, as each was asked for (``module:Class``, ``cmd:PROGRAM``).
+
+    Args:
+        lake: Where the runs are.
+        runs: Id of each to the name of its planner.
+    """
+    listed = ", ".join(map(str, runs))
+    rows = lake.read("runs", ["run_id", "params"], f"run_id in ({listed})") if runs else None
+    params = {
+        int(row["run_id"]): json.loads(row["params"]) for row in (rows.to_pylist() if rows else ())
+    }
+    asked = {i: str(params.get(i, {}).get("planner", name)) for i, name in runs.items()}
+    ways: dict[str, set[str]] = {}
+    for i, name in runs.items():
+        ways.setdefault(name, set()).add(asked[i])
+    return {i: name if len(ways[name]) == 1 else asked[i] for i, name in runs.items()}
+
+
+def built_since(lake: Lake, suite: str, run_id: int) -> bool:
+    """Whether a suite, as it is now, was built after a run began, or is there no more."""
+    built = lake.read("suites", ["run_id"], f"suite = {literal(suite)}")["run_id"].to_pylist()
+    if not built:
+        return True
+    listed = f"run_id in ({built[0]}, {run_id})"
+    rows = lake.read("runs", ["run_id", "started_unix_ns"], listed).to_pylist()
+    began = {int(row["run_id"]): row["started_unix_ns"] for row in rows}
+    return len(began) == 2 and began[int(built[0])] > began[run_id]
 
 
 def tested_alike(one: Case, other: Case) -> bool:
@@ -213,11 +253,17 @@ def summed(
     )
 
 
-def undriven_of(lake: Lake, suite: str, results: Sequence[Result]) -> list[Case]:
-    """The cases of a suite that are not among some results."""
+def undriven_of(lake: Lake, report: RunReport, results: Sequence[Result]) -> list[Case]:
+    """The cases that a run was asked to drive and did not.
+
+    Args:
+        lake: Where it is.
+        report: The run.
+        results: What that was made from.
+    """
     driven = {result.case.case_id for result in results}
-    rows = lake.read("cases", None, f"suite = {literal(suite)}").to_pylist()
-    return [Case.from_row(row) for row in rows if int(row["case_id"]) not in driven]
+    asked = asked_of(lake, report.run_id, report.suite)
+    return [case for case in asked if case.case_id not in driven]
 
 
 def commonest(errors: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -254,14 +300,15 @@ def list_suites(lake: Lake) -> list[dict[str, Any]]:
     runs: dict[str, Counter[tuple[int, str]]] = {}
     for row in lake.read("results", ["suite", "run_id", "planner"]).to_pylist():
         runs.setdefault(row["suite"], Counter())[int(row["run_id"]), row["planner"]] += 1
+    names = {suite: called(lake, dict(counts.keys())) for suite, counts in runs.items()}
     return [
         {
             "suite": row["suite"],
             "cases": row["n_cases"],
             "selection": json.loads(row["selection"]),
             "runs": [
-                {"run_id": str(run_id), "planner": planner, "cases": count}
-                for (run_id, planner), count in runs.get(row["suite"], Counter()).items()
+                {"run_id": str(run_id), "planner": names[row["suite"]][run_id], "cases": count}
+                for (run_id, _), count in runs.get(row["suite"], Counter()).items()
             ],
         }
         for row in lake.read("suites").sort_by("suite").to_pylist()
@@ -312,7 +359,7 @@ def _report(
 ) -> RunReport:
     suite = results[0].case.suite if results else suite
     planner = results[0].planner if results else planner
-    of = lake.read("suites", ["n_cases"], f"suite = {literal(suite)}")["n_cases"].to_pylist()
+    asked = {case.case_id for case in asked_of(lake, run_id, suite)}
     by_criterion: dict[str, Counter[str]] = {}
     by_tag: dict[str, tuple[int, int]] = {}
     for result in results:
@@ -324,6 +371,8 @@ def _report(
             by_tag[tag] = (passed + result.passed, count + 1)
     errors = Counter(r.status for r in results if r.status != DONE)
     lost = sorted((r for r in results if not r.passed), key=lambda r: (r.score, r.case.case_id))
+    # In the table's precision, so that a report read back is the report that was given.
+    scored = _rate([float(np.float32(r.score)) for r in results], results)
     return RunReport(
         run_id=run_id,
         suite=suite,
@@ -332,10 +381,7 @@ def _report(
         passed=sum(r.passed for r in results),
         failed=sum(not r.passed and r.status == DONE for r in results),
         errored=sum(errors.values()),
-        # In the table's precision, so that a report read back is the report that was given.
-        score=float(np.array([r.score for r in results], dtype=np.float32).mean())
-        if results
-        else 0.0,
+        score=scored.value if results else 0.0,
         wall_s=float(summary.get("wall_s", 0.0)),
         agent_steps=int(summary.get("agent_steps", 0)),
         by_criterion={
@@ -357,11 +403,11 @@ def _report(
         ],
         errors=dict(errors),
         pass_rate=_rate([float(r.passed) for r in results], results),
-        score_rate=_rate([float(np.float32(r.score)) for r in results], results),
+        score_rate=scored,
         not_drivable=sum(r.status.startswith(NOT_DRIVABLE) for r in results),
-        undriven=max((of[0] if of else 0) - len(results), 0),
+        undriven=len(asked - {r.case.case_id for r in results}),
         scores={
-            name: sum(r.scores.get(name, 0.0) for r in results) / len(results)
+            name: _rate([r.scores.get(name, 0.0) for r in results], results).value
             for name in sorted({name for r in results for name in r.scores})
         },
         digest=digest_of(results),

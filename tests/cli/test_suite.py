@@ -188,6 +188,30 @@ def test_trimming_answers_in_json_too(lake: Lake) -> None:
     }  # fmt: skip
 
 
+def test_what_a_comparison_counts_and_what_it_weighs_is_said(lake: Lake) -> None:
+    suites.build(lake, "pair", criteria={})
+    runs = [suites.run(lake, "pair", who).run_id for who in ("idm", "log_replay")]
+    assert ", of cases counted, not weighed)" in suite(lake, "compare", *map(str, runs)).stdout
+
+
+def test_who_was_stopped_is_told_beside_a_ranking(lake: Lake, tmp_path: Path) -> None:
+    suites.build(lake, "stopped", criteria={"goal": -1.0})
+    suite(lake, "run", "stopped", "--planner", "idm")
+    suite(lake, "run", "stopped", "--planner", "log_replay", "--batch", "1", "--stop-after", "1")
+    told = "The run of log_replay was stopped: 2 cases that it did not drive left out."
+    for asked in (
+        ("rank", "stopped"),
+        ("trim", "stopped", "shorter", "--keep", "ranking"),
+        ("report", "stopped", "-o", tmp_path / "page.html", "--animate", "0"),
+    ):
+        done = suite(lake, *asked)
+        assert done.exit_code == 0
+        assert told in done.stderr
+    assert json.loads(suite(lake, "rank", "stopped", "--json").stdout)["left_out"] == {
+        "log_replay": 2
+    }
+
+
 def test_scenes_that_miss_their_gap_say_where_they_lie(lake: Lake) -> None:
     from cli.generate import _elsewhere
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,11 +13,29 @@ import pytest
 from lake import Lake
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
+from simulation.protocol import CaseView, PerCasePlanner
 from simulation.suites.building import drawn_order
 from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
 
+HERE = "tests.simulation.test_suite_runs"
 NAMES = ("a", "b", "c", "d", "e", "f")
+
+
+class Rolls(PerCasePlanner):
+    """Rolls on."""
+
+    name = "cruise"
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
+class Brakes(Rolls):
+    """Another of the same name."""
+
+    def plan_one(self, case: CaseView) -> tuple[float, float]:
+        return -3.0, 0.0
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +75,8 @@ def test_a_stopped_run_is_taken_up_again_and_ends_the_same(lake: Lake) -> None:
     assert told == [(6, 6)]
     assert again.run_id == stopped
     assert again.digest == whole.digest
+    assert again.agent_steps == whole.agent_steps
+    assert again.wall_s > half.wall_s > 0.0
     assert (again.cases, again.undriven) == (6, 0)
     outcome = lake.read("runs", ["outcome"], f"run_id = {stopped}")["outcome"].to_pylist()
     assert outcome == ["done"]
@@ -92,6 +113,100 @@ def test_only_a_run_of_the_same_suite_and_planner_is_taken_up(lake: Lake) -> Non
         suites.run(lake, "six", "constant_velocity", resume=ran.run_id)
     with pytest.raises(UnknownName):
         suites.run(lake, "six", "idm", resume=12345)
+
+
+def test_planners_of_one_name_are_told_apart_by_how_they_were_asked_for(
+    lake: Lake, tmp_path: Path
+) -> None:
+    rolls, brakes = f"{HERE}:Rolls", f"{HERE}:Brakes"
+    suites.build(lake, "namesakes", criteria={"goal": -1.0}, replace=True)
+    half = suites.run(lake, "namesakes", rolls, batch=1, stop_after=2)
+    for other, words in ((brakes, brakes), (Brakes(), "cruise"), ("idm", "idm")):
+        with pytest.raises(BadSetting, match=f"of {rolls} on .*, not of {words} on"):
+            suites.run(lake, "namesakes", other, resume=half.run_id)
+    one = suites.run(lake, "namesakes", Rolls(), resume=half.run_id)
+    assert (one.run_id, one.undriven) == (half.run_id, 0)
+    assert suites.run(lake, "namesakes", rolls, resume=half.run_id).digest == one.digest
+    two = suites.run(lake, "namesakes", brakes)
+    suites.run(lake, "namesakes", "idm")
+    ranked = {row["planner"]: row["run_id"] for row in suites.rank(lake, "namesakes")["ranking"]}
+    assert ranked.keys() == {rolls, brakes, "idm"}
+    assert ranked[rolls] == str(one.run_id)
+    told = suites.compare(lake, one.run_id, two.run_id)
+    assert [told[which]["planner"] for which in ("first", "second")] == [rolls, brakes]
+    same = suites.compare(lake, one.run_id, one.run_id)
+    assert same["first"]["planner"] == "cruise"
+    (listed,) = [s for s in suites.list_suites(lake) if s["suite"] == "namesakes"]
+    assert {run["planner"] for run in listed["runs"]} == {rolls, brakes, "idm"}
+    page = suites.write_page(lake, ["namesakes"], tmp_path / "page.html", animated=0)
+    assert len(page.runs) == 3
+    assert f"{brakes} against {rolls}" in page.file.read_text(encoding="utf-8")
+
+
+def test_a_run_of_a_suite_that_was_built_anew_is_taken_up_only_if_it_is_the_same_test(
+    lake: Lake,
+) -> None:
+    ids = lake.scene_ids()
+    suites.build(lake, "anew", scene_ids=ids[:4], criteria={"goal": -1.0})
+    run_id = suites.run(lake, "anew", "idm", batch=1, stop_after=1).run_id
+
+    def tables() -> str:
+        (told,) = lake.read("runs", ["tables"], f"run_id = {run_id}")["tables"].to_pylist()
+        return str(told)
+
+    then = tables()
+    for others, told in (
+        ({"scene_ids": ids[:4], "criteria": {"goal": 1e3}}, "4 are other tests now"),
+        ({"scene_ids": ids[:4], "agents": "idm"}, "4 are other tests now"),
+        ({"scene_ids": ids[1:6], "criteria": {"goal": -1.0}}, "1 are gone, 2 are new"),
+    ):
+        suites.build(lake, "anew", replace=True, **others)
+        with pytest.raises(BadSetting, match=f"built anew after run {run_id} began.*{told}"):
+            suites.run(lake, "anew", "idm", resume=run_id)
+        assert (suites.report(lake, run_id).cases, tables()) == (1, then)
+    suites.build(lake, "anew", scene_ids=ids[:4], criteria={"goal": -1.0}, replace=True)
+    assert suites.run(lake, "anew", "idm", batch=1, stop_after=1, resume=run_id).cases == 2
+    assert tables() == then
+
+
+def test_what_was_not_driven_is_of_what_the_run_was_asked_to_drive(lake: Lake) -> None:
+    ids = lake.scene_ids()
+
+    def told(run_id: int) -> tuple[int, int, bool]:
+        """Undriven by the report and by JUnit, and whether the verdict is that of a whole run."""
+        report, results = suites.reported(lake, run_id)
+        undriven = suites.undriven_of(lake, report, results)
+        xml = ElementTree.fromstring(suites.junit(report, results, undriven))
+        skipped = int(xml[0].attrib["skipped"])
+        return report.undriven, skipped, report.reaches(1e-6)
+
+    suites.build(lake, "grows", scene_ids=ids[:3], replace=True)
+    whole = suites.run(lake, "grows", "log_replay")
+    assert whole.passed
+    suites.build(lake, "strict3", scene_ids=ids[:3], criteria={"goal": -1.0}, replace=True)
+    part = suites.run(lake, "strict3", "log_replay", batch=1, stop_after=1)
+    for some in (ids, ids[:1], ids[3:]):
+        for suite in ("grows", "strict3"):
+            suites.build(lake, suite, scene_ids=some, replace=True)
+        assert told(whole.run_id) == (0, 0, True)
+        assert told(part.run_id) == (2, 2, False)
+
+
+def test_a_run_whose_cases_are_compacted_away_is_taken_up_unless_they_were_built_anew(
+    tmp_path: Path,
+) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    with lake.run("test") as run:
+        lake.add_logs([make_straight_log(name) for name in NAMES], run_id=run.id)
+    suites.build(lake, "six", criteria={"goal": -1.0})
+    run_id = suites.run(lake, "six", "idm", batch=1, stop_after=1).run_id
+    suites.validate(lake, "six", references=())
+    lake.compact(keep_s=0.0)
+    assert suites.run(lake, "six", "idm", batch=1, stop_after=1, resume=run_id).cases == 2
+    suites.build(lake, "six", criteria={"goal": -1.0}, replace=True)
+    lake.compact(keep_s=0.0)
+    with pytest.raises(BadSetting, match="compacted away"):
+        suites.run(lake, "six", "idm", resume=run_id)
 
 
 def test_a_run_stops_early_once_enough_has_failed(lake: Lake) -> None:
@@ -173,6 +288,69 @@ def test_planners_are_ranked_with_their_reliability(lake: Lake) -> None:
     assert kept == len(found["fewest"])
     both = suites.compare(lake, "race", suites.run(lake, "race", "idm").run_id)
     assert both["p_value"] <= 1.0
+
+
+def test_a_stopped_run_stands_for_its_planner_only_where_no_other_drove_all(
+    lake: Lake, tmp_path: Path
+) -> None:
+    suites.build(lake, "halves", criteria={"goal": -1.0}, replace=True)
+    whole = suites.run(lake, "halves", "idm").run_id
+    part = suites.run(lake, "halves", "constant_velocity", batch=1, stop_after=2).run_id
+    suites.run(lake, "halves", "idm", batch=1, stop_after=1)
+
+    def ranked() -> tuple[set[str], int, dict[str, int]]:
+        found = suites.rank(lake, "halves")
+        return {row["run_id"] for row in found["ranking"]}, found["cases"], found["left_out"]
+
+    assert ranked() == ({str(whole), str(part)}, 2, {"constant_velocity": 4})
+    page = suites.write_page(lake, ["halves"], tmp_path / "page.html", animated=0)
+    assert set(page.runs) == {str(whole), str(part)}
+    assert (page.cases, page.left_out) == (2, {"constant_velocity": 4})
+    assert suites.compare(lake, whole, part)["left_out"] == 4
+    suites.run(lake, "halves", "constant_velocity", resume=part)
+    assert ranked() == ({str(whole), str(part)}, 6, {})
+    # A run of what the suite was before says nothing of what it is now.
+    suites.build(lake, "halves", criteria={"goal": -2.0}, replace=True)
+    now = suites.run(lake, "halves", "constant_velocity").run_id
+    again = suites.run(lake, "halves", "idm", batch=1, stop_after=1).run_id
+    assert ranked() == ({str(now), str(again)}, 1, {"idm": 5})
+
+
+def test_all_that_is_told_of_runs_weighs_their_cases(lake: Lake, tmp_path: Path) -> None:
+    suites.build(lake, "weighty", criteria={"goal": 5.0}, replace=True)
+    light, *_, heavy = suites.cases_of(lake, "weighty")
+    rows = lake.read("cases", None, "suite = 'weighty'").to_pylist()
+    for row in rows:
+        of = {light.case_id: ("rare", 1.0), heavy.case_id: ("common", 50.0)}
+        stratum, weight = of.get(row["case_id"], ("common", 7.0))
+        told = {**json.loads(row["provenance"]), "stratum": stratum, "weight": weight}
+        row["provenance"] = json.dumps(told)
+    lake.replace("cases", rows, where="suite = 'weighty'")
+    one, two = (suites.run(lake, "weighty", who) for who in (Brakes(), "log_replay"))
+    plain = []
+    for ran in (one, two):
+        results = suites.results_of(lake, ran.run_id)
+        weights = [r.case.weight for r in results]
+        plain.append(np.mean([r.score for r in results]))
+        assert ran.score == ran.score_rate.value
+        assert ran.score == pytest.approx(np.average([r.score for r in results], weights=weights))
+        for name, value in ran.scores.items():
+            scores = [r.scores[name] for r in results]
+            assert value == pytest.approx(np.average(scores, weights=weights))
+        assert ran.scores["nuplan"] == pytest.approx(ran.score, abs=1e-6)
+    told = suites.compare(lake, one.run_id, two.run_id)
+    change = told["second"]["score"] - told["first"]["score"]
+    assert told["mean_change"] == pytest.approx(change)
+    assert change == pytest.approx(two.score - one.score, abs=1e-6)
+    assert abs(change - (plain[1] - plain[0])) > 0.01
+    assert told["mean_change_low"] <= change <= told["mean_change_high"]
+    rates = {row["run_id"]: row for row in suites.rank(lake, "weighty")["ranking"]}
+    for which in ("first", "second"):
+        ranked = rates[told[which]["run_id"]]
+        assert told[which]["pass_rate"] == ranked["pass_rate"]
+        assert told[which]["score"] == pytest.approx(ranked["score"]["value"])
+    page = suites.write_page(lake, [one.run_id, two.run_id], tmp_path / "page.html", animated=0)
+    assert f"{change:+.3f} [" in page.file.read_text(encoding="utf-8")
 
 
 def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) -> None:
