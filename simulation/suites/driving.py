@@ -173,15 +173,23 @@ def _alike(lake: Lake, cases: Sequence[Case]) -> list[Case]:
 
 
 def _kept(lake: Lake, run_id: int, driven: Iterable[list[Ran]], batch: int) -> Iterator[list[Ran]]:
-    """Everything that was driven, once it is in the lake: in batches, or what is there after a while."""
+    """Everything that was driven, once it is in the lake: in batches, or what is there after a while.
+
+    Of two who drive the rest of one run at once, the first to keep a case has it; that of the other is dropped.
+    """
     waiting: list[Ran] = []
     rest: list[Ran] = []
     last = time.monotonic()
 
     def keep() -> list[Ran]:
         nonlocal last
-        rows = [ran.result.row(run_id=run_id) for ran in waiting]
-        lake.append("results", rows)
+        with lake.store.writing():
+            there = lake.read("results", ["case_id"], f"run_id = {run_id}")["case_id"].to_pylist()
+            known = set(there)
+            rows = [
+                r.result.row(run_id=run_id) for r in waiting if r.result.case.case_id not in known
+            ]
+            lake.append("results", rows)
         kept = waiting[:]
         waiting.clear()
         last = time.monotonic()

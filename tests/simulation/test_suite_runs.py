@@ -82,6 +82,21 @@ def test_a_stopped_run_is_taken_up_again_and_ends_the_same(lake: Lake) -> None:
     assert outcome == ["done"]
 
 
+def test_two_who_go_on_with_one_run_at_once_keep_each_case_once(lake: Lake) -> None:
+    known: list[int] = []
+
+    def another(done: int, of: int) -> None:
+        if done == 2:  # of this process; the other drives all the rest
+            suites.run(Lake.open(lake.uri), "six", "idm", resume=known[0])
+
+    whole = suites.run(lake, "six", "idm")
+    both = suites.run(lake, "six", "idm", batch=2, begun=known.append, progress=another)
+    assert lake.read("results", ["case_id"], f"run_id = {both.run_id}").num_rows == 6
+    assert (both.cases, both.undriven) == (6, 0)
+    assert both.digest == whole.digest
+    assert [f for f in lake.verify() if f.table == "results"] == []
+
+
 def test_workers_batches_and_order_change_no_bit(lake: Lake) -> None:
     alone = suites.run(lake, "six", "pdm", batch=1)
     assert suites.run(lake, "six", "pdm", batch=5).digest == alone.digest
