@@ -76,7 +76,7 @@ def build(
     """Make cases of scenes: goal, pass criteria, provenance."""
     from simulation.suites import build as run
 
-    chosen = [tag.strip() for tag in tags.split(",")] if tags else None
+    chosen = None if tags is None else [tag.strip() for tag in tags.split(",")]
     report = run(
         open_lake(context), name, n=n, where=where, tags=chosen, query=query, agents=agents,
         criteria=_criteria(criterion or (), criteria), stratify=stratify, seed=seed, replace=replace,
@@ -102,6 +102,8 @@ def build(
         tell(f"In {report.proxies} of them a vehicle stands in for an ego that the log lacks.")
     for scene_id, reason in report.refused[:5]:
         tell(f"  {scene_id}: {reason}")
+    if len(report.refused) > 5:
+        tell(f"  and {len(report.refused) - 5} more, all of which --json tells")
 
 
 def _listed(counts: Mapping[str, int], most: int = 12) -> str:
@@ -117,6 +119,7 @@ def _criteria(told: Iterable[str], path: Path | None) -> dict[str, float | str]:
     from schemas.errors import BadSetting
 
     made: dict[str, float | str] = {} if path is None else dict(read_toml(path))
+    given: set[str] = set()
     for text in told:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name.isidentifier() or not value:
@@ -124,6 +127,9 @@ def _criteria(told: Iterable[str], path: Path | None) -> dict[str, float | str]:
                 f"`{text}` is no criterion.",
                 hint="Write 'min_gap = 0.5' or 'calm = never hard_brake(ego)'.",
             )
+        if name in given:
+            raise BadSetting(f"Criterion `{name}` is told twice.", hint="Give one another name.")
+        given.add(name)
         try:
             made[name] = float(value)
         except ValueError:
@@ -138,7 +144,7 @@ def run(
     planner: Annotated[
         str,
         typer.Option(
-            help="constant_velocity, idm, pdm, log_replay, your module:Class, or cmd:PROGRAM."
+            help="constant_velocity, idm, pdm, log_replay, oracle, your module:Class, or cmd:PROGRAM."
         ),
     ] = "idm",
     batch: Annotated[int, typer.Option(min=1, help="Cases simulated together.")] = 256,
@@ -165,10 +171,13 @@ def run(
     json: Json = False,
 ) -> None:
     """Drive a planner through a suite; exit code 0 if enough passed, 1 if not, 3 if some errored."""
+    from schemas.errors import BadSetting
     from simulation.suites import results_of, undriven_of, write_junit
     from simulation.suites import run as drive
 
     lake = open_lake(context)
+    if junit is not None and junit.is_dir():
+        raise BadSetting(f"{junit} is a folder.", hint="Name a file: --junit report.xml.")
     run_id: int | None = None
 
     def begun(known_by: int) -> None:

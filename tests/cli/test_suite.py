@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from lake import Lake
-from schemas.errors import BadSetting
+from schemas.errors import BadSetting, ScenelakeError
 from simulation import suites
 from simulation.protocol import CaseView, PerCasePlanner
 from tests.builders import make_crossing_log, make_straight_log
@@ -65,6 +65,32 @@ def test_a_bound_that_is_no_finite_number_is_refused(
     path.write_text(f"min_gap = {bound.replace('1e999', '1' + '0' * 400)}\n")
     assert isinstance(suite(lake, "build", "odd", "--criteria", path).exception, BadSetting)
     assert "odd" not in [s["suite"] for s in suites.list_suites(lake)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--tags", ""), "No tag is named"),
+        (("--where", ""), "condition is empty"),
+        (("-c", "min_gap = 0.5", "-c", "min_gap=0.7"), "`min_gap` is told twice"),
+    ],
+)
+def test_what_says_nothing_or_two_things_is_refused(
+    arguments: tuple[str, ...], told: str, lake: Lake
+) -> None:
+    done = suite(lake, "build", "odd", *arguments)
+    assert isinstance(done.exception, ScenelakeError)
+    assert told in done.exception.message
+    assert suite(lake, "build", "odd", "--seed", "-1").exit_code == 2
+
+
+def test_a_folder_for_a_junit_file_is_refused_before_anybody_drives(
+    lake: Lake, tmp_path: Path
+) -> None:
+    runs = lake.count("runs", "command = 'suite run'")
+    done = suite(lake, "run", "easy", "--junit", tmp_path)
+    assert isinstance(done.exception, BadSetting)
+    assert lake.count("runs", "command = 'suite run'") == runs
 
 
 def test_the_exit_code_of_a_run_is_its_verdict(lake: Lake) -> None:
