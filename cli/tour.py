@@ -80,7 +80,7 @@ def world(
 
     Or, with `--scenes`, fill the lake with them by the thousand: many logs share a road and its
     traffic, nothing is written on the way, and the truth is in `logs.extra`. Run it again to go on
-    after an interruption, or for more.
+    after an interruption, or for more; what is there and was made with other settings is refused.
     """
     from simulation.observe import Senses
     from simulation.world import write_world
