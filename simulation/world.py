@@ -88,7 +88,10 @@ HELD_OUT = (
     *SHARES, *(weather.word for weather in CLIMATES), *BEHAVIOURS,
     *(cls.word for cls in SOURCE_CLASSES if cls not in (AgentClass.VEHICLE, AgentClass.OBSTACLE)),
 )  # fmt: skip
-"""What can be held out of a world: roads, weathers, planted behaviours, classes of road users."""
+"""What can be held out of a world: kinds of road, weathers and classes of road users, which then occur
+in no log, and behaviours, which then are planted in none. Ordinary traffic may still brake hard or pass
+closely: scenes in which it is seen to, ``never hard_brake(_) unknown as true`` leaves out (docs/query.md).
+"""
 
 
 def make_log(
@@ -108,7 +111,7 @@ def make_log(
         rare: Behaviour to plant; None for ordinary traffic.
         duration_s: Of the recording [s].
         senses: How the ego perceives it.
-        without: What is held out: kinds of road, weathers, classes of road users (``HELD_OUT``).
+        without: What is held out, see ``HELD_OUT``.
 
     Returns:
         The log as a reader would yield it, and the truth about it.
@@ -217,7 +220,8 @@ def write_world(
         rare_rate: Share of logs in which a rare behaviour is planted, any as likely as another.
         rates: Instead, the share of logs by behaviour.
         senses: How the ego perceives the world.
-        without: What is held out, see ``HELD_OUT``: it occurs in no log.
+        without: What is held out, see ``HELD_OUT``: roads, weathers and classes occur in no log,
+            behaviours are planted in none.
         jobs: Processes to spread the logs over.
         progress: Told (done, total) now and then.
 
