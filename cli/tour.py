@@ -68,7 +68,10 @@ def world(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="A behaviour, road, weather or class to hold out; repeatable."),
+        typer.Option(
+            help="A road, weather or class that never occurs, or a behaviour that is never planted; "
+            "repeatable."
+        ),
     ] = None,
     noise: Annotated[bool, typer.Option(help="Boxes are off as a tracker's are.")] = True,
     occlusion: Annotated[bool, typer.Option(help="Who is hidden is not reported.")] = True,
@@ -80,7 +83,12 @@ def world(
 
     Or, with `--scenes`, fill the lake with them by the thousand: many logs share a road and its
     traffic, nothing is written on the way, and the truth is in `logs.extra`. Run it again to go on
-    after an interruption, or for more.
+    after an interruption, or for more; what is there and was made with other settings is refused.
+
+    A behaviour held out by `--without` is planted nowhere, but ordinary traffic may come to it by itself.
+    What `mine tag` finds of it is left out by a query, such as
+    `suite build calm --query "never hard_brake(_) unknown as true"`, or for training
+    `lake.dataset(scene_ids=scenes_of(lake, QUERY))` with `scenes_of` of `mining.query.find`.
     """
     from simulation.observe import Senses
     from simulation.world import write_world

@@ -524,6 +524,9 @@ def _case_view(batch: CaseBatch) -> CaseBatchView:
         limit_known=limit_known,
         start_s=batch.start_s.copy(),
         goal=goal,
+        size=batch.size[:, 0].copy(),
+        wheelbase=batch.wheelbase.copy(),
+        rear_to_centre=batch.rear_to_centre.copy(),
         maps=maps,
     )
 

@@ -67,7 +67,8 @@ def fill(
         seed: Of the world.
         rare_rate: Share of logs in which a rare behaviour is planted.
         senses: How the egos perceive the world.
-        without: What is held out, see ``simulation.world.HELD_OUT``: it occurs in no log.
+        without: What is held out, see ``simulation.world.HELD_OUT``: roads, weathers and classes
+            occur in no log, behaviours are planted in none.
         jobs: Processes that drive and convert.
         progress: Told (logs done, logs in all) now and then.
 

@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from geometry.angles import wrap
 from geometry.arrays import Array
@@ -125,31 +125,33 @@ class _Cases:
     """Some cases in the loop, with what is seen of each."""
 
     def __init__(self, cases: Sequence[ReadyCase]) -> None:
+        self.cases = cases
         self.batch = stack(cases)
         self.loop = Loop(self.batch)
-        self._grounds = [c.ground for c in cases]
         self._station = self.batch.start_s.copy()
         self._hit = np.zeros(len(cases), dtype=bool)
         self._obs = self.loop.observe()
+        self._driven: list[tuple[Array, Array]] = []
 
-    def step(self, action: Float[Array, "cases 2"]) -> tuple[list[Moment], Bool[Array, " cases"]]:
-        """Go on; what happened, and whose horizon is reached."""
+    def step(self, action: Float[Array, "cases 2"], rows: Sequence[int]) -> list[Moment]:
+        """Go on; what happened in some of the cases."""
         share = np.clip(np.nan_to_num(np.asarray(action, dtype=np.float64)), -1.0, 1.0)
         pedals = np.where(
             share[:, 0] >= 0.0, share[:, 0] * ACCELERATION_MAX, share[:, 0] * BRAKE_MAX
         )
         steering = share[:, 1] * STEERING_MAX
+        self._driven.append((pedals, steering))
         self.loop.step(Plan(acceleration=pedals, steering=steering))
         obs = self._obs = self.loop.observe()
-        before, rows = self._station, np.arange(len(self.batch))
+        before, everyone = self._station, np.arange(len(self.batch))
         centre = np.ascontiguousarray(obs.ego.xy[:, -1])
-        self._station, _, _ = self.batch.routes.locate(rows, centre, before)
+        self._station, _, _ = self.batch.routes.locate(everyone, centre, before)
         hit = np.asarray((self.loop.contact >= 0).any(axis=1))
         moments = [
             Moment(
                 progress=float(self._station[i] - before[i]),
                 crashed=bool(hit[i] and not self._hit[i]),
-                off_road=self._off_road(int(i), centre[i], float(obs.ego.yaw[i, -1])),
+                off_road=self._off_road(i, centre[i], float(obs.ego.yaw[i, -1])),
                 speed=float(obs.ego.speed[i, -1]),
                 acceleration=float(obs.ego.acceleration[i]),
                 steering=float(obs.ego.steering[i]),
@@ -157,10 +159,14 @@ class _Cases:
             for i in rows
         ]
         self._hit = hit
-        return moments, ~self.loop.active
+        return moments
+
+    def over(self, i: int) -> bool:
+        """Whether the horizon of a case is reached."""
+        return not self.loop.active[i]
 
     def _off_road(self, i: int, centre: Array, yaw: float) -> bool:
-        ground = self._grounds[i]
+        ground = self.cases[i].ground
         if ground is None:
             return False
         length, width = self.batch.size[i, 0] / 2.0
@@ -169,11 +175,8 @@ class _Cases:
         surface = Surface(ground, corner.min(axis=0) - 5.0, corner.max(axis=0) + 5.0)
         return surface.known and bool(surface.outside(corner).max() > OUTSIDE_M)
 
-    def seen(self) -> list[Seen]:
-        """What each ego sees now."""
-        return [self._seen_by(i) for i in range(len(self.batch))]
-
-    def _seen_by(self, i: int) -> Seen:
+    def seen(self, i: int) -> Seen:
+        """What the ego of a case sees now."""
         obs = self._obs
         ego, others = obs.ego, obs.others
         here, yaw = ego.xy[i, -1], float(ego.yaw[i, -1])
@@ -210,12 +213,19 @@ class _Cases:
         return made
 
     def drive(self, i: int) -> Drive:
-        """All that suites measure of one case; what is left of its horizon, everyone brakes."""
-        many = len(self.batch)
-        brake = Plan(acceleration=np.full(many, -BRAKE_MAX), steering=np.zeros(many))
-        while self.loop.goes_on:
-            self.loop.step(brake)
-        return measure(self.loop.rollout("gymnasium"))[i]
+        """All that suites measure of one case, as if its ego braked for the rest of the horizon."""
+        loop = self.loop if len(self.cases) == 1 else self._alone(i)
+        brake = Plan(acceleration=np.array([-BRAKE_MAX]), steering=np.zeros(1))
+        while loop.goes_on:
+            loop.step(brake)
+        return measure(loop.rollout("gymnasium"))[0]
+
+    def _alone(self, i: int) -> Loop:
+        """A case driven again as far, to the same bits, so that the others may go on."""
+        loop = Loop(stack([self.cases[i]]))
+        for pedals, steering in self._driven:
+            loop.step(Plan(acceleration=pedals[i : i + 1], steering=steering[i : i + 1]))
+        return loop
 
 
 class DriveEnv(gymnasium.Env[Seen, Array]):
@@ -246,25 +256,30 @@ class DriveEnv(gymnasium.Env[Seen, Array]):
         index = int(self.np_random.integers(len(self._cases))) if which is None else int(which)
         case, scene = self._cases[index]
         self._now = _Cases([ready(case, scene)])
-        return self._now.seen()[0], {"case_id": case.case_id}
+        return self._now.seen(0), {"case_id": case.case_id}
 
     def step(self, action: Array) -> tuple[Seen, float, bool, bool, dict[str, Any]]:
         """Drive for 0.1 s."""
         if self._now is None:
             raise BadSetting("The environment was not reset.", hint="Call env.reset() first.")
-        (moment,), over = self._now.step(np.asarray(action)[None])
-        ended = moment.crashed or moment.off_road
-        seen, about = self._now.seen()[0], dict[str, Any](moment=moment)
-        if ended or over[0]:
+        (moment,) = self._now.step(np.asarray(action)[None], [0])
+        ended, cut = moment.crashed or moment.off_road, self._now.over(0)
+        seen, about = self._now.seen(0), dict[str, Any](moment=moment)
+        if ended or cut:
             about["drive"] = self._now.drive(0)
-        return seen, self._reward(moment), ended, bool(over[0]), about
+        return seen, self._reward(moment), ended, cut, about
 
 
 class DriveVectorEnv(VectorEnv[Seen, Array, Array]):
-    """So many cases at once in one engine; a case that ends gives way to the next draw.
+    """So many cases at once; in the step after an episode ended, that environment alone begins anew.
 
-    Cases of one round share the engine: those that ended stand still until all of the round have,
-    then all are drawn anew (``AutoresetMode.NEXT_STEP``; ended ones are marked by ``about["idle"]``).
+    This is ``AutoresetMode.NEXT_STEP``: such a step ignores the action, rewards nothing and shows the
+    next case's first look; ``about["idle"]`` marks it, and ``about["case_id"]`` tells the case. What
+    :class:`DriveEnv` tells, ``moment`` and at the end ``drive``, is told here too, each key with its
+    mask as Gymnasium has it (``about["drive"]`` where ``about["_drive"]``).
+
+    Environments that begin in the same step share one engine, so that they are fastest where they end
+    together.
     """
 
     def __init__(
@@ -286,45 +301,80 @@ class DriveVectorEnv(VectorEnv[Seen, Array, Array]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self._now: _Cases | None = None
-        self._over = np.ones(num_envs, dtype=bool)
+        self._seats: list[_Seat] = []
+        self._over = np.zeros(num_envs, dtype=bool)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Seen, dict[str, Any]]:
-        """Draw a round of cases."""
+        """Begin a case in every environment."""
         del options
         super().reset(seed=seed)
         if seed is not None:
             self._np_random = np.random.default_rng(seed)
-        return self._begin()
+        self._over[:] = False
+        self._seats = self._begin(self.num_envs)
+        about: dict[str, Any] = {}
+        for k, seat in enumerate(self._seats):
+            self._add_info(about, {"case_id": seat.case_id}, k)
+        return self._seen(), about
 
     def step(self, actions: Array) -> tuple[Seen, Array, Array, Array, dict[str, Any]]:
-        """Drive for 0.1 s; once all have ended, the next step begins a new round."""
-        if self._now is None:
+        """Drive for 0.1 s where an episode goes on, and begin one where it has ended."""
+        if not self._seats:
             raise BadSetting("The environment was not reset.", hint="Call env.reset() first.")
-        nothing = np.zeros(self.num_envs, dtype=bool)
-        if self._over.all():
-            seen, about = self._begin()
-            return seen, np.zeros(self.num_envs), nothing, nothing.copy(), about
-        idle = self._over.copy()
-        action = np.where(idle[:, None], [-1.0, 0.0], np.asarray(actions))
-        moments, cut = self._now.step(action)
-        ended = np.array([m.crashed or m.off_road for m in moments]) & ~idle
-        cut = cut & ~idle & ~ended
-        reward = np.array(
-            [0.0 if i else self._reward(m) for m, i in zip(moments, idle, strict=True)]
-        )
-        self._over = idle | ended | cut
-        return _stacked(self._now.seen()), reward, ended, cut, {"idle": idle, "moments": moments}
+        actions = np.asarray(actions)
+        idle, reward = self._over.copy(), np.zeros(self.num_envs)
+        ended, cut = np.zeros((2, self.num_envs), dtype=bool)
+        about: dict[str, Any] = {"idle": idle}
+        for envs in self._together(np.flatnonzero(~idle).tolist()):
+            shared, rows = self._seats[envs[0]].shared, [self._seats[k].row for k in envs]
+            action = np.tile([-1.0, 0.0], (len(shared.cases), 1))
+            action[rows] = actions[envs]
+            moments = shared.step(action, rows)
+            for k, row, moment in zip(envs, rows, moments, strict=True):
+                reward[k] = self._reward(moment)
+                ended[k], cut[k] = moment.crashed or moment.off_road, shared.over(row)
+                told: dict[str, Any] = {"moment": moment}
+                if ended[k] or cut[k]:
+                    told["drive"] = shared.drive(row)
+                self._add_info(about, told, k)
+        anew = np.flatnonzero(idle).tolist()
+        for k, seat in zip(anew, self._begin(len(anew)), strict=True):
+            self._seats[k] = seat
+            self._add_info(about, {"case_id": seat.case_id}, k)
+        self._over = ended | cut
+        return self._seen(), reward, ended, cut, about
 
-    def _begin(self) -> tuple[Seen, dict[str, Any]]:
-        drawn = self.np_random.integers(len(self._cases), size=self.num_envs)
-        pairs = [self._cases[int(i)] for i in drawn]
-        self._now = _Cases([ready(case, scene) for case, scene in pairs])
-        self._over = np.zeros(self.num_envs, dtype=bool)
-        ids = np.array([case.case_id for case, _ in pairs])
-        return _stacked(self._now.seen()), {"case_id": ids}
+    def _begin(self, count: int) -> list[_Seat]:
+        """So many cases, drawn anew."""
+        if count == 0:
+            return []
+        drawn = [
+            self._cases[int(i)] for i in self.np_random.integers(len(self._cases), size=count)
+        ]
+        shared = _Cases([ready(case, scene) for case, scene in drawn])
+        return [_Seat(shared, row, case.case_id) for row, (case, _) in enumerate(drawn)]
+
+    def _together(self, envs: Sequence[int]) -> list[list[int]]:
+        """Environments by the engine that drives them."""
+        by: dict[int, list[int]] = {}
+        for k in envs:
+            by.setdefault(id(self._seats[k].shared), []).append(k)
+        return list(by.values())
+
+    def _seen(self) -> Seen:
+        seen = [seat.shared.seen(seat.row) for seat in self._seats]
+        return {name: np.stack([one[name] for one in seen]) for name in SHAPES}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """Where an environment's case is driven."""
+
+    shared: _Cases
+    row: int
+    case_id: int
 
 
 def _checked(cases: Sequence[Paired]) -> list[Paired]:
@@ -332,10 +382,6 @@ def _checked(cases: Sequence[Paired]) -> list[Paired]:
     if not made:
         raise BadSetting("There are no cases to drive.", hint="Give pairs_of(lake, suite).")
     return made
-
-
-def _stacked(seen: Sequence[Seen]) -> Seen:
-    return {name: np.stack([one[name] for one in seen]) for name in seen[0]}
 
 
 def episodes(env: DriveEnv, policy: Callable[[Seen], Array], count: int) -> Iterator[Drive]:

@@ -9,11 +9,14 @@ place in its suite, the same whenever it is driven.
 
 ``{"type": "start", "protocol": 1, "cases": [{"index", "case_id", "goal": [x, y], "length", "width",
 "wheelbase", "rear_to_centre", "route": {"xy": [[x, y], …], "speed_limit": [v or null, …], "goal_s"}}]}``
-    before the first step of every batch; the answer is ``{"ready": true}``. Route points are 1 m apart.
+    before the first step of every batch; the answer is ``{"ready": true}``. Sizes are the ego's, from its rear
+    axle to the centre of its box the last. Route points are 1 m apart; the goal is at ``goal_s`` along them.
 ``{"type": "plan", "step", "time", "cases": [{"index", "ego": {"x", "y", "yaw", "speed", "acceleration",
-"steering"}, "others": [{"track_id", "class", "x", "y", "yaw", "vx", "vy", "length", "width"}], "signals":
-[{"s", "state"}]}]}``
-    every 0.1 s, with the cases that still run; ``s`` is the station of a stop along the route. The answer is
+"steering", "length", "width", "wheelbase", "rear_to_centre"}, "others": [{"track_id", "class", "x", "y",
+"yaw", "vx", "vy", "length", "width"}], "signals": [{"s", "state"}]}]}``
+    every 0.1 s, with the cases that still run. Places are those of the boxes' centres; ``acceleration`` and
+    ``steering`` (of the front wheels, left positive) were applied in the last step; ``s`` is the station of a
+    stop along the route. The answer is
     ``{"cases": [{"index": 0, "acceleration": 0.3, "steering": -0.01}, …]}``, or for any of them
     ``"trajectory": [[x, y, yaw, speed], …]`` in steps of 0.1 s from now, or ``"error": "why not"``.
 
@@ -93,6 +96,9 @@ class PipedPlanner:
             {
                 "index": int(cases.index[place]), "case_id": int(cases.case_id[place]),
                 "goal": cases.goal[place].tolist(),
+                "length": float(cases.size[place, 0]), "width": float(cases.size[place, 1]),
+                "wheelbase": float(cases.wheelbase[place]),
+                "rear_to_centre": float(cases.rear_to_centre[place]),
                 "route": {
                     "xy": route.xy.tolist(), "goal_s": route.goal_s,
                     "speed_limit": [

@@ -172,6 +172,9 @@ class CaseBatchView:
         limit_known: Whether there is one.
         start_s: Station of each ego at the start [m].
         goal: [m].
+        size: Length and width of each ego [m].
+        wheelbase: Likewise [m].
+        rear_to_centre: From each ego's rear axle to its box centre [m].
         maps: The whole map of each case, empty where there is none.
     """
 
@@ -183,6 +186,9 @@ class CaseBatchView:
     limit_known: Bool[Array, " points"]
     start_s: Float[Array, " cases"]
     goal: Float[Array, "cases 2"]
+    size: Float[Array, "cases 2"]
+    wheelbase: Float[Array, " cases"]
+    rear_to_centre: Float[Array, " cases"]
     maps: Sequence[RoadMap]
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,10 @@ HELD_OUT = (
     *SHARES, *(weather.word for weather in CLIMATES), *BEHAVIOURS,
     *(cls.word for cls in SOURCE_CLASSES if cls not in (AgentClass.VEHICLE, AgentClass.OBSTACLE)),
 )  # fmt: skip
-"""What can be held out of a world: roads, weathers, planted behaviours, classes of road users."""
+"""What can be held out of a world: kinds of road, weathers and classes of road users, which then occur
+in no log, and behaviours, which then are planted in none. Ordinary traffic may still brake hard or pass
+closely: scenes in which it is seen to, ``never hard_brake(_) unknown as true`` leaves out (docs/query.md).
+"""
 
 
 def make_log(
@@ -108,7 +111,7 @@ def make_log(
         rare: Behaviour to plant; None for ordinary traffic.
         duration_s: Of the recording [s].
         senses: How the ego perceives it.
-        without: What is held out: kinds of road, weathers, classes of road users (``HELD_OUT``).
+        without: What is held out, see ``HELD_OUT``.
 
     Returns:
         The log as a reader would yield it, and the truth about it.
@@ -205,7 +208,8 @@ def write_world(
 
     Log ``i`` is that of seed ``seed + i``. Logs that are complete are kept, so a run that was
     interrupted, or is asked for more logs, goes on where it was; a log appears under its name only
-    once it is whole.
+    once it is whole. What is kept was made with the settings asked for: ``truth.json`` tells with
+    which each log was made (``made_with``).
 
     Args:
         folder: Where each log gets a folder of its own; made if it is missing.
@@ -216,14 +220,16 @@ def write_world(
         rare_rate: Share of logs in which a rare behaviour is planted, any as likely as another.
         rates: Instead, the share of logs by behaviour.
         senses: How the ego perceives the world.
-        without: What is held out, see ``HELD_OUT``: it occurs in no log.
+        without: What is held out, see ``HELD_OUT``: roads, weathers and classes occur in no log,
+            behaviours are planted in none.
         jobs: Processes to spread the logs over.
         progress: Told (done, total) now and then.
 
     Raises:
         UnknownName: Whole logs cannot be written in this format, or there is no such behaviour or
             thing to hold out.
-        BadSetting: The shares come to more than 1, or everything is held out.
+        BadSetting: The shares come to more than 1, everything is held out, or the folder holds
+            some of these logs made with other settings, or nothing tells with which.
         StorageFull: The disk is full or read-only.
     """
     if format not in WRITERS:
@@ -234,11 +240,18 @@ def write_world(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known = _known_truth(truth_path)
-        todo = [
+        orders = [
             _Order(folder, seed + i, format, sensors, chances, senses, tuple(without))
             for i in range(logs)
-            if log_id(seed + i) not in known or not (folder / log_id(seed + i)).is_dir()
         ]
+        there = {order.name for order in orders if (folder / order.name).is_dir()}
+        if not truth_path.exists():
+            if there:
+                raise _made_otherwise(folder, "nothing tells how they were made")
+            _write_json(truth_path, {"logs": known})
+        todo = [order for order in orders if order.name not in known or order.name not in there]
+        for name in sorted(there & known.keys()):
+            _refuse_other_settings(folder, known[name].get("made_with"), orders[0].settings)
         done = logs - len(todo)
         if progress is not None:
             progress(done, logs)
@@ -248,8 +261,6 @@ def write_world(
             done += 1
             if progress is not None:
                 progress(done, logs)
-        if not truth_path.exists():
-            _write_json(truth_path, {"logs": known})
     except OSError as error:
         raise StorageFull(
             str(folder), f"cannot be written ({error.strerror or error}).", hint="Free some space."
@@ -273,6 +284,51 @@ class _Order:
     chances: Mapping[str, float]
     senses: Senses
     without: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the log."""
+        return log_id(self.seed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Whatever else than the seed decides what the log holds, as JSON values."""
+        return {
+            "format": self.format, "sensors": self.sensors, **asdict(self.senses),
+            "without": sorted(set(self.without)), "rates": dict(self.chances),
+        }  # fmt: skip
+
+
+def _refuse_other_settings(
+    folder: Path, made: dict[str, Any] | None, asked: dict[str, Any]
+) -> None:
+    """Logs of one name must be the same logs."""
+    if made is None:
+        raise _made_otherwise(folder, "nothing tells how they were made")
+    if made != asked:
+        there, wanted = _flat(made), _flat(asked)
+        raise _made_otherwise(
+            folder,
+            "they were made with other settings: " + ", ".join(
+                f"{name} {there.get(name, 0)} (asked is {wanted.get(name, 0)})"
+                for name in sorted(there.keys() | wanted.keys())
+                if there.get(name) != wanted.get(name)
+            ),
+            instead=", or the settings that they were made with",
+        )  # fmt: skip
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with a row for each behaviour's share of logs."""
+    rates = {f"rate of {name}": share for name, share in settings["rates"].items()}
+    return {name: value for name, value in settings.items() if name != "rates"} | rates
+
+
+def _made_otherwise(folder: Path, why: str, *, instead: str = "") -> BadSetting:
+    return BadSetting(
+        f"{folder} holds some of these logs, but {why}.",
+        hint=f"Choose another folder or other seeds{instead}.",
+    )
 
 
 def _carry_out(orders: list[_Order], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -305,7 +361,7 @@ def _write_one(order: _Order) -> tuple[str, dict[str, Any]]:
     shutil.rmtree(order.folder / name, ignore_errors=True)
     made.rename(order.folder / name)
     shutil.rmtree(partial, ignore_errors=True)
-    return name, truth.as_json()
+    return name, {**truth.as_json(), "made_with": order.settings}
 
 
 def draw_log(
@@ -337,7 +393,7 @@ def draw_log(
 def _chances(
     rare_rate: float, rates: Mapping[str, float] | None, without: Collection[str]
 ) -> dict[str, float]:
-    """Share of logs by behaviour; only what can be planted, and more than never."""
+    """Share of logs by behaviour, in one order; only what can be planted, and more than never."""
     check_held_out(without, None)
     for name in rates or ():
         if name not in BEHAVIOURS:
@@ -357,7 +413,7 @@ def _chances(
             f"Shares of logs by behaviour come to {sum(rates.values()):g}.",
             hint="Each is at least 0, and together they are at most 1.",
         )
-    return {name: share for name, share in rates.items() if share > 0.0}
+    return {name: rates[name] for name in BEHAVIOURS if rates.get(name, 0.0) > 0.0}
 
 
 def _known_truth(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ class SuiteReport:
         proxies: Cases in which a vehicle of the traffic stands in for the missing ego.
         untagged: Scenes that might have qualified, had somebody looked through them for the tags and
             the query.
-        strata: Stratum to how many of the cases are of it; empty where none were asked for.
+        strata: Stratum to how many of the cases are of it, 0 where every scene that was tried of it was
+            refused: rates do not speak for those; empty where none were asked for.
     """
 
     suite: str
@@ -89,8 +90,9 @@ def build(
         n: How many cases at most, drawn at random from those that qualify.
         stratify: Draw as many of each kind, and weigh each case by how many scenes it stands for, so
             that rates over the suite are those of all that qualify: an SQL expression over
-            ``scenes`` such as ``road_type``, or ``cluster``. Without ``n`` nothing is drawn: each
-            case bears the name of its stratum, by which reports and intervals go.
+            ``scenes`` such as ``road_type``, or ``cluster``. ``n`` is at least the number of kinds.
+            Without ``n`` nothing is drawn: each case bears the name of its stratum, by which reports
+            and intervals go.
         where: Condition on the columns of ``scenes``, SQL.
         tags: Only scenes in which one of these predicates or rules holds.
         query: Only scenes in which this holds, see :mod:`mining.query`.
@@ -103,7 +105,8 @@ def build(
         seed: Of the drawing of scenes, and of what their agents draw.
 
     Raises:
-        BadSetting: There is a suite of that name, or a setting is not understood.
+        BadSetting: There is a suite of that name, a setting is not understood, or there are more
+            strata than cases to draw.
         BadQuery: ``where`` does not run, or ``query`` or a criterion cannot be asked.
         UnknownName: A criterion, or a behaviour of agents, that there is none of.
         MissingData: No scene qualifies, or none of those that do can be driven.
@@ -123,6 +126,12 @@ def build(
     found = choose(lake, where=where, tags=tags, query=query, scene_ids=scene_ids)
     chosen = found.ids
     strata = strata_of(lake, chosen, stratify)
+    many = Counter(strata.values())
+    if n is not None and n < len(many):
+        raise BadSetting(
+            f"{n} cases cannot stand for {len(many)} strata by `{stratify}`.",
+            hint=f"Ask for {len(many)} at least (-n), or stratify by what has fewer kinds.",
+        )
     order = drawn_order(chosen, strata, seed=seed) if n else chosen
     tried = Counter[str]()
     events = tags_of(lake, chosen)
@@ -161,7 +170,6 @@ def build(
             hint="Ingest longer scenes with moving vehicles, or choose others.",
         )
     cases.sort(key=lambda c: c.scene_id)
-    many = Counter(strata.values())
     cases = [
         dataclasses.replace(case, stratum=stratum, weight=many[stratum] / tried[stratum])
         for case in cases
@@ -198,9 +206,7 @@ def build(
             refused=tuple(refused),
             proxies=sum("proxy_ego" in case.provenance for case in cases),
             untagged=found.untagged,
-            strata=dict(sorted(Counter(case.stratum for case in cases).items()))
-            if stratify
-            else {},
+            strata=_counted(cases, many) if stratify else {},
         )
         made_by.summary.update(report.answer())
     return report
@@ -222,6 +228,12 @@ def check_name(lake: Lake, name: str, *, replace: bool = False) -> None:
             f"There is a suite called `{name}` already.",
             hint="Choose another name, or take its place: `--replace`, in Python `replace=True`.",
         )
+
+
+def _counted(cases: Sequence[Case], strata: Iterable[str]) -> dict[str, int]:
+    """How many cases are of each stratum."""
+    counts = Counter(case.stratum for case in cases)
+    return {stratum: counts[stratum] for stratum in sorted(strata)}
 
 
 def drawn_order(ids: Sequence[int], strata: Mapping[int, str], *, seed: int) -> list[int]:

@@ -40,3 +40,21 @@ def test_each_red_light_costs_and_an_unknown_one_does_not() -> None:
     clean = drive(going(0.0), by="log_replay")
     assert driving_score(replace(clean, red_lights=2)) == pytest.approx(0.7**2)
     assert driving_score(replace(clean, red_lights=None)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("distance", "reference", "share"),
+    [
+        (0.1, 9.6, 0.1 / 9.6),  # not nuPlan's progress, which is 2 m at least
+        (0.5, 1.5, 1 / 3),
+        (12.0, 9.6, 1.0),
+        (-1.0, 9.6, 0.0),
+        (0.0, 0.3, 1.0),
+    ],
+)
+def test_completion_is_the_way_over_that_of_the_recorded_drive(
+    distance: float, reference: float, share: float
+) -> None:
+    clean = drive(going(0.0), by="log_replay")
+    made = replace(clean, distance=distance, reference=reference)
+    assert driving_score(made) == pytest.approx(share)

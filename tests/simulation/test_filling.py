@@ -1,11 +1,15 @@
 """The world straight into a lake: the same rows however it is made, and nothing twice."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from cli.tour import world
 from lake import Lake
+from mining.query.find import scenes_of
+from mining.tag import tag
 from schemas.errors import BadSetting
 from simulation import filling
 from simulation.filling import fill, logs_alone
@@ -83,3 +87,19 @@ def test_another_rate_of_the_same_world_is_refused(whole: Lake) -> None:
     with pytest.raises(BadSetting, match=r"rare_rate': 0\.3"):
         fill(whole, scenes=10, seed=5, rare_rate=0.1)
     assert fill(whole, scenes=10, seed=5, rare_rate=0.3).written == 0
+
+
+def test_a_behaviour_held_out_is_not_planted_and_what_traffic_does_is_left_out_as_documented(
+    tmp_path: Path,
+) -> None:
+    lake = Lake.open_or_create(tmp_path / "lake")
+    report = fill(lake, scenes=2 * LOGS, seed=5, rare_rate=0.5, without=["hard_brake"])
+    assert report.planted
+    assert "hard_brake" not in report.planted
+    tag(lake, only=["hard_brake"])
+    brakes = "select distinct scene_id from events where name = 'hard_brake' and truth = 'true'"
+    found = set(lake.sql(brakes)["scene_id"].to_pylist())
+    assert found  # by ordinary traffic
+    told = re.search(r'--query "(.+)"', world.__doc__ or "")
+    assert told is not None
+    assert set(scenes_of(lake, told[1])) == set(lake.scene_ids()) - found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from schemas.errors import BadSetting
 from simulation.batch import ready, stack
@@ -90,29 +92,61 @@ def test_an_impact_ends_the_episode_and_is_told() -> None:
 
 
 def test_many_at_once_are_driven_as_each_alone() -> None:
+    """Each begins anew by itself in the step after its end, as ``AutoresetMode.NEXT_STEP`` has it."""
     both = pairs(free(), blocked())
-    env = DriveVectorEnv(both, 6)
+    env = RecordEpisodeStatistics(DriveVectorEnv(both, 6))
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     seen, about = env.reset(seed=3)
     assert env.observation_space.contains(seen)
-    ids = about["case_id"]
     alone = {case.case_id: k for k, (case, _) in enumerate(both)}
+    assert set(about["case_id"]) == set(alone)
     singles = [DriveEnv(both) for _ in range(6)]
-    for one, case_id in zip(singles, ids, strict=True):
-        one.reset(options={"case": alone[int(case_id)]})
-    over = np.zeros(6, dtype=bool)
+
+    def begin(k: int) -> None:
+        first, _ = singles[k].reset(options={"case": alone[int(about["case_id"][k])]})
+        assert all((seen[name][k] == first[name]).all() for name in first)
+
+    for k in range(6):
+        begin(k)
+    over, length, total, ends = np.zeros(6, dtype=bool), np.zeros(6), np.zeros(6), 0
+    rng = np.random.default_rng(0)
     for _ in range(200):
-        _, reward, ended, cut, about = env.step(np.zeros((6, 2)))
-        for k in np.flatnonzero(~over):
-            _, mine, done, out, _ = singles[k].step(np.zeros(2))
-            assert (float(mine), done, out) == (pytest.approx(float(reward[k])), ended[k], cut[k])
+        actions = rng.uniform([0.0, -0.01], [0.3, 0.01], (6, 2))
+        seen, reward, ended, cut, about = env.step(actions)
+        assert env.observation_space.contains(seen)
         assert (about["idle"] == over).all()
-        over |= ended | cut
-        if over.all():
-            break
-    assert over.all()
-    env.step(np.zeros((6, 2)))
-    _, _, ended, cut, about = env.step(np.zeros((6, 2)))
-    assert not (ended | cut | about["idle"]).any()
+        for k in range(6):
+            if over[k]:
+                assert (reward[k], ended[k], cut[k]) == (0.0, False, False)
+                assert about["_case_id"][k]
+                begin(k)
+                length[k] = total[k] = 0
+                continue
+            mine, earned, done, out, told = singles[k].step(actions[k])
+            assert all((seen[name][k] == mine[name]).all() for name in mine)
+            assert (earned, done, out) == (reward[k], ended[k], cut[k])
+            assert told["moment"] == about["moment"][k]
+            length[k], total[k] = length[k] + 1, total[k] + reward[k]
+            assert about.get("_drive", np.zeros(6))[k] == (done or out)
+            if done or out:
+                ends += 1
+                assert repr(told["drive"]) == repr(about["drive"][k])
+                assert about["episode"]["l"][k] == length[k]
+                assert about["episode"]["r"][k] == pytest.approx(total[k])
+        over = ended | cut
+    assert ends > 12
+
+
+def test_what_is_told_of_many_can_be_told_of_each() -> None:
+    env = DictInfoToList(DriveVectorEnv(pairs(blocked()), 2))
+    _, about = env.reset(seed=0)
+    assert [set(one) for one in about] == [{"case_id"}] * 2
+    ended = np.zeros(2, dtype=bool)
+    while not ended.any():
+        _, _, ended, _, about = env.step(np.array([[0.0, 0.0], [-1.0, 0.0]]))
+    assert [set(one) for one in about] == [{"idle", "moment", "drive"}, {"idle", "moment"}]
+    *_, about = env.step(np.zeros((2, 2)))
+    assert [set(one) for one in about] == [{"idle", "case_id"}, {"idle", "moment"}]
 
 
 def test_a_reward_of_ones_own_and_wrong_use() -> None:

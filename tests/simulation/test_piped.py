@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lake import Lake
 from schemas.errors import BadInput
-from simulation import suites
+from simulation import piped, suites
 from simulation.piped import PipedPlanner
 from simulation.planners import planner
 from simulation.running import run_cases
@@ -64,6 +67,49 @@ def test_a_program_drives_every_case(tmp_path: Path, plan: str) -> None:
     assert all(
         (a.result.trajectory == b.result.trajectory).all() for a, b in zip(ran, again, strict=True)
     )
+
+
+def test_what_is_documented_of_a_message_is_what_is_sent(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    write = f"""open({str(sent)!r}, "w").write(json.dumps(asked))
+        {CRUISE}"""
+    driver = program(tmp_path, write)
+    started: list[dict[str, Any]] = []
+    ask = driver._ask
+    driver._ask = lambda message: (started.append(dict(message)), ask(message))[1]  # type: ignore[method-assign]
+    run(driver, count=1)
+    start, plan = started[0], json.loads(sent.read_text())
+    assert piped.__doc__ is not None
+    for message in (start, plan):
+        (told,) = re.findall(rf'``(\{{"type": "{message["type"]}".*?)``', piped.__doc__, re.DOTALL)
+        assert _keys_told(told) == _keys(message)
+    ego = plan["cases"][0]["ego"]
+    for name in ("length", "width", "wheelbase", "rear_to_centre"):
+        assert start["cases"][0][name] == ego[name] > 0.0
+
+
+def _keys(value: object, path: str = "") -> set[str]:
+    """Every key of a message with those that it lies under."""
+    if isinstance(value, list):
+        return set().union(*(_keys(part, path) for part in value))
+    if not isinstance(value, dict):
+        return set()
+    here = {f"{path}/{key}" for key in value}
+    return here.union(*(_keys(part, f"{path}/{key}") for key, part in value.items()))
+
+
+def _keys_told(text: str) -> set[str]:
+    """Likewise of a message as the docstring shows it, where keys may stand without values."""
+    found, under, last = set(), list[str](), ""
+    for word in re.findall(r'(?<!: )"\w+"|[{}]', text):
+        if word == "{":
+            under.append(last)
+        elif word == "}":
+            under.pop()
+        else:
+            last = f"{under[-1]}/{word[1:-1]}"
+            found.add(last)
+    return found
 
 
 def test_what_a_program_cannot_do_fails_that_case_alone(tmp_path: Path) -> None:

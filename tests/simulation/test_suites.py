@@ -59,6 +59,17 @@ def test_a_suite_is_built_run_and_reported(lake: Lake) -> None:
     assert len(trajectory) == results[0]["steps"] + 1
 
 
+def test_no_stratum_is_left_out_in_silence(lake: Lake) -> None:
+    with pytest.raises(BadSetting, match="2 cases cannot stand for 3 strata by `name`") as raised:
+        suites.build(lake, "few", n=2, stratify="name")
+    assert "3 at least" in raised.value.hint
+    assert lake.read("suites", ["suite"], "suite = 'few'").num_rows == 0
+    assert suites.build(lake, "few", n=2).cases == 2
+    built = suites.build(lake, "kinds", n=3, stratify="name")
+    assert built.strata == {"brief": 0, "crossing": 1, "straight": 1}
+    assert [case.weight for case in suites.cases_of(lake, "kinds")] == [1.0, 1.0]
+
+
 def test_results_do_not_depend_on_batches_or_processes(lake: Lake) -> None:
     suites.build(lake, "split", replace=True)
     runs = [

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,12 +83,12 @@ def test_tracking_noise_has_unit_variance_and_memory() -> None:
 
 def test_a_world_is_written_resumed_and_read_again(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    first = write_world(tmp_path, logs=1, seed=21, rare_rate=0.0)
+    first = write_world(tmp_path, logs=1, seed=21, rare_rate=0.6)
     (tmp_path / ".world-000022.partial").mkdir()  # as an interrupted run leaves it
     second = write_world(
-        tmp_path, logs=2, seed=21, rare_rate=1.0, progress=lambda *now: seen.append(now)
+        tmp_path, logs=2, seed=21, rare_rate=0.6, progress=lambda *now: seen.append(now)
     )
-    third = write_world(tmp_path, logs=2, seed=21)
+    third = write_world(tmp_path, logs=2, seed=21, rare_rate=0.6)
     assert (first.written, second.written, third.written) == (1, 1, 0)
     assert seen == [(1, 2), (2, 2)]
     truth = json.loads((tmp_path / "truth.json").read_text())["logs"]
@@ -101,6 +102,36 @@ def test_a_world_is_written_resumed_and_read_again(tmp_path: Path) -> None:
     assert len(log.agents.t_ns) == len(again.agents.t_ns)
     assert len(log.map.features) == len(again.map.features)
     assert log.weather == again.weather
+
+
+def test_logs_made_with_other_settings_are_neither_kept_for_these_nor_lost(tmp_path: Path) -> None:
+    usual = {"swerve": 0.01, "cut_in": 0.02}
+    write_world(tmp_path, logs=1, seed=5, rates=usual)
+    truth = (tmp_path / "truth.json").read_text()
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"rates": None}, r"rate of swerve 0\.01 \(asked is 0\.02\)"),
+        ({"rates": {"swerve": 0.01}}, r"rate of cut_in 0\.02 \(asked is 0\)"),
+        ({"without": ["pedestrian"]}, r"without \[\] \(asked is \['pedestrian'\]\)"),
+        ({"sensors": True}, r"sensors False \(asked is True\)"),
+        ({"senses": Senses(noise=False)}, r"noise True \(asked is False\)"),
+        ({"senses": Senses(occlusion=False)}, r"occlusion True"),
+    ]
+    for other, told in others:
+        with pytest.raises(BadSetting, match=told):
+            write_world(tmp_path, **{"logs": 2, "seed": 4, "rates": usual, **other})
+    assert [path.name for path in tmp_path.glob("*world*")] == ["world-000005"]
+    same = write_world(tmp_path, logs=1, seed=5, rates=dict(reversed(usual.items())))
+    assert same.written == 0
+    (tmp_path / "truth.json").unlink()
+    with pytest.raises(BadSetting, match="nothing tells how"):
+        write_world(tmp_path, logs=1, seed=5, rates=usual)
+    older = json.loads(truth)
+    del older["logs"]["world-000005"]["made_with"]
+    (tmp_path / "truth.json").write_text(json.dumps(older))
+    with pytest.raises(BadSetting, match="nothing tells how"):
+        write_world(tmp_path, logs=1, seed=5, rates=usual)
+    assert (tmp_path / "world-000005").is_dir()
+    assert write_world(tmp_path, logs=1, seed=4, rates=usual).written == 1
 
 
 def test_a_foreign_truth_and_an_unknown_format_are_refused(tmp_path: Path) -> None:
