@@ -391,7 +391,7 @@ def _modes(
     if mode is not None:
         return np.array([int(mode[i]) for i in order], dtype=np.int64)
     modes = modes_of(
-        case.agents, cls=cls, track_id=track_id, case_id=case.case_id, seed=case.seed
+        case.agents, cls=cls, track_id=track_id, case_id=case.drawn_as, seed=case.seed
     )  # fmt: skip
     modes[0] = int(AgentMode.LOG)
     return modes

@@ -7,7 +7,8 @@ A case names them in words:
     mixed:mobil=1,yielding=0.7            besides, so many of those on foot and on bicycles yield
 
 Each agent of each case draws its own, from a hash of the suite's seed, the case's id and the agent's:
-what it draws depends on nobody else, nor on the batch, the order or the number of workers.
+what it draws depends on nobody else, nor on the batch, the order or the number of workers. The id is
+the one with which the case was first made (:attr:`schemas.case.Case.drawn_as`).
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def modes_of(
         words: What the case says.
         cls: Codes of AgentClass.
         track_id: Of the agents.
-        case_id: Of the case.
+        case_id: With which the case was first made.
         seed: Of the suite.
     """
     wanted = understood(words)

@@ -194,7 +194,7 @@ def tested_alike(one: Case, other: Case) -> bool:
         getattr(one, name) == getattr(other, name)
         for name in (
             "scene_id", "start_step", "horizon_steps", "goal", "agents", "seed", "criteria",
-            "ego_track_id",
+            "ego_track_id", "drawn_as",
         )
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ import numpy as np
 from lake import Lake
 from lake.ids import stable_id
 from lake.literals import literal
-from schemas.case import DONE, Case, Result
+from schemas.case import DONE, DRAWN_AS, Case, Result
 from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.planners import planner
@@ -163,6 +163,8 @@ def validate(
 def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = "valid") -> int:
     """A smaller suite of some cases of another; how many they are.
 
+    Each is the test that it was: others draw what they drew before, and so the proofs hold.
+
     Args:
         lake: Where the suite is.
         name: Of the suite.
@@ -199,7 +201,10 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
         rows = [
             dataclasses.replace(
                 case, suite=to, case_id=stable_id(to, case.scene_id),
-                provenance={**case.provenance, "from_case": str(case.case_id)},
+                provenance={
+                    **case.provenance,
+                    "from_case": str(case.case_id), DRAWN_AS: str(case.drawn_as),
+                },
             ).row(run_id=made_by.id)
             for case in kept
         ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ import pytest
 from lake import Lake
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
+from simulation.suites import reporting
 from simulation.suites.building import drawn_order
 from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
@@ -190,3 +192,29 @@ def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) 
     other = {r.case.case_id: r.agents for r in suites.results_of(lake, again.run_id)}
     assert other.keys() == told[0].keys()
     assert other != told[0]
+
+
+def test_a_trimmed_case_is_the_test_that_it_was_however_often_trimmed(lake: Lake) -> None:
+    """What others draw hangs on the case's id, and the proof is of what they drew."""
+    words = "mixed:idm=0.4,mobil=0.3,log_then_idm=0.3,yielding=0.5"
+    suites.build(lake, "untrimmed", agents=words, seed=7)
+    proven = [
+        replace(case, provenance={**case.provenance, "proof": {"valid": True}}).row(run_id=1)
+        for case in suites.cases_of(lake, "untrimmed")
+    ]
+    lake.replace("cases", proven, where="suite = 'untrimmed'")
+    for name, to in pairwise(["untrimmed", "once", "twice"]):
+        assert suites.trim(lake, name, to) == 6
+    first, last = (
+        {r.case.scene_id: r for r in suites.results_of(lake, suites.run(lake, name, "idm").run_id)}
+        for name in ("untrimmed", "twice")
+    )
+    for scene_id, was in first.items():
+        now = last[scene_id]
+        assert now.case.case_id != was.case.case_id == now.case.drawn_as
+        renamed = replace(now, case=replace(now.case, case_id=was.case.case_id))
+        assert digest_of([renamed]) == digest_of([was])
+    suites.build(lake, "twice", agents=words, seed=7, replace=True)
+    (anew,) = [c for c in suites.cases_of(lake, "twice") if c.scene_id == scene_id]
+    assert anew.case_id == now.case.case_id
+    assert not reporting.tested_alike(anew, now.case)
