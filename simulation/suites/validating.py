@@ -35,9 +35,9 @@ from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.planners import planner
 from simulation.running import Progress, paired, run_cases
-from simulation.suites.comparing import rank
+from simulation.suites.comparing import latest_runs, rank
 from simulation.suites.driving import cases_of
-from simulation.suites.reporting import digest_of
+from simulation.suites.reporting import digest_of, results_of, tested_alike
 
 CHECKS = ("solvable", "non_trivial", "human", "deterministic", "unique")
 REFERENCES = ("pdm", "oracle")
@@ -170,13 +170,15 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
         name: Of the suite.
         to: Name of the new one.
         keep: ``valid``: the cases that :func:`validate` found sound; ``ranking``: the fewest that
-            rank the planners that drove the suite as all cases do. The latter are no sample of
-            anything, so that they all weigh the same.
+            rank the planners that drove the suite as all cases do. These keep their weights, by
+            which they were chosen: the planners' mean scores come as near to those of the whole
+            suite as so few can bring them. Of other planners they are no sample.
 
     Raises:
         UnknownName: There is no such suite.
         BadSetting: There is a suite of the new name already.
-        MissingData: The suite was not validated, or no two planners drove it, or nothing is left.
+        MissingData: The suite was not validated, or no two planners drove it as it is now, or
+            nothing is left.
     """
     cases = cases_of(lake, name)
     if lake.read("suites", ["suite"], f"suite = {literal(to)}").num_rows:
@@ -188,12 +190,7 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
             )
         kept = [case for case in cases if case.provenance["proof"]["valid"]]
     else:
-        few = set(rank(lake, name)["fewest"])
-        kept = [
-            dataclasses.replace(case, weight=1.0, stratum="")
-            for case in cases
-            if str(case.case_id) in few
-        ]
+        kept = _fewest(lake, name, cases)
     if not kept:
         raise MissingData(f"No case of suite `{name}` is left.", hint="Build it of other scenes.")
     selection = {"trimmed": name, "keep": keep}
@@ -215,6 +212,21 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
         }])  # fmt: skip
         made_by.summary.update(cases=len(rows))
     return len(kept)
+
+
+def _fewest(lake: Lake, name: str, cases: Sequence[Case]) -> list[Case]:
+    """Those that rank the planners as all do, by weights that they still have."""
+    few = set(rank(lake, name)["fewest"])
+    first = next(iter(latest_runs(lake, name).values()))
+    driven = {result.case.case_id: result.case for result in results_of(lake, first)}
+    for case in cases:
+        was = driven.get(case.case_id, case)
+        if was.weight != case.weight or not tested_alike(was, case):
+            raise MissingData(
+                f"Suite `{name}` was built anew since planners drove it.",
+                hint=f"Run them on what it is now: scenelake suite run {name} --planner idm",
+            )
+    return [case for case in cases if str(case.case_id) in few]
 
 
 def _broken(result: Result) -> list[str]:
