@@ -120,6 +120,12 @@ def named_in(words: str) -> frozenset[AgentMode]:
     return frozenset(mode for mode, share in shares.items() if share > 0.0)
 
 
+def left_to_chance(words: str) -> bool:
+    """Whether what agents do who move as a case says hangs on what they draw."""
+    named = named_in(words)
+    return len(named) > 1 or not named.isdisjoint({AgentMode.YIELDING, AgentMode.DIFFUSION})
+
+
 def _behaviour(name: str) -> AgentMode:
     known = [mode.name.lower() for mode in AgentMode]
     if name not in known:

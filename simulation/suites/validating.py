@@ -7,7 +7,8 @@ check              a case fails it if
 ``non_trivial``    constant velocity meets all of them (NAVSIM 2 drops such scenes, too)
 ``human``          the recorded drive itself breaks one
 ``deterministic``  driven again, in another batch and order, anything differs in any bit
-``unique``         another case begins in the same state with the same goal
+``unique``         an earlier case is the same test: the same states of all to the end, lights, map,
+                   goal, agents and criteria
 =================  ============================================================================
 
 The proof is kept with the case: who solves it with which score, what constant velocity breaks,
@@ -18,14 +19,11 @@ of the fewest that rank the planners as all do.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 from lake import Lake
 from lake.ids import stable_id
@@ -33,6 +31,7 @@ from lake.literals import literal
 from schemas.case import DONE, DRAWN_AS, Case, Result
 from schemas.errors import BadSetting, MissingData
 from schemas.scene import Scene
+from simulation.fingerprints import of_test
 from simulation.planners import planner
 from simulation.running import Progress, paired, run_cases
 from simulation.suites.comparing import latest_runs, rank
@@ -234,24 +233,14 @@ def _broken(result: Result) -> list[str]:
 
 
 def _twins(cases: Iterable[tuple[Case, Scene | None]]) -> set[int]:
-    """Cases that begin as an earlier one does: same states of all, to the millimetre, same goal."""
+    """Cases that are the same test as an earlier one."""
     seen: set[str] = set()
     twins = set()
     for case, scene in cases:
-        if scene is None:
+        if scene is None or case.ego_track_id not in scene.tracks.track_id:
             continue
-        tracks, now = scene.tracks, case.start_step
-        there = np.flatnonzero(tracks.valid[:, now])
-        states = np.concatenate(
-            [tracks.xy[there, now], tracks.yaw[there, now, None], tracks.velocity[there, now]],
-            axis=-1,
-        )
-        order = np.lexsort(states.T)
-        told = hashlib.sha256(np.round(states[order], 3).tobytes())
-        told.update(json.dumps([case.goal, case.horizon_steps, case.agents]).encode())
-        told.update(json.dumps(scene.origin.tolist()).encode())
-        key = told.hexdigest()
-        if key in seen:
+        test = of_test(case, scene)
+        if test in seen:
             twins.add(case.case_id)
-        seen.add(key)
+        seen.add(test)
     return twins
