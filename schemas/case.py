@@ -25,6 +25,9 @@ AgentsMode: TypeAlias = str
 DRAWN_AS = "drawn_as"
 """Key of ``provenance``: the id that a case had when it was first made, as a text."""
 
+CUT_FROM = "cut_from"
+"""Key of ``provenance``: a hash of the scene as it was, see :mod:`simulation.unchanged`."""
+
 DONE = "done"
 """Status of a case that ran to its end; anything else is the error that stopped it."""
 
@@ -123,6 +126,11 @@ class Case:
         A case that is copied into another suite keeps it, and so stays the test that it was.
         """
         return int(self.provenance.get(DRAWN_AS, self.case_id))
+
+    @property
+    def cut_from(self) -> str | None:
+        """The hash of the scene that the case was cut from; None where it kept none."""
+        return self.provenance.get(CUT_FROM)
 
     def row(self, *, run_id: int) -> dict[str, Any]:
         """As a row of ``cases``."""

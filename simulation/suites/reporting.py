@@ -190,7 +190,8 @@ def as_driven(lake: Lake, run_id: int, where: str) -> pa.Table | None:
 
 def tested_alike(one: Case, other: Case) -> bool:
     """Whether two cases are the same test: tags, weights and proofs apart."""
-    return all(
+    scenes = {one.cut_from, other.cut_from} - {None}
+    return len(scenes) < 2 and all(
         getattr(one, name) == getattr(other, name)
         for name in (
             "scene_id", "start_step", "horizon_steps", "goal", "agents", "seed", "criteria",
