@@ -22,6 +22,12 @@ AT_LEAST = ">="
 AgentsMode: TypeAlias = str
 """How the others move, in the words of :mod:`simulation.behaviours`: ``idm``, ``mixed:idm=0.5,log=0.5``."""
 
+DRAWN_AS = "drawn_as"
+"""Key of ``provenance``: the id that a case had when it was first made, as a text."""
+
+CUT_FROM = "cut_from"
+"""Key of ``provenance``: a hash of the scene as it was, see :mod:`simulation.unchanged`."""
+
 DONE = "done"
 """Status of a case that ran to its end; anything else is the error that stopped it."""
 
@@ -112,6 +118,19 @@ class Case:
     stratum: str = ""
     weight: float = 1.0
     seed: int = 0
+
+    @property
+    def drawn_as(self) -> int:
+        """The id that the draws of its agents go by: its own, or the one it was first made with.
+
+        A case that is copied into another suite keeps it, and so stays the test that it was.
+        """
+        return int(self.provenance.get(DRAWN_AS, self.case_id))
+
+    @property
+    def cut_from(self) -> str | None:
+        """The hash of the scene that the case was cut from; None where it kept none."""
+        return self.provenance.get(CUT_FROM)
 
     def row(self, *, run_id: int) -> dict[str, Any]:
         """As a row of ``cases``."""

@@ -28,6 +28,7 @@ from simulation.lanes_beside import LanesBeside, lanes_beside
 from simulation.paths import SPACING_M, Paths, extended, project_on, respace
 from simulation.routes import LaneGraph, Route, build_route
 from simulation.surface import Ground
+from simulation.unchanged import changed
 
 NOW = 10
 """Index of the step at which the planner takes over: one second of history lies before it."""
@@ -200,8 +201,11 @@ def ready(
         mode: How each track of the scene moves, where it is not for all as the case says.
 
     Raises:
-        MissingData: The scene lacks what the case needs.
+        MissingData: The scene lacks what the case needs, or is not what it was cut from.
     """
+    why = changed(case, scene)
+    if why is not None:
+        raise MissingData(why, hint=f"scenelake suite build {case.suite} --replace")
     tracks = scene.tracks
     who = np.flatnonzero(tracks.track_id == case.ego_track_id)
     if len(who) == 0 or case.start_step >= scene.steps:
@@ -391,7 +395,7 @@ def _modes(
     if mode is not None:
         return np.array([int(mode[i]) for i in order], dtype=np.int64)
     modes = modes_of(
-        case.agents, cls=cls, track_id=track_id, case_id=case.case_id, seed=case.seed
+        case.agents, cls=cls, track_id=track_id, case_id=case.drawn_as, seed=case.seed
     )  # fmt: skip
     modes[0] = int(AgentMode.LOG)
     return modes

@@ -7,7 +7,8 @@ A case names them in words:
     mixed:mobil=1,yielding=0.7            besides, so many of those on foot and on bicycles yield
 
 Each agent of each case draws its own, from a hash of the suite's seed, the case's id and the agent's:
-what it draws depends on nobody else, nor on the batch, the order or the number of workers.
+what it draws depends on nobody else, nor on the batch, the order or the number of workers. The id is
+the one with which the case was first made (:attr:`schemas.case.Case.drawn_as`).
 """
 
 from __future__ import annotations
@@ -119,6 +120,12 @@ def named_in(words: str) -> frozenset[AgentMode]:
     return frozenset(mode for mode, share in shares.items() if share > 0.0)
 
 
+def left_to_chance(words: str) -> bool:
+    """Whether what agents do who move as a case says hangs on what they draw."""
+    named = named_in(words)
+    return len(named) > 1 or not named.isdisjoint({AgentMode.YIELDING, AgentMode.DIFFUSION})
+
+
 def _behaviour(name: str) -> AgentMode:
     known = [mode.name.lower() for mode in AgentMode]
     if name not in known:
@@ -140,7 +147,7 @@ def modes_of(
         words: What the case says.
         cls: Codes of AgentClass.
         track_id: Of the agents.
-        case_id: Of the case.
+        case_id: With which the case was first made.
         seed: Of the suite.
     """
     wanted = understood(words)

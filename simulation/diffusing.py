@@ -225,7 +225,7 @@ class Diffusing:
             views.append(view)
             taken.append(mine)
             about = int(self.batch.track_id[case, centre])
-            seeds.append(hashed("future", told.seed, told.case_id, step - NOW, about))
+            seeds.append(hashed("future", told.seed, told.drawn_as, step - NOW, about))
             left = [agent for agent in left if agent not in view[1][mine]]
             centre = left[0] if left else 0
         actions = forecast(self._generator.denoiser, [view[0] for view in views], seeds)

@@ -26,7 +26,7 @@ def replayed(results: Sequence[tuple[Result, Scene]]) -> Rollout:
         results: With the scenes of their cases; those that errored before they began have no drive.
 
     Raises:
-        MissingData: A scene no longer fits its case, or a result kept no drive of it.
+        MissingData: A scene is no longer that of its case, or a result kept no drive of it.
     """
     for result, _ in results:
         wanted = result.case.horizon_steps + 1

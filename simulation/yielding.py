@@ -63,7 +63,7 @@ class Yielding:
         for c in np.unique(self.case).tolist():
             mine = self.case == c
             drawn[mine] = chance(
-                "margin", seed=batch.ready[c].case.seed, case_id=batch.ready[c].case.case_id,
+                "margin", seed=batch.ready[c].case.seed, case_id=batch.ready[c].case.drawn_as,
                 track_id=batch.track_id[c, self.agent[mine]],
             )  # fmt: skip
         self.margin = MARGIN_S[0] + (MARGIN_S[1] - MARGIN_S[0]) * drawn

@@ -15,7 +15,7 @@ import numpy as np
 from lake import Lake
 from lake.limits import whole
 from mining.query import Query
-from schemas.case import AgentsMode, Case
+from schemas.case import CUT_FROM, AgentsMode, Case
 from schemas.errors import BadQuery, BadSetting, MissingData
 from schemas.scene import Scene
 from simulation.cases import make_case
@@ -24,6 +24,7 @@ from simulation.diffusing import weights_behind
 from simulation.planners import LogReplay
 from simulation.running import run_cases
 from simulation.suites.choosing import choose, lineage_of, strata_of, tags_of
+from simulation.unchanged import scene_hash
 
 DEMAND_BATCH = 64
 """Scenes held at once while a suite is built."""
@@ -148,7 +149,7 @@ def build(
             tags=events.get(scene.scene_id, ()),
             criteria=criteria,
             allow_proxy=allow_proxy,
-            provenance=lineage.get(scene.scene_id),
+            provenance={**lineage.get(scene.scene_id, {}), CUT_FROM: scene_hash(scene)},
             seed=seed,
         )
         if isinstance(made, str):

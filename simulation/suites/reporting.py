@@ -230,11 +230,12 @@ def built_since(lake: Lake, suite: str, run_id: int) -> bool:
 
 def tested_alike(one: Case, other: Case) -> bool:
     """Whether two cases are the same test: tags, weights and proofs apart."""
-    return all(
+    scenes = {one.cut_from, other.cut_from} - {None}
+    return len(scenes) < 2 and all(
         getattr(one, name) == getattr(other, name)
         for name in (
             "scene_id", "start_step", "horizon_steps", "goal", "agents", "seed", "criteria",
-            "ego_track_id",
+            "ego_track_id", "drawn_as",
         )
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ check              a case fails it if
 ``non_trivial``    constant velocity meets all of them (NAVSIM 2 drops such scenes, too)
 ``human``          the recorded drive itself breaks one
 ``deterministic``  driven again, in another batch and order, anything differs in any bit
-``unique``         another case begins in the same state with the same goal
+``unique``         an earlier case is the same test: the same states of all to the end, lights, map,
+                   goal, agents and criteria
 =================  ============================================================================
 
 The proof is kept with the case: who solves it with which score, what constant velocity breaks,
@@ -18,26 +19,25 @@ of the fewest that rank the planners as all do.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from lake import Lake
 from lake.ids import stable_id
 from lake.literals import literal
-from schemas.case import DONE, Case, Result
-from schemas.errors import BadSetting, MissingData
+from schemas.case import DONE, DRAWN_AS, Case, Result
+from schemas.errors import MissingData
 from schemas.scene import Scene
+from simulation.fingerprints import of_test
 from simulation.planners import planner
 from simulation.running import Progress, paired, run_cases
-from simulation.suites.comparing import rank
+from simulation.suites.building import check_name
+from simulation.suites.comparing import latest_runs, rank
 from simulation.suites.driving import cases_of
-from simulation.suites.reporting import digest_of
+from simulation.suites.reporting import digest_of, results_of, tested_alike
 
 CHECKS = ("solvable", "non_trivial", "human", "deterministic", "unique")
 REFERENCES = ("pdm", "oracle")
@@ -163,22 +163,25 @@ def validate(
 def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = "valid") -> int:
     """A smaller suite of some cases of another; how many they are.
 
+    Each is the test that it was: others draw what they drew before, and so the proofs hold.
+
     Args:
         lake: Where the suite is.
         name: Of the suite.
         to: Name of the new one.
         keep: ``valid``: the cases that :func:`validate` found sound; ``ranking``: the fewest that
-            rank the planners that drove the suite as all cases do. The latter are no sample of
-            anything, so that they all weigh the same.
+            rank the planners that drove the suite as all cases do. These keep their weights, by
+            which they were chosen: the planners' mean scores come as near to those of the whole
+            suite as so few can bring them. Of other planners they are no sample.
 
     Raises:
         UnknownName: There is no such suite.
         BadSetting: There is a suite of the new name already.
-        MissingData: The suite was not validated, or no two planners drove it, or nothing is left.
+        MissingData: The suite was not validated, or no two planners drove it as it is now, or
+            nothing is left.
     """
     cases = cases_of(lake, name)
-    if lake.read("suites", ["suite"], f"suite = {literal(to)}").num_rows:
-        raise BadSetting(f"There is a suite called `{to}` already.", hint="Choose another name.")
+    check_name(lake, to)
     if keep == "valid":
         if not all("proof" in case.provenance for case in cases):
             raise MissingData(
@@ -186,12 +189,7 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
             )
         kept = [case for case in cases if case.provenance["proof"]["valid"]]
     else:
-        few = set(rank(lake, name)["fewest"])
-        kept = [
-            dataclasses.replace(case, weight=1.0, stratum="")
-            for case in cases
-            if str(case.case_id) in few
-        ]
+        kept = _fewest(lake, name, cases)
     if not kept:
         raise MissingData(f"No case of suite `{name}` is left.", hint="Build it of other scenes.")
     selection = {"trimmed": name, "keep": keep}
@@ -199,7 +197,10 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
         rows = [
             dataclasses.replace(
                 case, suite=to, case_id=stable_id(to, case.scene_id),
-                provenance={**case.provenance, "from_case": str(case.case_id)},
+                provenance={
+                    **case.provenance,
+                    "from_case": str(case.case_id), DRAWN_AS: str(case.drawn_as),
+                },
             ).row(run_id=made_by.id)
             for case in kept
         ]  # fmt: skip
@@ -212,29 +213,34 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
     return len(kept)
 
 
+def _fewest(lake: Lake, name: str, cases: Sequence[Case]) -> list[Case]:
+    """Those that rank the planners as all do, by weights that they still have."""
+    few = set(rank(lake, name)["fewest"])
+    first = next(iter(latest_runs(lake, name).values()))
+    driven = {result.case.case_id: result.case for result in results_of(lake, first)}
+    for case in cases:
+        was = driven.get(case.case_id, case)
+        if was.weight != case.weight or not tested_alike(was, case):
+            raise MissingData(
+                f"Suite `{name}` was built anew since planners drove it.",
+                hint=f"Run them on what it is now: scenelake suite run {name} --planner idm",
+            )
+    return [case for case in cases if str(case.case_id) in few]
+
+
 def _broken(result: Result) -> list[str]:
     return result.failed if result.status == DONE else [result.status]
 
 
 def _twins(cases: Iterable[tuple[Case, Scene | None]]) -> set[int]:
-    """Cases that begin as an earlier one does: same states of all, to the millimetre, same goal."""
+    """Cases that are the same test as an earlier one."""
     seen: set[str] = set()
     twins = set()
     for case, scene in cases:
-        if scene is None:
+        if scene is None or case.ego_track_id not in scene.tracks.track_id:
             continue
-        tracks, now = scene.tracks, case.start_step
-        there = np.flatnonzero(tracks.valid[:, now])
-        states = np.concatenate(
-            [tracks.xy[there, now], tracks.yaw[there, now, None], tracks.velocity[there, now]],
-            axis=-1,
-        )
-        order = np.lexsort(states.T)
-        told = hashlib.sha256(np.round(states[order], 3).tobytes())
-        told.update(json.dumps([case.goal, case.horizon_steps, case.agents]).encode())
-        told.update(json.dumps(scene.origin.tolist()).encode())
-        key = told.hexdigest()
-        if key in seen:
+        test = of_test(case, scene)
+        if test in seen:
             twins.add(case.case_id)
-        seen.add(key)
+        seen.add(test)
     return twins

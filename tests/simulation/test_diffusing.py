@@ -255,6 +255,19 @@ def test_the_clock_is_on_time_unless_one_is_held_up() -> None:
     assert HORIZON > EVERY
 
 
+def test_a_case_under_another_id_is_drawn_as_it_was_first_made(scenes: list[Scene]) -> None:
+    one, copy, other = (
+        replace(case_of(scenes[0], agents="diffusion"), case_id=case_id, provenance=provenance)
+        for case_id, provenance in ((1, {}), (2, {"drawn_as": "1"}), (2, {}))
+    )
+    first, again, apart = (
+        states(simulate(stack([ready(case, scenes[0])]), Stops(2.0)), 0)
+        for case in (one, copy, other)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, apart, strict=True))
+
+
 def test_seeds_are_spread() -> None:
     drawn = {hashed("future", seed, case, 0, 7) for seed in range(20) for case in range(20)}
     assert len(drawn) == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 
 from lake import Lake
+from schemas.case import Case
 from schemas.errors import BadSetting, MissingData, UnknownName
 from simulation import suites
 from simulation.protocol import CaseView, PerCasePlanner
+from simulation.running import errored
+from simulation.suites import reporting
 from simulation.suites.building import drawn_order
 from simulation.suites.reporting import digest_of
 from tests.builders import make_crossing_log, make_straight_log
@@ -383,3 +387,74 @@ def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) 
     other = {r.case.case_id: r.agents for r in suites.results_of(lake, again.run_id)}
     assert other.keys() == told[0].keys()
     assert other != told[0]
+
+
+def test_a_trimmed_case_is_the_test_that_it_was_however_often_trimmed(lake: Lake) -> None:
+    """What others draw hangs on the case's id, and the proof is of what they drew."""
+    words = "mixed:idm=0.4,mobil=0.3,log_then_idm=0.3,yielding=0.5"
+    suites.build(lake, "untrimmed", agents=words, seed=7)
+    proven = [
+        replace(case, provenance={**case.provenance, "proof": {"valid": True}}).row(run_id=1)
+        for case in suites.cases_of(lake, "untrimmed")
+    ]
+    lake.replace("cases", proven, where="suite = 'untrimmed'")
+    for name, to in pairwise(["untrimmed", "once", "twice"]):
+        assert suites.trim(lake, name, to) == 6
+    first, last = (
+        {r.case.scene_id: r for r in suites.results_of(lake, suites.run(lake, name, "idm").run_id)}
+        for name in ("untrimmed", "twice")
+    )
+    for scene_id, was in first.items():
+        now = last[scene_id]
+        assert now.case.case_id != was.case.case_id == now.case.drawn_as
+        renamed = replace(now, case=replace(now.case, case_id=was.case.case_id))
+        assert digest_of([renamed]) == digest_of([was])
+    suites.build(lake, "twice", agents=words, seed=7, replace=True)
+    (anew,) = [c for c in suites.cases_of(lake, "twice") if c.scene_id == scene_id]
+    assert anew.case_id == now.case.case_id
+    assert not reporting.tested_alike(anew, now.case)
+
+
+def test_the_fewest_that_rank_alike_do_so_as_they_are_weighed(lake: Lake) -> None:
+    """Three of the six are chosen; were they to weigh the same, ``c`` would come before ``b``."""
+    suites.build(lake, "weighed")
+    weights = [1.0, 1.0, 1.0, 1.0, 9.0, 9.0]
+    scores = {
+        "c": [0.75, 0.75, 1.0, 0.0, 0.25, 0.25],
+        "a": [1.0, 1.0, 0.25, 0.75, 0.25, 0.5],
+        "b": [1.0, 0.25, 0.25, 0.0, 0.25, 0.5],
+    }
+    cases = [
+        replace(case, weight=weight, stratum=f"of {weight:g}")
+        for case, weight in zip(
+            sorted(suites.cases_of(lake, "weighed"), key=lambda c: c.case_id), weights, strict=True
+        )
+    ]
+    lake.replace("cases", [c.row(run_id=1) for c in cases], where="suite = 'weighed'")
+
+    def drive(which: list[Case]) -> None:
+        for name, told in scores.items():
+            of_scene = {c.scene_id: score for c, score in zip(cases, told, strict=True)}
+            with lake.run("suite run") as run:
+                rows = []
+                for case in which:
+                    result = errored(case, name, "told").result
+                    scored = replace(result, score=of_scene[case.scene_id])
+                    rows.append(scored.row(run_id=run.id))
+                lake.append("results", rows)
+
+    drive(cases)
+    whole = suites.rank(lake, "weighed")
+    assert suites.trim(lake, "weighed", "fewest", keep="ranking") == 3
+    few = suites.cases_of(lake, "fewest")
+    drive(few)
+    trimmed = suites.rank(lake, "fewest")
+    for found in (whole, trimmed):
+        assert [row["planner"] for row in found["ranking"]] == ["a", "b", "c"]
+    near = zip(whole["ranking"], trimmed["ranking"], strict=True)
+    assert all(abs(a["score"]["value"] - b["score"]["value"]) < 0.1 for a, b in near)
+
+    others = [replace(case, weight=7.0 - case.weight / 3.0).row(run_id=1) for case in cases]
+    lake.replace("cases", others, where="suite = 'weighed'")
+    with pytest.raises(MissingData, match="built anew"):
+        suites.trim(lake, "weighed", "stale", keep="ranking")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from schemas.labels import AgentClass
 from schemas.scene import DT, Scene
-from simulation.batch import NOW
+from simulation.batch import NOW, ready, stack
 from simulation.engine import Rollout, simulate
 from simulation.planners import planner
 from simulation.protocol import Planner
 from simulation.yielding import BRAKING, MARGIN_S, PASSED_S, SHORT_OF_M, Yielding
-from tests.simulation.driving import LENGTH, WIDTH, User, batch_of, drawn_scenes, going, scene
+from tests.simulation.driving import (
+    LENGTH,
+    WIDTH,
+    User,
+    batch_of,
+    case_of,
+    drawn_scenes,
+    going,
+    scene,
+)
 from tests.simulation.test_fallback import Stops
 
 PACE, PERSON = 1.25, 0.5
@@ -134,3 +145,14 @@ def test_who_was_lost_running_and_found_standing_was_as_fast_as_its_places_say()
     told = np.hypot(*rollout.velocity[NOW:, 0, 1].T)
     here = slice(0, 50 - NOW - 1)
     assert np.abs(moved - told[:-1])[here].max() < 0.01
+
+
+def test_a_case_under_another_id_keeps_the_margins_of_the_one_it_was_made_as() -> None:
+    built = at_the_kerb(50.0)
+    made = replace(case_of(built, agents="yielding"), case_id=1)
+    copy = replace(made, case_id=2, provenance={"drawn_as": "1"})
+    first, again, other = (
+        float(Yielding(stack([ready(case, built)])).margin[0])
+        for case in (made, copy, replace(made, case_id=2))
+    )
+    assert first == again != other
