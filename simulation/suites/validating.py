@@ -217,7 +217,7 @@ def _fewest(lake: Lake, name: str, cases: Sequence[Case]) -> list[Case]:
     """Those that rank the planners as all do, by weights that they still have."""
     few = set(rank(lake, name)["fewest"])
     first = next(iter(latest_runs(lake, name).values()))
-    driven = {result.case.case_id: result.case for result in results_of(lake, first)}
+    driven = {result.case.case_id: result.case for result in results_of(lake, first.run_id)}
     for case in cases:
         was = driven.get(case.case_id, case)
         if was.weight != case.weight or not tested_alike(was, case):
