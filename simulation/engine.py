@@ -105,7 +105,10 @@ class Rollout:
 
 
 class Reference:
-    """Base of planners that may know the whole batch, the future included: yardsticks, no rivals."""
+    """Base of planners that may know the whole batch, the future included, and move their egos as they like.
+
+    They are yardsticks, no rivals.
+    """
 
     def foresee(self, batch: CaseBatch) -> None:
         """Called once before ``start``."""
@@ -245,7 +248,13 @@ def _asked(planner: Planner, ask: Callable[[], Plan], loop: Loop) -> tuple[Plan,
     """The planner's answer, checked; see :func:`checked`."""
 
     def answer() -> tuple[Plan, dict[int, str]]:
-        return checked(ask(), planner=planner.name, cases=len(loop.batch), active=loop.active)
+        plan = ask()
+        if getattr(plan, "exact", False) and not isinstance(planner, Reference):
+            raise PlannerFailed(
+                planner.name,
+                "gave an exact plan, which moves the ego without dynamics: only references may",
+            )
+        return checked(plan, planner=planner.name, cases=len(loop.batch), active=loop.active)
 
     return _guarded(planner, answer)
 

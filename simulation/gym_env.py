@@ -135,7 +135,7 @@ class _Cases:
 
     def step(self, action: Float[Array, "cases 2"], rows: Sequence[int]) -> list[Moment]:
         """Go on; what happened in some of the cases."""
-        share = np.clip(np.nan_to_num(np.asarray(action, dtype=np.float64)), -1.0, 1.0)
+        share = np.clip(action, -1.0, 1.0)
         pedals = np.where(
             share[:, 0] >= 0.0, share[:, 0] * ACCELERATION_MAX, share[:, 0] * BRAKE_MAX
         )
@@ -262,7 +262,9 @@ class DriveEnv(gymnasium.Env[Seen, Array]):
         """Drive for 0.1 s."""
         if self._now is None:
             raise BadSetting("The environment was not reset.", hint="Call env.reset() first.")
-        (moment,) = self._now.step(np.asarray(action)[None], [0])
+        if self._now.over(0):
+            raise BadSetting("The case is at its end.", hint="Call env.reset() for another.")
+        (moment,) = self._now.step(_numbers(action, (2,))[None], [0])
         ended, cut = moment.crashed or moment.off_road, self._now.over(0)
         seen, about = self._now.seen(0), dict[str, Any](moment=moment)
         if ended or cut:
@@ -323,7 +325,7 @@ class DriveVectorEnv(VectorEnv[Seen, Array, Array]):
         """Drive for 0.1 s where an episode goes on, and begin one where it has ended."""
         if not self._seats:
             raise BadSetting("The environment was not reset.", hint="Call env.reset() first.")
-        actions = np.asarray(actions)
+        actions = _numbers(actions, (self.num_envs, 2))
         idle, reward = self._over.copy(), np.zeros(self.num_envs)
         ended, cut = np.zeros((2, self.num_envs), dtype=bool)
         about: dict[str, Any] = {"idle": idle}
@@ -375,6 +377,25 @@ class _Seat:
     shared: _Cases
     row: int
     case_id: int
+
+
+def _numbers(action: Array, shape: tuple[int, ...]) -> Array:
+    """An action as finite numbers.
+
+    Raises:
+        BadSetting: It is none.
+    """
+    try:
+        made = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError):
+        made = np.zeros(0)
+    if made.shape != shape or not np.isfinite(made).all():
+        raise BadSetting(
+            f"An action of shape {np.shape(action)} came to the environment, "
+            f"{'not ' + str(shape) if made.shape != shape else 'with numbers that are not finite'}.",
+            hint="Give acceleration and steering from -1 to 1, as `action_space` says.",
+        )
+    return made
 
 
 def _checked(cases: Sequence[Paired]) -> list[Paired]:

@@ -248,8 +248,8 @@ class Plan:
         trajectory: x, y, yaw, speed of the box centre 0.1 s, 0.2 s, … from now, in the map's
             frame [m, m, rad, m/s]; at least 5 steps. The engine tracks it.
         steps: How many steps of each case's trajectory count, 0 where its controls do; None: all.
-        exact: Put the ego on the trajectory's first state without any dynamics: for replaying
-            recorded drives.
+        exact: Put the ego on the trajectory's first state without any dynamics: for replaying recorded
+            drives, by a :class:`simulation.engine.Reference` alone.
         errors: Cases, by their places in the batch, that the planner cannot go on with, and why.
     """
 

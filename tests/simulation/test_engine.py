@@ -47,6 +47,15 @@ def test_an_ego_meets_a_standing_car_when_arithmetic_says() -> None:
     assert contact_steps(simulate(batch, Constant())) == [26]
 
 
+def test_who_is_tested_may_not_jump() -> None:
+    class Jumps(Constant):
+        def plan(self, obs: Observation) -> Plan:
+            return Plan(trajectory=np.zeros((self.count, 1, 4)), exact=True)
+
+    with pytest.raises(PlannerFailed, match="only references may"):
+        simulate(batch_of(scene(going(0.0))), Jumps())
+
+
 def test_a_car_beside_is_not_met() -> None:
     batch = batch_of(scene(going(0.0), going(30.0, 2.0, speed=0.0)))
     assert contact_steps(simulate(batch, Constant())) == [None]

@@ -161,3 +161,14 @@ def test_a_reward_of_ones_own_and_wrong_use() -> None:
     assert reward == pytest.approx(-4.0)
     with pytest.raises(BadSetting, match="no cases"):
         DriveEnv([])
+    for wrong in ([np.nan, 0.0], [0.0], [0.0, 0.0, 0.0], None, "left"):
+        with pytest.raises(BadSetting, match="action"):
+            env.step(wrong)  # type: ignore[arg-type]
+    many = DriveVectorEnv(pairs(free()), 3)
+    many.reset(seed=0)
+    with pytest.raises(BadSetting, match=r"not \(3, 2\)"):
+        many.step(np.zeros((2, 2)))
+    while not env.step(np.zeros(2))[3]:
+        pass
+    with pytest.raises(BadSetting, match="at its end"):
+        env.step(np.zeros(2))

@@ -12,7 +12,7 @@ from schemas.labels import AgentClass, LightState, MapLayer
 from schemas.records import MapFeature, RoadMap
 from schemas.scene import DT
 from simulation.criteria import ALWAYS, CRITERIA, criteria_for, judge
-from simulation.engine import simulate
+from simulation.engine import Reference, simulate
 from simulation.planners import ConstantVelocity, planner
 from simulation.protocol import Observation, Plan
 from simulation.routes import LaneGraph
@@ -153,7 +153,7 @@ def test_progress_is_a_ratio_to_the_recorded_drive() -> None:
 
 
 def test_driving_backwards_is_no_progress_also_where_the_log_stood() -> None:
-    class Reverses(ConstantVelocity):
+    class Reverses(Reference, ConstantVelocity):
         def plan(self, obs: Observation) -> Plan:
             x, y = obs.ego.xy[:, -1].T
             state = np.stack([x - 0.3, y, obs.ego.yaw[:, -1], np.full(len(x), -3.0)], axis=-1)
