@@ -368,7 +368,8 @@ def compare(
     one, two = found["first"], found["second"]
     print_line(
         f"{one['planner']} against {two['planner']} on {count(found['cases'], 'case')}: "
-        f"{len(found['won'])} won, {len(found['lost'])} lost (p = {found['p_value']:.3g}); score "
+        f"{len(found['won'])} won, {len(found['lost'])} lost (p = {found['p_value']:.3g}, of cases "
+        f"counted, not weighed); score "
         f"{one['score']:.3f} to {two['score']:.3f}, change {found['mean_change']:+.3f} "
         f"[{found['mean_change_low']:+.3f}, {found['mean_change_high']:+.3f}]"
     )

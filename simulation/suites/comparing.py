@@ -50,7 +50,9 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     """Two runs of one suite side by side: what got better or worse, and whether that is chance.
 
     Cases that were built anew between them, with other agents or criteria, are other tests and left out
-    (``changed``), as are those that only one of them drove (``left_out``).
+    (``changed``), as are those that only one of them drove (``left_out``). Scores, their mean change and
+    pass rates are of the cases that are left, each weighing as many scenes as it stands for; what is won
+    and lost, and its chance, counts cases.
 
     Raises:
         UnknownName: There is no such run.
@@ -69,29 +71,34 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     pairs = [(was[i], now[i]) for i in common]
     won = [i for i, (x, y) in zip(common, pairs, strict=True) if y.passed and not x.passed]
     lost = [i for i, (x, y) in zip(common, pairs, strict=True) if x.passed and not y.passed]
+    weights = np.array([x.case.weight for x, _ in pairs])
+    strata = [x.case.stratum for x, _ in pairs]
     change = np.array([y.score - x.score for x, y in pairs])
-    low, high = mean_interval(change)
+    low, high = mean_interval(change, weights, strata)
     names = called(lake, {a.run_id: a.planner, b.run_id: b.planner})
+
+    def told(one: RunReport, results: Sequence[Result]) -> dict[str, Any]:
+        passed = np.array([float(result.passed) for result in results])
+        scores = np.array([result.score for result in results])
+        return {
+            "run_id": str(one.run_id), "planner": names[one.run_id],
+            "score": rate(scores, weights, strata).value, "passed": int(passed.sum()),
+            "pass_rate": rate(passed, weights, strata).answer(),
+        }  # fmt: skip
+
     return {
-        "first": _told(a, names), "second": _told(b, names),
+        "first": told(a, [x for x, _ in pairs]), "second": told(b, [y for _, y in pairs]),
         "cases": len(common), "changed": len(both) - len(common),
         "left_out": len(set(was) ^ set(now)),
         "both_passed": sum(x.passed and y.passed for x, y in pairs),
         "won": [str(i) for i in won], "lost": [str(i) for i in lost],
         "p_value": mcnemar(len(won), len(lost)),
-        "mean_change": float(change.mean()), "mean_change_low": low, "mean_change_high": high,
+        "mean_change": float(np.average(change, weights=weights)), "mean_change_low": low, "mean_change_high": high,
         "better": [str(i) for i, d in zip(common, change, strict=True) if d > MARGIN],
         "worse": [str(i) for i, d in zip(common, change, strict=True) if d < -MARGIN],
         "by_criterion": _by(pairs, _criteria_of),
         "by_tag": _by(pairs, lambda x, y: dict.fromkeys(x.case.tags, (x.passed, y.passed))),
         "by_stratum": _by(pairs, lambda x, y: {x.case.stratum or "all": (x.passed, y.passed)}),
-    }  # fmt: skip
-
-
-def _told(one: RunReport, names: Mapping[int, str]) -> dict[str, Any]:
-    return {
-        "run_id": str(one.run_id), "planner": names[one.run_id], "score": one.score,
-        "passed": one.passed, "pass_rate": one.pass_rate.answer(),
     }  # fmt: skip
 
 

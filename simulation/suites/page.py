@@ -332,15 +332,18 @@ class _Story:
             won = sum(y.passed and not x.passed for x, y in pairs)
             lost = sum(x.passed and not y.passed for x, y in pairs)
             change = np.array([y.score - x.score for x, y in pairs])
-            low, high = mean_interval(change)
+            weights = np.array([x.case.weight for x, _ in pairs])
+            low, high = mean_interval(change, weights, [x.case.stratum for x, _ in pairs])
+            mean = np.average(change, weights=weights)
             rows.append([
                 f"{self.runs[two].label} against {self.runs[one].label}", won, lost,
-                f"{mcnemar(won, lost):.2g}", f"{change.mean():+.3f} [{low:+.3f}, {high:+.3f}]",
+                f"{mcnemar(won, lost):.2g}", f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]",
             ])  # fmt: skip
         return Sheet(
             columns=["pair", "cases won", "lost", "p", "change of score"], rows=rows,
             caption="Side by side",
-            note="p: the chance of such a difference, or a greater one, if neither were better (McNemar).",
+            note="p: the chance of such a difference, or a greater one, if neither were better (McNemar). It counts "
+            "cases, whatever they weigh; the change of score weighs them, as the rates do.",
         )  # fmt: skip
 
     def _reasons(self) -> list[list[Cell]]:

@@ -40,7 +40,7 @@ class RunReport:
         failed: Some criterion did not hold.
         errored: The planner failed, or nobody could have driven the case.
         not_drivable: Of the errored ones, those that no planner is to blame for.
-        score: Mean over cases, nuPlan's; an errored case counts 0.
+        score: Mean over cases by their weights, nuPlan's; an errored case counts 0.
         wall_s: Of all that drove under its id, but for what was killed before it could tell [s].
         agent_steps: Agents that were there, summed over all simulated steps, likewise.
         by_criterion: Name to how many passed, failed, and could not be known.
@@ -48,10 +48,10 @@ class RunReport:
         worst: Cases that did not pass, worst score first.
         errors: Reason to how many cases it stopped.
         pass_rate: Share of the scenes that the suite stands for in which it would pass.
-        score_rate: Likewise the mean score.
+        score_rate: Likewise the mean score, with its interval.
         undriven: Cases of the suite, as it was when the run began, that were not driven, because the run
             was stopped.
-        scores: Mean over cases of each published score; an errored case counts 0.
+        scores: Mean over cases by their weights of each published score; an errored case counts 0.
         digest: SHA-256 of all that the run found; equal runs have equal ones.
     """
 
@@ -371,6 +371,8 @@ def _report(
             by_tag[tag] = (passed + result.passed, count + 1)
     errors = Counter(r.status for r in results if r.status != DONE)
     lost = sorted((r for r in results if not r.passed), key=lambda r: (r.score, r.case.case_id))
+    # In the table's precision, so that a report read back is the report that was given.
+    scored = _rate([float(np.float32(r.score)) for r in results], results)
     return RunReport(
         run_id=run_id,
         suite=suite,
@@ -379,10 +381,7 @@ def _report(
         passed=sum(r.passed for r in results),
         failed=sum(not r.passed and r.status == DONE for r in results),
         errored=sum(errors.values()),
-        # In the table's precision, so that a report read back is the report that was given.
-        score=float(np.array([r.score for r in results], dtype=np.float32).mean())
-        if results
-        else 0.0,
+        score=scored.value if results else 0.0,
         wall_s=float(summary.get("wall_s", 0.0)),
         agent_steps=int(summary.get("agent_steps", 0)),
         by_criterion={
@@ -404,11 +403,11 @@ def _report(
         ],
         errors=dict(errors),
         pass_rate=_rate([float(r.passed) for r in results], results),
-        score_rate=_rate([float(np.float32(r.score)) for r in results], results),
+        score_rate=scored,
         not_drivable=sum(r.status.startswith(NOT_DRIVABLE) for r in results),
         undriven=len(asked - {r.case.case_id for r in results}),
         scores={
-            name: sum(r.scores.get(name, 0.0) for r in results) / len(results)
+            name: _rate([r.scores.get(name, 0.0) for r in results], results).value
             for name in sorted({name for r in results for name in r.scores})
         },
         digest=digest_of(results),

@@ -1,7 +1,7 @@
 """Rates with intervals, and whether two runs or two rankings differ by more than chance.
 
 A suite is a sample. Where it was drawn by strata, each case stands for as many scenes as its weight
-says, and the rate over all of them is the weighted mean (Horvitz and Thompson 1952). Intervals are
+says, and the rate over all of them is the weighted mean (Horvitz and Thompson 1952). Intervals of rates are
 Wilson's (1927) at the number of independent passes and fails that would be as certain.
 """
 
@@ -121,7 +121,8 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 def mcnemar(won: int, lost: int) -> float:
     """Chance that so many of the cases that changed went one way, or more, if neither was better.
 
-    The exact two-sided binomial test (McNemar 1947): cases that both passed or failed say nothing.
+    The exact two-sided binomial test (McNemar 1947): cases that both passed or failed say nothing, and
+    each counts once, however many scenes it stands for.
     """
     n = won + lost
     if n == 0:
@@ -133,20 +134,51 @@ def mcnemar(won: int, lost: int) -> float:
     return min(1.0, 2 * tail / 2**n)  # of whole numbers, for no float holds 2**1024
 
 
-def mean_interval(values: Float[Array, " cases"], *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile-bootstrap interval of a mean (Efron 1979)."""
-    if len(values) < 2:
+def mean_interval(
+    values: Float[Array, " cases"],
+    weights: Float[Array, " cases"] | None = None,
+    strata: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of a weighted mean (Efron 1979).
+
+    What was drawn by strata is drawn again within them, one less of each, lest a few cases look more
+    alike than they are (Rao and Wu 1988).
+
+    Args:
+        values: Of the cases.
+        weights: How many scenes each stands for; all the same if None.
+        strata: What each was drawn from; all from one if None.
+        seed: Of the draws.
+    """
+    n = len(values)
+    if n < 2:
         return -math.inf, math.inf
+    weights = np.ones(n) if weights is None else weights
+    groups = _told_apart([""] * n if strata is None else strata)
+    order = np.concatenate(groups)
+    sizes = np.array([len(group) for group in groups])
+    values, weights = values[order], weights[order]
+    first = np.cumsum(sizes) - sizes
+    held = np.add.reduceat(weights, first) / weights.sum()
+    drawn = np.cumsum(sizes - 1) - (sizes - 1)  # where the draws of each group begin
     rng = np.random.default_rng(seed)
-    draws = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(DRAWS)]
-    low, high = np.quantile(draws, [0.025, 0.975])
+    begin, many = np.repeat(first, sizes - 1), np.repeat(sizes, sizes - 1)
+    means = []
+    for _ in range(DRAWS):
+        again = begin + rng.integers(many)
+        weight = weights[again]
+        sums = np.add.reduceat(weight * values[again], drawn)
+        means.append(float(held @ (sums / np.add.reduceat(weight, drawn))))
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
 def grouped_interval(
     values: Float[Array, " cases"], groups: Sequence[str], *, seed: int = 0
 ) -> tuple[float, float]:
-    """Likewise where cases of one group are not independent: whole groups are drawn again.
+    """That of a plain mean where cases of one group are not independent: whole groups are drawn again.
 
     Args:
         values: Of the cases.

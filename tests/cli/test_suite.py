@@ -188,6 +188,12 @@ def test_trimming_answers_in_json_too(lake: Lake) -> None:
     }  # fmt: skip
 
 
+def test_what_a_comparison_counts_and_what_it_weighs_is_said(lake: Lake) -> None:
+    suites.build(lake, "pair", criteria={})
+    runs = [suites.run(lake, "pair", who).run_id for who in ("idm", "log_replay")]
+    assert ", of cases counted, not weighed)" in suite(lake, "compare", *map(str, runs)).stdout
+
+
 def test_who_was_stopped_is_told_beside_a_ranking(lake: Lake, tmp_path: Path) -> None:
     suites.build(lake, "stopped", criteria={"goal": -1.0})
     suite(lake, "run", "stopped", "--planner", "idm")

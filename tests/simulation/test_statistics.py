@@ -141,6 +141,31 @@ def test_a_mean_lies_in_its_interval() -> None:
     assert mean_interval(values) == (low, high)
 
 
+def test_the_interval_of_a_mean_by_strata_covers_the_weighted_mean() -> None:
+    """Nine scenes in ten are common, as many rare ones are drawn: there the change is the other way."""
+    rng = np.random.default_rng(3)
+    truth = 0.9 * -0.2 + 0.1 * 0.7
+    weights, strata = np.repeat([90.0, 10.0], 12), ["common"] * 12 + ["rare"] * 12
+    covered, plain = 0, 0
+    for _ in range(60):
+        change = np.concatenate([rng.normal(-0.2, 0.2, 12), rng.normal(0.7, 0.1, 12)])
+        low, high = mean_interval(change, weights, strata)
+        covered += low <= truth <= high
+        low, high = mean_interval(change)
+        plain += low <= truth <= high
+    assert covered >= 52
+    assert plain < 6
+
+
+def test_few_cases_of_many_strata_have_no_narrower_interval_than_they_must() -> None:
+    rng = np.random.default_rng(5)
+    strata, widths = [str(i) for i in range(40) for _ in range(2)], []
+    for _ in range(10):
+        low, high = mean_interval(rng.normal(0.0, 1.0, 80), np.ones(80), strata)
+        widths.append(high - low)
+    assert np.mean(widths) == pytest.approx(2 * 1.96 / np.sqrt(80), rel=0.1)
+
+
 def test_a_clear_ranking_is_reliable_and_noise_is_not() -> None:
     rng = np.random.default_rng(2)
     clear = np.clip(rng.normal([[0.9], [0.6], [0.3]], 0.1, (3, 200)), 0, 1)

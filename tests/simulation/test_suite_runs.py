@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -313,6 +314,43 @@ def test_a_stopped_run_stands_for_its_planner_only_where_no_other_drove_all(
     now = suites.run(lake, "halves", "constant_velocity").run_id
     again = suites.run(lake, "halves", "idm", batch=1, stop_after=1).run_id
     assert ranked() == ({str(now), str(again)}, 1, {"idm": 5})
+
+
+def test_all_that_is_told_of_runs_weighs_their_cases(lake: Lake, tmp_path: Path) -> None:
+    suites.build(lake, "weighty", criteria={"goal": 5.0}, replace=True)
+    light, *_, heavy = suites.cases_of(lake, "weighty")
+    rows = lake.read("cases", None, "suite = 'weighty'").to_pylist()
+    for row in rows:
+        of = {light.case_id: ("rare", 1.0), heavy.case_id: ("common", 50.0)}
+        stratum, weight = of.get(row["case_id"], ("common", 7.0))
+        told = {**json.loads(row["provenance"]), "stratum": stratum, "weight": weight}
+        row["provenance"] = json.dumps(told)
+    lake.replace("cases", rows, where="suite = 'weighty'")
+    one, two = (suites.run(lake, "weighty", who) for who in (Brakes(), "log_replay"))
+    plain = []
+    for ran in (one, two):
+        results = suites.results_of(lake, ran.run_id)
+        weights = [r.case.weight for r in results]
+        plain.append(np.mean([r.score for r in results]))
+        assert ran.score == ran.score_rate.value
+        assert ran.score == pytest.approx(np.average([r.score for r in results], weights=weights))
+        for name, value in ran.scores.items():
+            scores = [r.scores[name] for r in results]
+            assert value == pytest.approx(np.average(scores, weights=weights))
+        assert ran.scores["nuplan"] == pytest.approx(ran.score, abs=1e-6)
+    told = suites.compare(lake, one.run_id, two.run_id)
+    change = told["second"]["score"] - told["first"]["score"]
+    assert told["mean_change"] == pytest.approx(change)
+    assert change == pytest.approx(two.score - one.score, abs=1e-6)
+    assert abs(change - (plain[1] - plain[0])) > 0.01
+    assert told["mean_change_low"] <= change <= told["mean_change_high"]
+    rates = {row["run_id"]: row for row in suites.rank(lake, "weighty")["ranking"]}
+    for which in ("first", "second"):
+        ranked = rates[told[which]["run_id"]]
+        assert told[which]["pass_rate"] == ranked["pass_rate"]
+        assert told[which]["score"] == pytest.approx(ranked["score"]["value"])
+    page = suites.write_page(lake, [one.run_id, two.run_id], tmp_path / "page.html", animated=0)
+    assert f"{change:+.3f} [" in page.file.read_text(encoding="utf-8")
 
 
 def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) -> None:
