@@ -353,6 +353,18 @@ def test_all_that_is_told_of_runs_weighs_their_cases(lake: Lake, tmp_path: Path)
     assert f"{change:+.3f} [" in page.file.read_text(encoding="utf-8")
 
 
+def test_the_best_of_a_page_is_so_in_the_cases_that_all_drove(lake: Lake, tmp_path: Path) -> None:
+    suites.build(lake, "best", replace=True)
+    whole, part = (suites.run(lake, "best", Brakes()).run_id for _ in range(2))
+    rows = lake.read("results", None, f"run_id = {part}").to_pylist()
+    lost = [row for row in rows if not row["passed"]]
+    assert 0 < len(lost) < len(rows)
+    lake.replace("results", lost, where=f"run_id = {part}")
+    page = suites.write_page(lake, [whole, part], tmp_path / "page.html", animated=0)
+    assert page.cases == len(lost)
+    assert f"cruise ({whole}) 0 %" in page.file.read_text(encoding="utf-8")
+
+
 def test_what_agents_drew_is_stored_and_the_same_whatever_the_batch(lake: Lake) -> None:
     words = "mixed:idm=0.4,mobil=0.3,log_then_idm=0.3,yielding=0.5"
     suites.build(lake, "mixture", agents=words, seed=7)
