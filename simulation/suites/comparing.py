@@ -75,6 +75,7 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
     strata = [x.case.stratum for x, _ in pairs]
     change = np.array([y.score - x.score for x, y in pairs])
     low, high = mean_interval(change, weights, strata)
+    names = called(lake, {a.run_id: a.planner, b.run_id: b.planner})
 
     def told(one: RunReport, results: Sequence[Result]) -> dict[str, Any]:
         passed = np.array([float(result.passed) for result in results])
@@ -85,7 +86,6 @@ def compare(lake: Lake, first: str | int, second: str | int) -> dict[str, Any]:
             "pass_rate": rate(passed, weights, strata).answer(),
         }  # fmt: skip
 
-    names = called(lake, {a.run_id: a.planner, b.run_id: b.planner})
     return {
         "first": told(a, [x for x, _ in pairs]), "second": told(b, [y for _, y in pairs]),
         "cases": len(common), "changed": len(both) - len(common),
