@@ -171,8 +171,8 @@ def trim(lake: Lake, name: str, to: str, *, keep: Literal["valid", "ranking"] = 
         to: Name of the new one.
         keep: ``valid``: the cases that :func:`validate` found sound; ``ranking``: the fewest that
             rank the planners that drove the suite as all cases do. These keep their weights, by
-            which they were chosen: the planners' mean scores come as near to those of the whole
-            suite as so few can bring them. Of other planners they are no sample.
+            which they rank alike, but they are no sample of anything: the order of the planners is
+            that of the whole suite, their mean scores need not be.
 
     Raises:
         UnknownName: There is no such suite.
