@@ -96,7 +96,9 @@ def build(
         tell(f"{len(report.strata)} strata: {_listed(report.strata)}.")
         none = [kind for kind, cases in report.strata.items() if cases == 0]
         if none:
-            tell(f"Nothing that was drawn of {', '.join(none)} can be driven: rates leave that out.")
+            tell(
+                f"Nothing that was drawn of {', '.join(none)} can be driven: rates leave that out."
+            )
         if n is None:
             tell(
                 "Without -n every scene that qualifies is a case, and none weighs more than another."
