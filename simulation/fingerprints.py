@@ -18,6 +18,7 @@ from schemas.case import Case
 from schemas.scene import Scene
 from simulation.batch import NOW
 from simulation.behaviours import left_to_chance
+from simulation.unchanged import map_hash
 
 THOUSANDTHS = 1e3
 """Lengths, angles and speeds are compared in millimetres, milliradians and mm/s."""
@@ -53,7 +54,7 @@ def of_test(case: Case, scene: Scene) -> str:
     told = [
         _hash(np.int64(tracks.cls[ego]), sizes[ego], valid[ego], states[ego]),
         sorted(users), sorted(lights), scene.has_signals,
-        scene.map.source_map_id if scene.has_map else None, scene.origin.tolist(),
+        map_hash(scene.map) if scene.has_map else None, scene.origin.tolist(),
         case.goal, case.horizon_steps, case.agents, dict(case.criteria),
         [case.drawn_as, case.seed] if left_to_chance(case.agents) else None,
     ]  # fmt: skip

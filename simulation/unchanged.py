@@ -3,16 +3,19 @@
 A log that was read anew (``ingest --replace``) may leave scenes of the same ids with other content:
 then the case is another test, its proof is void, and a planner is not to blame for what changed. So a
 case keeps a hash of its scene: who is there, of what class and size, where at every step, what the
-lights show, and what the map is called. What the lake finds besides, such as lanes and tags, is left out.
+lights show, and the map as its source tells it. What the lake finds besides, such as lanes, tags and
+links of the lane graph, is left out, and so are names of maps: logs that share one call it differently.
 """
 
 from __future__ import annotations
 
 import hashlib
+import weakref
 
 import numpy as np
 
 from schemas.case import Case
+from schemas.records import RoadMap
 from schemas.scene import Scene
 
 
@@ -46,5 +49,24 @@ def scene_hash(scene: Scene) -> str:
         (signals.stop_xy[lights][stops], "<f4"),
     ):  # fmt: skip
         told.update(np.ascontiguousarray(values, dtype=kind).tobytes())
-    told.update(repr(scene.map.source_map_id if scene.has_map else None).encode())
+    told.update(repr(map_hash(scene.map) if scene.has_map else None).encode())
     return told.hexdigest()[:32]
+
+
+_MAPS: weakref.WeakKeyDictionary[RoadMap, str] = weakref.WeakKeyDictionary()
+
+
+def map_hash(road_map: RoadMap) -> str:
+    """The hash of a map's features: what each is, where it lies, and how fast one may go there."""
+    if road_map not in _MAPS:
+        told = hashlib.sha256()
+        for feature in road_map.features:
+            facts = (
+                feature.source_id, feature.layer.word, feature.lane_type.word, feature.speed_limit,
+                feature.in_intersection,
+            )  # fmt: skip
+            told.update(repr(facts).encode())
+            for line in (feature.points, feature.left, feature.right):
+                told.update(b"-" if line is None else np.ascontiguousarray(line, "<f4").tobytes())
+        _MAPS[road_map] = told.hexdigest()[:32]
+    return _MAPS[road_map]

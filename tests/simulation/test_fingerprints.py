@@ -87,7 +87,7 @@ def test_sizes_classes_lights_map_goal_and_criteria_are_of_the_test() -> None:
             built(tracks=replace(one.tracks, cls=cls)),
             built(signals=red_at(60.0, green_from=START + 40)),
             built(signals=replace(one.signals, stop_xy=one.signals.stop_xy + 1.0)),
-            built(map=replace(one.map, source_map_id="another")),
+            built(map=road(limit=14.0)),
             built(has_signals=False),
         )
     }

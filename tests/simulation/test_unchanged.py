@@ -70,11 +70,22 @@ def test_lights_map_and_frame_count() -> None:
     others = [
         replace(one, signals=red_at(60.0, green_from=50)),
         replace(one, signals=replace(one.signals, stop_xy=one.signals.stop_xy + 1.0)),
-        replace(one, map=replace(one.map, source_map_id="another")),
+        replace(one, map=road(limit=14.0)),
         replace(one, has_map=False),
         replace(one, origin=one.origin + 1e-6),
     ]
     assert len({scene_hash(other) for other in (one, *others)}) == 6
+    moved = replace(one.map.features[1], points=one.map.features[1].points + 0.01)
+    features = (one.map.features[0], moved, *one.map.features[2:])
+    assert scene_hash(replace(one, map=replace(one.map, features=features))) != scene_hash(one)
+
+
+def test_logs_that_call_one_map_differently_are_on_the_same_map() -> None:
+    """The lake keeps it once, under the name that the log bears which asks for it first."""
+    one = built()
+    assert scene_hash(replace(one, map=replace(one.map, source_map_id="another"))) == scene_hash(
+        one
+    )
 
 
 def write(path: Path, *, later: float = 0.0) -> Path:
