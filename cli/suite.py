@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -421,10 +422,12 @@ def rank(
         for row in found["ranking"]
     )
     trust = found["reliability"]
+    halves = trust["split_half"]
+    by_halves = "" if math.isnan(halves) else f", by halves {halves:.2f}"
     print_line()
     print_line(
         f"Ranked alike when drawn again: Kendall τ {trust['tau']:.2f} [{trust['low']:.2f}, "
-        f"{trust['high']:.2f}], by halves {trust['split_half']:.2f}; the best again in "
+        f"{trust['high']:.2f}]{by_halves}; the best again in "
         f"{trust['same_best']:.0%}. {count(len(found['fewest']), 'case')} of {found['cases']} "
         f"rank alike."
     )
@@ -482,6 +485,24 @@ def trim(
         print_json({"suite": to, "of": name, "cases": kept})
         return
     tell(f"Suite {to}: {count(kept, 'case')} of {name}.")
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the suite.")],
+    json: Json = False,
+) -> None:
+    """Remove a suite with its cases and results, so that the logs that it rests on may go."""
+    from simulation.suites import remove as run
+
+    removed = run(open_lake(context), name)
+    if json:
+        print_json(removed)
+    else:
+        tell(
+            f"Suite {name} went, with {count(removed.cases, 'case')} and {count(removed.results, 'result')}."
+        )
 
 
 @app.command("list")

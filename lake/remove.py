@@ -6,7 +6,7 @@ same log comes in again at once (``ingest`` with ``replace``), whose scenes keep
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -100,17 +100,30 @@ def _refuse_if_needed(lake: Lake, log_ids: Collection[int]) -> None:
     for begin in range(0, len(ordered), _AT_ONCE):
         mine = _among("log_id", ordered[begin : begin + _AT_ONCE])
         scenes.update(lake.read("scenes", ["scene_id"], mine)["scene_id"].to_pylist())
-    for name, column, what in (
-        ("cases", "scene_id", "cases of suites"),
-        ("generated", "parent_scene_id", "generated scenes"),
-    ):
-        resting = sum(i in scenes for i in lake.read(name, [column])[column].to_pylist())
-        if resting:
-            raise LakeError(
-                lake.uri,
-                f"keeps these logs: {resting} {what} rest on their scenes.",
-                hint="Ingest the corrected source with --replace, or use another lake.",
-            )
+    cases = lake.read("cases", ["scene_id", "suite"])
+    ids, suites = cases["scene_id"].to_pylist(), cases["suite"].to_pylist()
+    of = [suite for i, suite in zip(ids, suites, strict=True) if i in scenes]
+    if of:
+        told = sorted(set(of))
+        raise LakeError(
+            lake.uri,
+            f"keeps these logs: {len(of)} cases of suites rest on their scenes ({_few(told)}).",
+            hint="Ingest the corrected source with --replace, or remove the suites first: "
+            f"scenelake suite remove {told[0]}",
+        )
+    parents = lake.read("generated", ["parent_scene_id"])["parent_scene_id"].to_pylist()
+    resting = sum(i in scenes for i in parents)
+    if resting:
+        raise LakeError(
+            lake.uri,
+            f"keeps these logs: {resting} generated scenes rest on their scenes.",
+            hint="Ingest the corrected source with --replace, or use another lake.",
+        )
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{name}`" for name in names[:most]) + more
 
 
 def _remove_maps(lake: Lake, map_ids: Collection[int]) -> int:

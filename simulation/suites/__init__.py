@@ -14,6 +14,7 @@ from simulation.suites.comparing import compare, rank
 from simulation.suites.driving import cases_of, run
 from simulation.suites.junit import junit, write_junit
 from simulation.suites.page import PageReport, write_page
+from simulation.suites.removing import RemovedSuite, remove
 from simulation.suites.reporting import (
     RunReport,
     commonest,
@@ -28,6 +29,7 @@ from simulation.suites.validating import ValidationReport, trim, validate
 
 __all__ = [
     "PageReport",
+    "RemovedSuite",
     "RunReport",
     "SuiteReport",
     "ValidationReport",
@@ -38,6 +40,7 @@ __all__ = [
     "junit",
     "list_suites",
     "rank",
+    "remove",
     "report",
     "reported",
     "results_of",

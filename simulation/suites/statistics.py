@@ -213,7 +213,7 @@ class Reliability:
         tau: Mean Kendall τ-b between the ranking by all cases and that by as many drawn again.
         low: 2.5 % quantile of it.
         high: 97.5 % quantile.
-        split_half: Mean τ-b between rankings by two halves of the cases.
+        split_half: Mean τ-b between rankings by two halves of the cases; NaN of a single case.
         same_best: Share of draws in which the best planner is the best again.
     """
 

@@ -11,7 +11,7 @@ from lake import Lake
 from mining.query.find import scenes_of
 from mining.tag import tag
 from schemas.case import Case
-from schemas.errors import BadQuery, BadSetting, MissingData, UnknownName
+from schemas.errors import BadQuery, BadSetting, LakeError, MissingData, UnknownName
 from schemas.scene import Scene
 from simulation import suites
 from simulation.suites import building
@@ -198,6 +198,26 @@ def test_what_chooses_nothing_is_refused_and_does_not_choose_all(lake: Lake) -> 
         with pytest.raises(BadQuery, match="seed"):
             suites.build(lake, "x", seed=seed)
     assert "x" not in [s["suite"] for s in suites.list_suites(lake)]
+
+
+def test_a_removed_suite_takes_its_results_along_and_lets_its_logs_go(tmp_path: Path) -> None:
+    made = Lake.create(tmp_path / "lake")
+    with made.run("test") as run:
+        made.add_logs([make_straight_log("a"), make_straight_log("b")], run_id=run.id)
+    for name in ("gone", "stays"):
+        suites.build(made, name)
+        suites.run(made, name, "idm")
+    with pytest.raises(LakeError, match=r"2 cases of suites rest .*`gone`, `stays`"):
+        made.remove("source_log_id = 'a'")
+    removed = suites.remove(made, "gone")
+    assert (removed.cases, removed.results) == (2, 2)
+    assert [s["suite"] for s in suites.list_suites(made)] == ["stays"]
+    assert suites.report(made, "stays").cases == 2
+    assert made.verify() == []
+    with pytest.raises(UnknownName, match="suite"):
+        suites.remove(made, "gone")
+    suites.remove(made, "stays")
+    assert made.remove("source_log_id = 'a'").logs == 1
 
 
 def test_runs_are_compared_case_by_case(lake: Lake) -> None:
