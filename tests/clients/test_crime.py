@@ -183,11 +183,15 @@ def test_of_a_crash_with_one_that_stands(tmp_path: Path) -> None:
 
 
 def test_where_ways_cross(tmp_path: Path) -> None:
-    """Vehicles as wide as their lanes, so that their shared ground is where the lanes cross."""
+    """Vehicles as wide as their lanes, so that their shared ground is where the lanes cross.
+
+    Not on the very middle of a lane: there CriMe's library takes the arc cosine of what some processors round to
+    more than 1.
+    """
     wide = (4.8, 2 * HALF, 1.6)
     actors = [
-        along(10.0 * TIME, start=(-60.0, 0.0), size=wide),
-        along(8.0 * TIME, start=(0.0, -25.0), yaw=np.pi / 2, size=wide),
+        along(10.0 * TIME, start=(-60.0, 0.01), size=wide),
+        along(8.0 * TIME, start=(0.01, -25.0), yaw=np.pi / 2, size=wide),
     ]
     lanes = [
         ribbon(1, -150.0, -HALF, after=[2]),
