@@ -58,9 +58,7 @@ ACCELERATION_MAX = 4.0  # [m/s²] a strong car's
 TRACKING_STEPS = 10  # a trajectory is met so many steps ahead
 ABSURD = 1e8  # no place, speed or pedal is greater [m, m/s, m/s²]
 LABELS_ERR_M = 0.5  # two boxes of a log may be in one another by so much though nobody touched
-DEEPER_M = (
-    0.3  # boxes that overlap at the start collide once they do so by this more than in the log
-)
+DEEPER_M = 0.3  # boxes that overlap at the start collide once so much deeper than in the log
 CREEP_M = 0.3  # a trajectory that moves less than this in that time says nothing about steering
 
 

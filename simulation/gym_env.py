@@ -37,7 +37,7 @@ from simulation.batch import ReadyCase, ready, stack
 from simulation.engine import ACCELERATION_MAX, Loop
 from simulation.following import STEERING_MAX
 from simulation.idm import BRAKE_MAX
-from simulation.protocol import Plan
+from simulation.protocol import Plan, WrongAnswer, numbers_of
 from simulation.running import paired
 from simulation.scores import OUTSIDE_M, Drive, measure
 from simulation.suites.driving import cases_of
@@ -386,13 +386,15 @@ def _numbers(action: Array, shape: tuple[int, ...]) -> Array:
         BadSetting: It is none.
     """
     try:
-        made = np.asarray(action, dtype=np.float64)
-    except (TypeError, ValueError):
-        made = np.zeros(0)
-    if made.shape != shape or not np.isfinite(made).all():
+        made = numbers_of(action)
+        wrong = f"of shape {made.shape}, not {shape}" if made.shape != shape else ""
+        if not wrong and not np.isfinite(made).all():
+            wrong = "with numbers that are not finite"
+    except WrongAnswer as error:
+        wrong = f"as {error}, not {shape} numbers"
+    if wrong:
         raise BadSetting(
-            f"An action of shape {np.shape(action)} came to the environment, "
-            f"{'not ' + str(shape) if made.shape != shape else 'with numbers that are not finite'}.",
+            f"An action came to the environment {wrong}.",
             hint="Give acceleration and steering from -1 to 1, as `action_space` says.",
         )
     return made

@@ -2,10 +2,9 @@
 
 Results go into the lake batch by batch, so that whatever stops a run (Ctrl-C, a kill, a full disk)
 leaves the cases driven so far; ``resume`` drives the rest under the same run id, if the suite is still the
-same test. What a case gives
-depends neither on the batch, nor on the order, nor on the number of processes: the digest of a run
-is the same. Those planners that come along drive in this process if it is one alone; any other drives in
-processes of its own, where it can hurt nobody (:mod:`simulation.guard`).
+same test. What a case gives depends neither on the batch, nor on the order, nor on the number of processes:
+the digest of a run is the same. Those planners that come along drive in this process if it is one alone; any
+other drives in processes of its own, where it can hurt nobody (:mod:`simulation.guard`).
 """
 
 from __future__ import annotations
@@ -184,12 +183,10 @@ def _kept(lake: Lake, run_id: int, driven: Iterable[list[Ran]], batch: int) -> I
     def keep() -> list[Ran]:
         nonlocal last
         with lake.store.writing():
-            there = lake.read("results", ["case_id"], f"run_id = {run_id}")["case_id"].to_pylist()
-            known = set(there)
-            rows = [
-                r.result.row(run_id=run_id) for r in waiting if r.result.case.case_id not in known
-            ]
-            lake.append("results", rows)
+            there = lake.read("results", ["case_id"], f"run_id = {run_id}")["case_id"]
+            known = set(there.to_pylist())
+            fresh = [ran.result for ran in waiting if ran.result.case.case_id not in known]
+            lake.append("results", [result.row(run_id=run_id) for result in fresh])
         kept = waiting[:]
         waiting.clear()
         last = time.monotonic()
